@@ -1,0 +1,1 @@
+"""A Keras model or a PyTorch checkpoint in, a verified model file out."""

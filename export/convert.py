@@ -1,0 +1,113 @@
+"""Makes a model file of a Keras network and its card, and proves it before it is kept."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import onnx
+import tensorflow as tf
+import tf2onnx
+from keras import ops
+
+from fer_tf.card import IMAGE_SIZE, INPUT_NAME, METADATA_KEY, OUTPUT_NAME, ModelCard
+from fer_tf.command import UserError
+from fer_tf.emotions import CLASSES
+from fer_tf.files import written_aside
+from fer_tf.recognizer import Recognizer
+
+OPSET = 18
+TOLERANCE = 1e-5
+_BATCHES = (1, 32)
+
+
+def convert(
+    network: keras.Model,
+    preprocessor: keras.layers.Layer,
+    card: ModelCard,
+    path: Path | str,
+    *,
+    faces: np.ndarray | None = None,
+) -> float:
+    """Writes a model file: preprocessing, network, temperature and softmax in one graph.
+
+    The file takes its place only after onnx.checker has passed and onnxruntime has agreed with Keras at each batch
+    size, 1 and 32.
+
+    Args:
+        network: float32 [N, H, W, C] → logits, float32 [N, 7].
+        preprocessor: uint8 [N, 48, 48] → float32 [N, H, W, C].
+        card: What goes into the metadata; its temperature divides the logits.
+        path: The file to write, `.onnx`.
+        faces: uint8 [N ≥ 32, 48, 48] to compare on; None generates some.
+
+    Returns:
+        The largest difference of a probability between onnxruntime and Keras that was measured.
+
+    Raises:
+        UserError: if `path` does not end in `.onnx`.
+        RuntimeError: if the file fails its proof; nothing is written then.
+    """
+    path = Path(path)
+    if path.suffix != ".onnx":
+        raise UserError(f"{path}: a model file is called <name>.onnx")
+
+    @tf.function(input_signature=[tf.TensorSpec((None, IMAGE_SIZE, IMAGE_SIZE), tf.uint8, name=INPUT_NAME)])
+    def recognize(faces):
+        logits = network(preprocessor(faces), training=False)
+        return ops.softmax(logits / card.temperature, axis=-1)
+
+    graph, _ = tf2onnx.convert.from_function(recognize, recognize.input_signature, opset=OPSET)
+    _name_interface(graph)
+    graph.producer_name, graph.producer_version = "fer-tf", ""
+    onnx.helper.set_model_props(graph, {METADATA_KEY: card.to_json()})
+    onnx.checker.check_model(graph, full_check=True)
+    faces = sample_faces() if faces is None else faces
+    with written_aside(path) as temporary:
+        onnx.save(graph, temporary)
+        return _prove(temporary, recognize, faces)
+
+
+def sample_faces(count: int = 64, seed: int = 0) -> np.ndarray:
+    """Returns generated stand-ins for faces, uint8 [count, 48, 48]: smooth, rough, flat and extreme images."""
+    random = np.random.default_rng(seed)
+    rows, columns = np.mgrid[:IMAGE_SIZE, :IMAGE_SIZE] / IMAGE_SIZE
+    waves = random.uniform(-6, 6, (2, count, 1, 1))
+    smooth = 127.5 + 90 * np.sin(waves[0] * rows + waves[1] * columns + random.uniform(0, 6, (count, 1, 1)))
+    noise = random.normal(0, 1, (count, IMAGE_SIZE, IMAGE_SIZE)) * random.uniform(0, 60, (count, 1, 1))
+    images = np.clip(smooth + noise, 0, 255).astype(np.uint8)
+    images[:3] = np.array([0, 255, 128], np.uint8)[:, None, None]
+    images[3] = random.integers(0, 2, images[3].shape) * 255
+    return images
+
+
+def _name_interface(graph: onnx.ModelProto) -> None:
+    """Renames the output and the batch dimension, which the converter names after its own insides."""
+    found = graph.graph.output[0].name
+    for node in graph.graph.node:
+        node.output[:] = [OUTPUT_NAME if name == found else name for name in node.output]
+        node.input[:] = [OUTPUT_NAME if name == found else name for name in node.input]
+    graph.graph.output[0].name = OUTPUT_NAME
+    for value, shape in (
+        (graph.graph.input[0], (IMAGE_SIZE, IMAGE_SIZE)),
+        (graph.graph.output[0], (len(CLASSES),)),
+    ):
+        dimensions = value.type.tensor_type.shape.dim
+        del dimensions[:]
+        for size in ("batch", *shape):
+            dimensions.add(**{"dim_param" if isinstance(size, str) else "dim_value": size})
+    del graph.graph.value_info[:]  # they still carry the old names
+
+
+def _prove(path: Path, recognize, faces: np.ndarray) -> float:
+    """Runs the file in onnxruntime against Keras and returns the largest difference."""
+    recognizer = Recognizer(path)
+    largest = 0.0
+    for batch in _BATCHES:
+        for start in range(0, batch * (len(faces) // batch if batch > 1 else min(len(faces), 8)), batch):
+            chunk = faces[start : start + batch]
+            largest = max(largest, float(np.abs(recognizer(chunk) - recognize(tf.constant(chunk)).numpy()).max()))
+    if not largest <= TOLERANCE:
+        raise RuntimeError(
+            f"onnxruntime differs from Keras by {largest:.1e} (allowed {TOLERANCE:.0e}); nothing written"
+        )
+    return largest

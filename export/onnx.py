@@ -1,0 +1,62 @@
+"""Exports a finished run as one model file: `python -m export.onnx [RUN_DIR]`."""
+
+import dataclasses
+from pathlib import Path
+
+from fer_tf.card import ModelCard
+from fer_tf.command import Parser, command, muted_stderr
+from fer_tf.files import sha256
+from train.run_folder import RunFolder
+
+
+@command
+def main(argv: list[str] | None = None) -> None:
+    """Writes the model file of a run."""
+    parser = Parser(
+        prog="python -m export.onnx",
+        description="Write one ONNX file that holds filter, stack, scaling, network, calibration and softmax.",
+    )
+    parser.add_argument("run", nargs="?", metavar="RUN_DIR", help="a finished run (default: the newest below runs/)")
+    parser.add_argument("-o", "--output", help="model file (default RUN_DIR/<architecture>-<dataset>.onnx)")
+    arguments = parser.parse_args(argv)
+    folder = RunFolder.open(arguments.run) if arguments.run else RunFolder.newest()
+    path = export_run(folder, arguments.output)
+    print(f"next: python -m realtime.webcam --model {path}")
+
+
+def export_run(folder: RunFolder, output: Path | str | None = None) -> Path:
+    """Exports a run, prints the measured difference to Keras, and returns the model file's path.
+
+    Raises:
+        UserError: if the run is not finished or its model is damaged.
+    """
+    settings, metrics = folder.settings, folder.public_metrics()
+    name = f"{settings.model}-{settings.dataset}"
+    path = Path(output or folder.path / f"{name}.onnx")
+    with muted_stderr():
+        from export.convert import convert
+        from fer_tf.datasets import create_preprocessor
+        from fer_tf.models import load_network
+    network = load_network(folder.model)
+    temperature = metrics.pop("temperature")
+    training = dataclasses.asdict(settings)
+    training["data"] = Path(training["data"]).name  # where a user keeps it is nobody's business
+    card = ModelCard(
+        name=name,
+        architecture=settings.model,
+        dataset=settings.dataset,
+        arithmetic="standard",
+        framework="keras",
+        source_file=folder.model.name,
+        source_sha256=sha256(folder.model),
+        training=training,
+        metrics=metrics,
+        temperature=temperature,
+    )
+    difference = convert(network, create_preprocessor(settings.dataset, settings.model), card, path)
+    print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, onnxruntime and Keras differ by at most {difference:.1e}")
+    return path
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

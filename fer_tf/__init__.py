@@ -1,0 +1,1 @@
+"""The vocabulary of the toolkit: classes, model files, FER-2013, filters, data sets and networks."""

@@ -1,0 +1,112 @@
+"""The model card: the one record that travels inside every model file."""
+
+import dataclasses
+import json
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from fer_tf.command import UserError
+from fer_tf.emotions import CLASSES
+
+FORMAT_VERSION = 1
+METADATA_KEY = "fer.card"
+INPUT_NAME = "faces"
+OUTPUT_NAME = "probabilities"
+IMAGE_SIZE = 48
+
+LICENSE = "MIT; trained on FER-2013, whose images are for research and stay with their owners"
+INTENDED_USES = (
+    "naming the expression that a face shows in images and video: labelling footage, studying preprocessing "
+    "and networks, art and play with the consent of those filmed"
+)
+EXCLUDED_USES = (
+    "Not for inferring what a person feels, thinks or intends: a face shows an expression, and no more. Not "
+    "for people at work or in education, where inferring emotions is prohibited in the European Union since "
+    "2 February 2025 (Regulation (EU) 2024/1689, article 5), and not for decisions about anyone: hiring, "
+    "policing, border control, insurance, credit, health."
+)
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What a model file is and where it comes from.
+
+    Raises:
+        UserError: if a field has a value that no model file may carry.
+    """
+
+    name: str
+    """`<architecture>-<dataset>` by default."""
+    architecture: str
+    dataset: str
+    """The preprocessing in the graph, one of `fer_tf.datasets.DATASETS`."""
+    arithmetic: str
+    """Of the filters: `standard`, or `original` for imported checkpoints."""
+    framework: str
+    """What the weights were trained with: `keras` or `torch`."""
+    source_file: str
+    """Name of the file that the weights come from."""
+    source_sha256: str
+    training: dict[str, Any]
+    """The settings of the run that made the weights; empty if unknown."""
+    metrics: dict[str, Any]
+    """What was measured on PublicTest, the split that chose the weights; empty if nothing was."""
+    temperature: float = 1.0
+    """Divides the logits before the softmax; 1 if none was fitted."""
+    labels: tuple[str, ...] = CLASSES
+    license: str = LICENSE
+    intended_uses: str = INTENDED_USES
+    excluded_uses: str = EXCLUDED_USES
+    format_version: int = FORMAT_VERSION
+
+    def __post_init__(self):
+        _check_version(self.format_version)
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.type is str and not isinstance(value, str):
+                raise UserError(f"model card: {field.name} must be a text, found {value!r}")
+        for name in ("training", "metrics"):
+            if not isinstance(getattr(self, name), dict):
+                raise UserError(f"model card: {name} must be an object, found {getattr(self, name)!r}")
+        if tuple(self.labels) != CLASSES:
+            raise UserError(f"model card: labels must be {', '.join(CLASSES)}, found {self.labels!r}")
+        object.__setattr__(self, "labels", CLASSES)
+        number = isinstance(self.temperature, int | float) and not isinstance(self.temperature, bool)
+        if not (number and math.isfinite(self.temperature) and self.temperature > 0):
+            raise UserError(f"model card: temperature must be a number above 0, found {self.temperature!r}")
+
+    def to_json(self) -> str:
+        """Returns the card as JSON with one key for each field."""
+        return json.dumps(dataclasses.asdict(self), indent=2, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> "ModelCard":
+        """Reads what `to_json` wrote.
+
+        Raises:
+            UserError: on text that is no JSON object, another format version, a missing or unknown key or a bad value.
+        """
+        try:
+            values = json.loads(text)
+        except ValueError as error:
+            raise UserError(f"model card is not valid JSON ({error}); export the model again") from None
+        if not isinstance(values, dict):
+            raise UserError(f"model card must be a JSON object, found {type(values).__name__}")
+        _check_version(values.get("format_version"))  # before the keys, which another version may change
+        known = {field.name for field in dataclasses.fields(cls)}
+        missing, unknown = sorted(known - values.keys()), sorted(values.keys() - known)
+        if missing or unknown:
+            found = [f"{kind} {', '.join(keys)}" for kind, keys in (("missing", missing), ("unknown", unknown)) if keys]
+            raise UserError(f"model card: {'; '.join(found)}; export the model again")
+        if not isinstance(values["labels"], list):
+            raise UserError(f"model card: labels must be a list, found {values['labels']!r}")
+        return cls(**values)
+
+
+def _check_version(version: Any) -> None:
+    if version != FORMAT_VERSION:
+        raise UserError(
+            f"model file format {version!r}: this version reads format {FORMAT_VERSION}; "
+            "export the model again or install the version that wrote it"
+        )

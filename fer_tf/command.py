@@ -1,0 +1,107 @@
+"""How every command of the toolkit parses, fails and ends."""
+
+import argparse
+import functools
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NoReturn
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+_EXTRA_OF_MODULE = {
+    "keras": "train",
+    "matplotlib": "train",
+    "platformdirs": "train",
+    "scipy": "train",
+    "sklearn": "train",
+    "tensorflow": "train",
+    "onnx": "export",
+    "tf2onnx": "export",
+    "torch": "pth",
+    "skimage": "demo",
+}
+
+
+class UserError(ValueError):
+    """Something that the user can mend. The message is one line: what was wrong, what was expected, what to do."""
+
+
+class Parser(argparse.ArgumentParser):
+    """An `ArgumentParser` that complains in one line instead of printing its usage first."""
+
+    def error(self, message: str) -> NoReturn:
+        """Prints the complaint and exits with 2."""
+        self.exit(2, f"{self.prog}: {message} (see --help)\n")
+
+
+def positive(kind: type = int) -> Callable[[str], int | float]:
+    """Returns an argparse type for a finite number above zero."""
+
+    def convert(text: str) -> int | float:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = 0
+        if not 0 < value < float("inf"):
+            name = "whole number" if kind is int else "number"
+            raise argparse.ArgumentTypeError(f"{text!r} is not a {name} above 0")
+        return value
+
+    return convert
+
+
+@contextmanager
+def muted_stderr() -> Iterator[None]:
+    """Keeps compiled libraries that cannot be asked to be silent from writing to stderr.
+
+    TensorFlow describes its build while it is imported; libpng and libjpeg complain of broken images.
+    """
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def command(main: Callable[[list[str] | None], int | None]) -> Callable[..., int]:
+    """Decorates a `main(argv)`: what a user can cause ends in one line on stderr and an exit code, never a traceback.
+
+    Exit codes: what `main` returns (0 for None); 2 for wrong input; 130 after Ctrl-C.
+    """
+
+    @functools.wraps(main)
+    def wrapper(argv: list[str] | None = None) -> int:
+        try:
+            return main(argv) or 0
+        except UserError as error:
+            return _fail(str(error))
+        except ModuleNotFoundError as error:
+            extra = _EXTRA_OF_MODULE.get((error.name or "").split(".")[0])
+            if extra is None:
+                raise
+            return _fail(f"this needs {error.name}, which is not installed; run: pip install 'fer-tf[{extra}]'")
+        except BrokenPipeError:
+            # The reader of our output (`| head`) has seen enough; stop Python from complaining at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+        except OSError as error:
+            return _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        except MemoryError:
+            return _fail("out of memory; close other programs or use less data (--limit)")
+        except KeyboardInterrupt:
+            print("\nstopped", file=sys.stderr)
+            return 128 + signal.SIGINT
+
+    return wrapper
+
+
+def _fail(message: str) -> int:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    return 2

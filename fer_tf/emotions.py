@@ -1,0 +1,17 @@
+"""The seven expression classes of FER-2013, in the one order that every file and array here uses."""
+
+CLASSES = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
+"""Class names by index: alphabetical, the order of the Kaggle folders."""
+
+CHALLENGE_CLASSES = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
+"""Class names by the `emotion` column of the challenge's CSV, which is another order."""
+
+ALIASES = {
+    "anger": "angry",
+    "disgusted": "disgust",
+    "fearful": "fear",
+    "happiness": "happy",
+    "sadness": "sad",
+    "surprised": "surprise",
+}
+"""Folder names that other data sets use for the same classes."""

@@ -1,0 +1,45 @@
+"""BaseCNN: three convolutions and two dense layers, 1.3 million parameters, 24 million multiply-adds."""
+
+import keras
+from keras import layers
+
+from fer_tf.emotions import CLASSES
+from fer_tf.models.layers import BatchNormalization
+
+
+def base_cnn(channels: int, *, dropout: float = 0.5) -> keras.Model:
+    """Returns the network, layer for layer that of the first project.
+
+    Three times convolution 3×3, ReLU, batch normalisation, 2×2 maximum; then 256 units, dropout, 7 logits.
+    Batch normalisation stands behind the ReLU and has PyTorch's ε and momentum.
+
+    Args:
+        channels: Planes of the input, 1 or 2.
+        dropout: Share of the 256 units that is dropped in training.
+
+    Returns:
+        A model: float32 [N, 48, 48, channels] → logits, float32 [N, 7].
+    """
+
+    def initializer() -> keras.initializers.Initializer:
+        # PyTorch's: Keras's own starts the dense layers so large that the first epochs go into shrinking them.
+        return keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform")
+
+    images = keras.Input((48, 48, channels), name="images")
+    features = images
+    for number, filters in enumerate((32, 64, 128), 1):
+        features = layers.Conv2D(
+            filters,
+            3,
+            padding="same",
+            activation="relu",
+            kernel_initializer=initializer(),
+            name=f"conv{number}",
+        )(features)
+        features = BatchNormalization(name=f"norm{number}")(features)
+        features = layers.MaxPooling2D(2, name=f"pool{number}")(features)
+    features = layers.Flatten(name="flatten")(features)
+    features = layers.Dense(256, activation="relu", kernel_initializer=initializer(), name="dense")(features)
+    features = layers.Dropout(dropout, name="dropout")(features)
+    logits = layers.Dense(len(CLASSES), kernel_initializer=initializer(), name="logits")(features)
+    return keras.Model(images, logits, name="base_cnn")

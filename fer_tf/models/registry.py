@@ -1,0 +1,44 @@
+"""Networks by the name that `--model` takes."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+
+from fer_tf.command import UserError
+from fer_tf.datasets import channels
+from fer_tf.models.base_cnn import base_cnn
+
+ARCHITECTURES: dict[str, Callable[..., keras.Model]] = {"base_cnn": base_cnn}
+"""Functions that take the number of channels and return a network: images → logits [N, 7]."""
+
+
+def create_model(architecture: str, dataset: str, **options) -> keras.Model:
+    """Returns a new network for a data set.
+
+    Args:
+        architecture: One of `ARCHITECTURES`.
+        dataset: One of `fer_tf.datasets.DATASETS`; it decides the number of channels.
+        **options: Named arguments of the architecture's function.
+
+    Returns:
+        A model: what `fer_tf.datasets.create_preprocessor(dataset, architecture)` gives → logits, float32 [N, 7].
+
+    Raises:
+        UserError: if there is no such architecture or data set.
+    """
+    if architecture not in ARCHITECTURES:
+        raise UserError(f"no architecture {architecture!r}; expected one of {', '.join(ARCHITECTURES)}")
+    return ARCHITECTURES[architecture](channels(dataset), **options)
+
+
+def load_network(path: Path | str) -> keras.Model:
+    """Loads a network that training kept as a `.keras` file.
+
+    Raises:
+        UserError: if it is damaged or no Keras model.
+    """
+    try:
+        return keras.models.load_model(path)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: not a readable Keras model ({str(error).splitlines()[0]})") from None

@@ -1,0 +1,112 @@
+"""Runs a model file by onnxruntime. `python -m fer_tf.recognizer FILE` prints its card."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
+from fer_tf.card import IMAGE_SIZE, INPUT_NAME, METADATA_KEY, OUTPUT_NAME, ModelCard
+from fer_tf.command import Parser, UserError, command
+from fer_tf.emotions import CLASSES
+
+
+class Recognizer:
+    """A model file, ready to run.
+
+    The file carries the filter, stack, scaling, network, calibration and softmax, so the faces go in as they were
+    cropped. One recognizer may be shared between threads.
+
+    Example:
+        >>> recognizer = Recognizer("weights/base_cnn-stack_sharpen.onnx")
+        >>> recognizer(np.zeros((2, 48, 48), np.uint8)).shape
+        (2, 7)
+
+    Args:
+        path: The model file.
+        threads: How many threads one call may use; None leaves it to onnxruntime.
+        providers: onnxruntime execution providers, most wanted first.
+
+    Raises:
+        UserError: if there is no such file, if it is no model file of this format, or if a provider is not present.
+    """
+
+    def __init__(
+        self,
+        path: Path | str,
+        *,
+        threads: int | None = None,
+        providers: Sequence[str] = ("CPUExecutionProvider",),
+    ):
+        path = Path(path)
+        if not path.is_file():
+            raise UserError(f"{path}: no such model file; expected an .onnx file that export.onnx wrote")
+        present = onnxruntime.get_available_providers()
+        absent = [provider for provider in providers if provider not in present]
+        if absent:
+            raise UserError(f"provider {', '.join(absent)} is not present; this onnxruntime has {', '.join(present)}")
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 4  # what is wrong with a file is said by the error, once
+        options.intra_op_num_threads = threads or 0
+        # Idle threads that spin would take the cores from whoever decodes, detects and draws beside us.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        try:
+            self._session = onnxruntime.InferenceSession(path, options, providers=list(providers))
+        except Exception as error:  # onnxruntime's exceptions have no common base but this
+            raise UserError(f"{path}: not a readable ONNX file ({str(error).splitlines()[0]})") from None
+        self.card = _read_card(path, self._session)
+
+    def __call__(self, faces: np.ndarray) -> np.ndarray:
+        """Returns the probabilities of the classes for each face.
+
+        Args:
+            faces: uint8 [N, 48, 48], gray crops, 0 to 255; N may be 0.
+
+        Returns:
+            float32 [N, 7], in the order of `fer_tf.emotions.CLASSES`; each row sums to 1.
+
+        Raises:
+            ValueError: if `faces` has another shape or dtype.
+        """
+        faces = np.asarray(faces)
+        if faces.dtype != np.uint8 or faces.shape[1:] != (IMAGE_SIZE, IMAGE_SIZE):
+            raise ValueError(
+                f"faces must be uint8 [N, {IMAGE_SIZE}, {IMAGE_SIZE}]. Received: {faces.dtype} {list(faces.shape)}"
+            )
+        if not len(faces):
+            return np.zeros((0, len(CLASSES)), np.float32)
+        return self._session.run([OUTPUT_NAME], {INPUT_NAME: faces})[0]
+
+
+def _read_card(path: Path, session: onnxruntime.InferenceSession) -> ModelCard:
+    """Returns the card of a file whose inputs and outputs are those of the format, or raises `UserError`."""
+    text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+    if text is None:
+        raise UserError(f"{path}: no model card ({METADATA_KEY}) in it; expected a file that export.onnx wrote")
+    try:
+        card = ModelCard.from_json(text)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    for kind, found, expected in (
+        ("input", session.get_inputs(), (INPUT_NAME, "tensor(uint8)", [IMAGE_SIZE, IMAGE_SIZE])),
+        ("output", session.get_outputs(), (OUTPUT_NAME, "tensor(float)", [len(CLASSES)])),
+    ):
+        signatures = [(node.name, node.type, list(node.shape)) for node in found]
+        name, dtype, shape = expected
+        fits = len(found) == 1 and signatures[0][:2] == (name, dtype) and signatures[0][2][1:] == shape
+        if not fits or isinstance(signatures[0][2][0], int):
+            have = "; ".join(f"{n} {t} {s}" for n, t, s in signatures) or "none"
+            raise UserError(f"{path}: expected one {kind} {name} {dtype} {['batch', *shape]}, found {have}")
+    return card
+
+
+@command
+def main(argv: list[str] | None = None) -> None:
+    """Prints the card of a model file as JSON."""
+    parser = Parser(prog="python -m fer_tf.recognizer", description="Print the card of a model file.")
+    parser.add_argument("file", help="model file (.onnx)")
+    print(Recognizer(parser.parse_args(argv).file).card.to_json())
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,68 @@
+"""The demo clip: a photograph that is in the public domain, panned and zoomed in one to four tiles."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from fer_tf.command import UserError
+
+FPS = 25.0
+LENGTH = 250
+WIDTH, HEIGHT = 640, 480
+
+# Where each tile begins and ends, as shares of the frame: left, top, right, bottom. One list for each scene.
+_SCENES = (
+    ((0, 0, 1, 1),),
+    ((0, 0, 1 / 2, 1), (1 / 2, 0, 1, 1)),
+    ((0, 0, 1 / 2, 1), (1 / 2, 0, 1, 1 / 2), (1 / 2, 1 / 2, 1, 1)),
+    ((0, 0, 1 / 2, 1 / 2), (1 / 2, 0, 1, 1 / 2), (0, 1 / 2, 1 / 2, 1), (1 / 2, 1 / 2, 1, 1)),
+)
+_FACE_CENTRE = (222.0, 114.0)
+_FACE_HEIGHT = 96.0
+
+
+def demo_clip() -> tuple[Iterator[np.ndarray], int]:
+    """Returns the frames of the clip and their number; frame i shows one to four faces.
+
+    Each frame is uint8 [480, 640, 3], BGR; the clip runs at `FPS` frames a second.
+
+    Raises:
+        ModuleNotFoundError: if scikit-image, which brings the photograph (NASA's portrait of the astronaut
+            Eileen Collins), is not installed.
+        UserError: if its copy of the photograph cannot be read.
+    """
+    import skimage  # an extra, and needed for nothing else
+
+    # `skimage.data.astronaut()` reads this very file, but imports half a second of other things first.
+    path = Path(skimage.__file__).parent / "data" / "astronaut.png"
+    photograph = cv2.imread(str(path))
+    if photograph is None:
+        raise UserError(f"{path}: cannot be read; run: pip install --force-reinstall scikit-image")
+    return (_frame(photograph, index) for index in range(LENGTH)), LENGTH
+
+
+def _frame(photograph: np.ndarray, index: int) -> np.ndarray:
+    """Draws frame `index`: uint8 [HEIGHT, WIDTH, 3]."""
+    frame = np.empty((HEIGHT, WIDTH, 3), np.uint8)
+    for tile, (left, top, right, bottom) in enumerate(_SCENES[index * len(_SCENES) // LENGTH]):
+        x, y = round(left * WIDTH), round(top * HEIGHT)
+        width, height = round(right * WIDTH) - x, round(bottom * HEIGHT) - y
+        # Each tile is at another point of the same slow movement.
+        phase = 2 * np.pi * (index / LENGTH * 2 + tile / 4)
+        zoom = (0.45 + 0.08 * np.sin(phase)) * min(width, height) / _FACE_HEIGHT
+        centre_x = width * (0.5 + 0.06 * np.cos(phase))
+        # No lower than where the photograph's upper edge meets the tile's.
+        centre_y = min(height * (0.5 + 0.04 * np.sin(2 * phase)), zoom * _FACE_CENTRE[1])
+        mirror = -1 if tile % 2 else 1
+        matrix = np.array(
+            [
+                [mirror * zoom, 0, centre_x - mirror * zoom * _FACE_CENTRE[0]],
+                [0, zoom, centre_y - zoom * _FACE_CENTRE[1]],
+            ]
+        )
+        frame[y : y + height, x : x + width] = cv2.warpAffine(
+            photograph, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT
+        )
+    return frame

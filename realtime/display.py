@@ -1,0 +1,102 @@
+"""The window, and finding out whether there can be one."""
+
+import os
+import subprocess
+import sys
+import time
+
+import cv2
+import numpy as np
+
+from fer_tf.command import UserError
+from realtime.capture import Frame
+
+TITLE = "Expressions (q ends)"
+
+_REMEDY = "use --no-window with --output or --csv, or run it where there is a screen"
+
+
+class DisplayProbe:
+    """Finds out whether a window can be opened. Use it in a `with` statement.
+
+    OpenCV ends the whole process, without an exception, where it can open no window. So a child process tries
+    first; it starts at once and runs beside whatever else there is to prepare.
+
+    Args:
+        timeout: Seconds after which a screen that does not answer counts as none.
+
+    Raises:
+        UserError: if it is plain that there is no screen.
+    """
+
+    def __init__(self, *, timeout: float = 10):
+        if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+            raise UserError(f"there is no screen (DISPLAY is not set); {_REMEDY}")
+        self.timeout = timeout
+        code = "import cv2; cv2.namedWindow('probe'); cv2.waitKey(1)"
+        quiet = subprocess.DEVNULL
+        self._child = subprocess.Popen([sys.executable, "-c", code], stdin=quiet, stdout=quiet, stderr=quiet)
+
+    def __enter__(self) -> "DisplayProbe":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._child.kill()
+        self._child.wait()
+
+    def check(self) -> None:
+        """Waits for the answer.
+
+        Raises:
+            UserError: if no window can be opened.
+        """
+        try:
+            opened = self._child.wait(self.timeout) == 0
+        except subprocess.TimeoutExpired:
+            opened = False
+        if not opened:
+            raise UserError(f"no window can be opened on this screen; {_REMEDY}")
+
+
+class Window:
+    """Shows frames. q, Escape or its close button end it.
+
+    Args:
+        live: Whether frames are shown as they come; otherwise they are shown at the time of their stream.
+        widest: Width in pixels that it has at most at first; it can be resized.
+    """
+
+    def __init__(self, *, live: bool, widest: int = 1280):
+        self.live, self.widest = live, widest
+        self.is_open = True
+        self._start: float | None = None
+
+    def show(self, image: np.ndarray, frame: Frame) -> bool:
+        """Shows a frame and returns whether the window is still open.
+
+        Args:
+            image: uint8 [H, W, 3], BGR: `frame` with whatever was drawn on it.
+            frame: Gives the time.
+        """
+        if self._start is None:
+            cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
+            reduction = min(1.0, self.widest / image.shape[1])
+            cv2.resizeWindow(TITLE, *(max(1, round(side * reduction)) for side in image.shape[1::-1]))
+            self._start = time.monotonic() - frame.time_s
+        cv2.imshow(TITLE, image)
+        ahead = 0.0 if self.live else self._start + frame.time_s - time.monotonic()
+        return self.wait(max(0.001, ahead))
+
+    def wait(self, seconds: float) -> bool:
+        """Waits, and returns whether the window is still open afterwards."""
+        key = cv2.waitKey(max(1, round(1000 * seconds))) & 0xFF
+        try:
+            visible = cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) >= 1
+        except cv2.error:  # what Qt has instead of an answer, once the last window is closed
+            visible = False
+        self.is_open = visible and key not in (ord("q"), 27)
+        return self.is_open
+
+    def close(self) -> None:
+        """Closes the window."""
+        cv2.destroyAllWindows()

@@ -1,0 +1,165 @@
+"""Keeps what was seen: labelled video, and a table with one row for each face. Both survive being killed."""
+
+import contextlib
+import csv
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from fer_tf.command import UserError
+from fer_tf.emotions import CLASSES
+from realtime.capture import Frame
+from realtime.pipeline import Face
+
+COLUMNS = (
+    *("source", "time_s", "frame", "face", "x", "y", "width", "height"),
+    *("model", "expression", "confidence"),
+    *(f"p_{name}" for name in CLASSES),
+)
+
+VIDEO_CODECS = {".mp4": "mp4v", ".avi": "MJPG"}
+"""Four-character code of the codec by suffix."""
+
+
+class VideoSink:
+    """Writes frames to an .mp4 or .avi file that can be played even if its writer is killed.
+
+    What a kill can cost is the last 256 KiB: at a camera's 640×480 pixels two to four seconds, at more pixels
+    less. The first frame sets the size; others are resized to it, and an odd last row or column is cut off.
+
+    Args:
+        path: Where to; a file that is there is replaced, missing folders are made.
+        fps: Frames a second of the recording.
+        live: Whether frames come when they come: then they are repeated or left out so that the recording
+            keeps the time of their `time_s`. Otherwise each is written once.
+
+    Raises:
+        UserError: if the suffix is another one, or if nothing can be written there.
+    """
+
+    def __init__(self, path: Path | str, *, fps: float, live: bool = False):
+        self.path = Path(path)
+        if self.path.suffix.lower() not in VIDEO_CODECS:
+            raise UserError(f"{path}: a recording must end in {' or '.join(VIDEO_CODECS)}")
+        check_writable(self.path)
+        self.fps, self.live = fps, live
+        self._writer: cv2.VideoWriter | None = None
+        self._size = (0, 0)
+        self._written = 0
+        # A plain MP4 has its index at its end, and without it cannot be played at all. OpenCV cannot be asked
+        # for a fragmented one, but writes one (as Smooth Streaming uses it) if the name ends in .ismv.
+        fragmented = self.path.suffix.lower() == ".mp4"
+        aside = self.path.with_name(f".{self.path.stem}.part{os.getpid()}.ismv")
+        self._opened_as = aside if fragmented else self.path
+
+    def write(self, image: np.ndarray, frame: Frame) -> None:
+        """Adds a frame.
+
+        Args:
+            image: uint8 [H, W, 3], BGR: `frame` with whatever was drawn on it.
+            frame: Gives the time.
+
+        Raises:
+            UserError: if the file cannot be opened.
+        """
+        if self._writer is None:
+            self._writer = self._open(image)
+        if image.shape[1::-1] != self._size:
+            image = cv2.resize(image, self._size, interpolation=cv2.INTER_AREA)
+        due = round(frame.time_s * self.fps) + 1 if self.live else self._written + 1
+        while self._written < due:
+            self._writer.write(image)
+            self._written += 1
+
+    def close(self) -> None:
+        """Ends the file."""
+        if self._writer is not None:
+            self._writer.release()
+            self._writer = None
+            if self._opened_as.exists():
+                self._move()
+
+    def _open(self, image: np.ndarray) -> cv2.VideoWriter:
+        self._size = image.shape[1::-1]
+        codec = cv2.VideoWriter.fourcc(*VIDEO_CODECS[self.path.suffix.lower()])
+        # The whole path, since a colon in a relative one would look like a protocol.
+        writer = cv2.VideoWriter(str(self._opened_as.absolute()), cv2.CAP_FFMPEG, codec, self.fps, self._size)
+        if not writer.isOpened():
+            size = "×".join(map(str, self._size))
+            raise UserError(f"{self.path}: video of {size} pixels cannot be written there; choose another place")
+        with contextlib.suppress(PermissionError):  # Windows moves no open file; there, close() does
+            self._move()
+        return writer
+
+    def _move(self) -> None:
+        if self._opened_as != self.path:
+            os.replace(self._opened_as, self.path)
+
+
+class CsvSink:
+    """Writes one row for each face to a CSV file (UTF-8), each row as soon as it is known.
+
+    Args:
+        path: Where to; a file that is there is replaced, missing folders are made.
+        source: Name of the source.
+        model: Name of the model.
+
+    Raises:
+        UserError: if nothing can be written there.
+    """
+
+    def __init__(self, path: Path | str, *, source: str, model: str):
+        self.path = Path(path)
+        self._names = (source, model)
+        check_writable(self.path)
+        with _named_errors(self.path):
+            # Buffered by line: a row goes out in one piece.
+            self._file = open(self.path, "w", newline="", encoding="utf-8", buffering=1)  # noqa: SIM115
+            self._rows = csv.writer(self._file, lineterminator="\n")
+            self._rows.writerow(COLUMNS)
+
+    def write(self, frame: Frame, faces: Sequence[Face]) -> None:
+        """Adds a row for each of the faces of a frame.
+
+        Raises:
+            UserError: if they cannot be written, because the disk is full for instance.
+        """
+        source, model = self._names
+        for index, face in enumerate(faces):
+            row = [source, f"{frame.time_s:.3f}", frame.index, index, *face.box, model]
+            row += [face.label, *(f"{p:.4f}" for p in (face.confidence, *face.probabilities))]
+            with _named_errors(self.path):
+                self._rows.writerow(row)
+
+    def close(self) -> None:
+        """Ends the file."""
+        with _named_errors(self.path):
+            self._file.close()
+
+
+@contextlib.contextmanager
+def _named_errors(path: Path) -> Iterator[None]:
+    """Turns what the system says about a file that cannot be written into a `UserError`."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror}); choose another place") from None
+
+
+def check_writable(path: Path) -> None:
+    """Makes the folder of `path` if it is missing.
+
+    Raises:
+        UserError: if that fails, or if no file can be written there.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{path}: its folder cannot be made ({error.strerror}); choose another place") from None
+    if path.is_dir():
+        raise UserError(f"{path}: is a folder; expected the name of a file")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise UserError(f"{path}: may not be written; choose another place or change the permissions")

@@ -1,0 +1,95 @@
+"""Fixtures that several rooms share."""
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from fer_tf.card import METADATA_KEY, ModelCard
+from fer_tf.emotions import CLASSES
+
+
+@pytest.fixture
+def make_model_file():
+    """Returns a function that writes a tiny model file and returns its path.
+
+    Its probabilities depend on the mean brightness of a face alone: `softmax(mean / 255 * [0, 1, ..., 6])`.
+    A black face has 1/7 everywhere, and a white one shows "surprise".
+
+    Keywords mutilate the file: `card_changes` replaces keys of the card (a value of `...` removes the key),
+    `card` is written instead of it (None: no card at all); `input_name`, `input_type` (of
+    `onnx.TensorProto`), `input_shape`, `output_name`, `output_type`, `output_shape`; `extra_output` adds a
+    second output.
+    """
+    onnx = pytest.importorskip("onnx")
+    from onnx import TensorProto, helper
+
+    def make(
+        path,
+        *,
+        card_changes=None,
+        card=...,
+        input_name="faces",
+        input_type=TensorProto.UINT8,
+        input_shape=("batch", 48, 48),
+        output_name="probabilities",
+        output_type=TensorProto.FLOAT,
+        output_shape=("batch", 7),
+        extra_output=False,
+    ):
+        classes = output_shape[-1]
+        nodes = [
+            helper.make_node("Cast", [input_name], ["pixels"], to=TensorProto.FLOAT),
+            helper.make_node("Flatten", ["pixels"], ["flat"], axis=1),
+            helper.make_node("ReduceMean", ["flat", "axes"], ["mean"], keepdims=1),
+            helper.make_node("Mul", ["mean", "slopes"], ["logits"]),
+            helper.make_node("Softmax", ["logits"], ["softmax"], axis=1),
+            helper.make_node("Cast", ["softmax"], [output_name], to=output_type),
+        ]
+        constants = [
+            helper.make_tensor("axes", TensorProto.INT64, [1], [1]),
+            helper.make_tensor("slopes", TensorProto.FLOAT, [classes], [index / 255 for index in range(classes)]),
+        ]
+        outputs = [helper.make_tensor_value_info(output_name, output_type, output_shape)]
+        if extra_output:
+            outputs.append(helper.make_tensor_value_info("logits", TensorProto.FLOAT, output_shape))
+        inputs = [helper.make_tensor_value_info(input_name, input_type, input_shape)]
+        graph = helper.make_graph(nodes, "tiny", inputs, outputs, constants)
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+        if card is ...:
+            values = dataclasses.asdict(tiny_card()) | (card_changes or {})
+            card = json.dumps({key: value for key, value in values.items() if value is not ...})
+        if card is not None:
+            helper.set_model_props(model, {METADATA_KEY: card})
+        onnx.checker.check_model(model)
+        onnx.save(model, path)
+        return path
+
+    return make
+
+
+def tiny_card() -> ModelCard:
+    """The card of the tiny model."""
+    return ModelCard(
+        name="tiny-original",
+        architecture="tiny",
+        dataset="original",
+        arithmetic="standard",
+        framework="keras",
+        source_file="tiny.keras",
+        source_sha256="0" * 64,
+        training={},
+        metrics={},
+        labels=CLASSES,
+    )
+
+
+@pytest.fixture(scope="session")
+def fer2013_path() -> Path:
+    """Where FER-2013 lies; tests that need it are skipped elsewhere."""
+    for place in (os.environ.get("FER2013"), Path(__file__).parents[2] / "shared/data/fer2013.zip"):
+        if place and Path(place).exists():
+            return Path(place)
+    pytest.skip("needs FER-2013: set $FER2013 or put it at ../shared/data/fer2013.zip")

@@ -1,0 +1,128 @@
+import json
+
+import numpy as np
+import pytest
+
+from fer_tf.command import UserError
+from fer_tf.recognizer import Recognizer, main
+
+onnx = pytest.importorskip("onnx")
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "tiny.onnx"
+
+
+def test_rows_are_probabilities_and_do_not_depend_on_the_batch(make_model_file, path):
+    recognizer = Recognizer(make_model_file(path), threads=1)
+    faces = np.random.default_rng(0).integers(0, 256, (5, 48, 48), np.uint8)
+    faces //= np.arange(1, 6, dtype=np.uint8)[:, None, None]
+    rows = recognizer(faces)
+    assert rows.shape == (5, 7)
+    assert rows.dtype == np.float32
+    np.testing.assert_allclose(rows.sum(axis=1), 1, atol=1e-6)
+    np.testing.assert_allclose(rows, np.concatenate([recognizer(face[None]) for face in faces]), atol=1e-6)
+    logits = faces.mean(axis=(1, 2))[:, None] / 255 * np.arange(7)
+    expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(rows, expected, atol=1e-6)
+
+
+def test_no_face_gives_no_row(make_model_file, path):
+    rows = Recognizer(make_model_file(path))(np.zeros((0, 48, 48), np.uint8))
+    assert rows.shape == (0, 7)
+    assert rows.dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    "faces",
+    [
+        np.zeros((48, 48), np.uint8),
+        np.zeros((1, 48, 47), np.uint8),
+        np.zeros((1, 48, 48, 1), np.uint8),
+        np.zeros((1, 48, 48), np.float32),
+    ],
+)
+def test_faces_of_another_kind_are_refused(make_model_file, path, faces):
+    with pytest.raises(ValueError, match="Received"):
+        Recognizer(make_model_file(path))(faces)
+
+
+def test_the_card_is_read_and_printed(make_model_file, path, capsys):
+    recognizer = Recognizer(make_model_file(path, card_changes={"temperature": 1.5}))
+    assert recognizer.card.name == "tiny-original"
+    assert recognizer.card.temperature == 1.5
+    assert main([str(path)]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["temperature"] == 1.5
+    assert printed["labels"] == ["angry", "disgust", "fear", "happy", "neutral", "sad", "surprise"]
+
+
+def test_an_absent_provider_is_refused(make_model_file, path):
+    with pytest.raises(UserError, match="NoSuchProvider"):
+        Recognizer(make_model_file(path), providers=["NoSuchProvider"])
+
+
+MUTILATED = {
+    "no card": {"card": None},
+    "an empty card": {"card": ""},
+    "a card that is no JSON": {"card": "{"},
+    "a card that is no object": {"card": "[1, 2]"},
+    "a card that is a number": {"card": "1"},
+    "another format version": {"card_changes": {"format_version": 2}},
+    "a missing version": {"card_changes": {"format_version": ...}},
+    "a missing key": {"card_changes": {"architecture": ...}},
+    "an unknown key": {"card_changes": {"colour": "red"}},
+    "a name that is no text": {"card_changes": {"name": None}},
+    "other labels": {"card_changes": {"labels": ["happy", "sad"]}},
+    "labels in another order": {
+        "card_changes": {"labels": ["angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"]}
+    },
+    "labels that are no list": {"card_changes": {"labels": None}},
+    "a temperature of zero": {"card_changes": {"temperature": 0}},
+    "an infinite temperature": {"card_changes": {"temperature": float("inf")}},
+    "metrics that are no object": {"card_changes": {"metrics": [1]}},
+    "another input name": {"input_name": "images"},
+    "another input type": {"input_type": onnx.TensorProto.FLOAT},
+    "another image size": {"input_shape": ("batch", 64, 64)},
+    "a dimension of channels": {"input_shape": ("batch", 48, 48, 1)},
+    "a fixed batch": {"input_shape": (1, 48, 48)},
+    "another output name": {"output_name": "scores"},
+    "another output type": {"output_type": onnx.TensorProto.DOUBLE},
+    "another number of classes": {"output_shape": ("batch", 8)},
+    "a second output": {"extra_output": True},
+}
+
+
+def assert_refused(path, capfd):
+    with pytest.raises(UserError, match=str(path)):
+        Recognizer(path)
+    capfd.readouterr()
+    assert main([str(path)]) == 2
+    printed = capfd.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith("error: ")
+    assert printed.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("changes", MUTILATED.values(), ids=MUTILATED.keys())
+def test_a_mutilated_file_is_refused_in_one_line(make_model_file, path, changes, capfd):
+    assert_refused(make_model_file(path, **changes), capfd)
+
+
+def test_a_file_that_is_cut_off_is_refused(make_model_file, path, capfd):
+    whole = make_model_file(path).read_bytes()
+    for length in (1, 100, len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:length])
+        assert_refused(path, capfd)
+
+
+@pytest.mark.parametrize("content", [b"", b"\0", b"this is text\n" * 50, b"PK\x03\x04" + bytes(500)])
+def test_a_file_that_is_no_model_is_refused(path, content, capfd):
+    path.write_bytes(content)
+    assert_refused(path, capfd)
+
+
+def test_a_folder_and_a_missing_file_are_refused(tmp_path, capfd):
+    assert_refused(tmp_path, capfd)
+    assert_refused(tmp_path / "missing.onnx", capfd)

@@ -1,0 +1,248 @@
+import csv
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import cv2
+import numpy as np
+import pytest
+
+import weights
+from fer_tf.emotions import CLASSES
+from realtime import capture, webcam
+
+COMMAND = [sys.executable, "-m", "realtime.webcam"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _needs_the_demo():
+    pytest.importorskip("skimage")
+
+
+@pytest.fixture
+def model(make_model_file, tmp_path):
+    return str(make_model_file(tmp_path / "tiny.onnx"))
+
+
+def environment(**changes):
+    """This process's environment without a screen, and with `changes`."""
+    hidden = ("DISPLAY", "WAYLAND_DISPLAY")
+    return {key: value for key, value in os.environ.items() if key not in hidden} | changes
+
+
+def run(*arguments, **changes):
+    return subprocess.run(
+        [*COMMAND, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=environment(**changes),
+    )
+
+
+def count_frames(path):
+    video = cv2.VideoCapture(str(path))
+    frames = 0
+    while video.read()[0]:
+        frames += 1
+    return frames
+
+
+def test_the_demo_is_recorded_and_tabulated(model, tmp_path):
+    video, table = tmp_path / "demo.mp4", tmp_path / "demo.csv"
+    done = run(
+        *("--source", "demo", "--model", model, "--no-window", "--threads", 1),
+        *("--output", video, "--csv", table, "--max-frames", 70),
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert count_frames(video) == 70
+    with open(table, newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert re.search(rf"^70 frames, {len(rows)} faces, [\d.]+ frames/s", done.stdout)
+    assert str(video) in done.stdout
+    assert str(table) in done.stdout
+    faces = np.bincount([int(row["frame"]) for row in rows])
+    assert len(faces) == 70
+    assert faces[:60].tolist().count(1) > 55  # the first scene has one face,
+    assert faces[65:].tolist().count(2) >= 4  # the second two
+    for row in rows:
+        probabilities = [float(row[f"p_{name}"]) for name in CLASSES]
+        assert (row["source"], row["model"]) == ("demo", "tiny-original")
+        assert float(row["time_s"]) == pytest.approx(int(row["frame"]) / 25, abs=1e-3)
+        assert row["expression"] == CLASSES[int(np.argmax(probabilities))]
+        assert float(row["confidence"]) == max(probabilities)
+        assert sum(probabilities) == pytest.approx(1, abs=1e-3)
+    pairs = [row["face"] for row in rows if row["frame"] == "69"]
+    assert pairs == ["0", "1"]
+
+
+def test_a_recording_can_be_a_source(model, tmp_path):
+    first, second = tmp_path / "first.mp4", tmp_path / "second.avi"
+    common = ("--model", model, "--no-window")
+    assert webcam.main(["--source", "demo", *common, "--output", str(first), "--max-frames", "12"]) == 0
+    assert webcam.main(["--source", str(first), *common, "--output", str(second)]) == 0
+    assert count_frames(second) == 12
+
+
+def test_an_image_can_be_a_source(model, tmp_path):
+    image, table = tmp_path / "photo.png", tmp_path / "photo.csv"
+    cv2.imwrite(str(image), next(capture.demo.demo_clip()[0]))
+    assert webcam.main(["--source", str(image), "--model", model, "--no-window", "--csv", str(table)]) == 0
+    assert len(table.read_text().splitlines()) == 2
+
+
+WRONG = {
+    "nothing to see": ["--source", "demo", "--no-window"],
+    "no such file": ["--source", "missing.mp4", "--no-window", "--csv", "x.csv"],
+    "a text file": ["--source", "text.mp4", "--no-window", "--csv", "x.csv"],
+    "an empty file": ["--source", "empty.mp4", "--no-window", "--csv", "x.csv"],
+    "a video that is cut off": ["--source", "cut.mp4", "--no-window", "--csv", "x.csv"],
+    "an image that is cut off": ["--source", "cut.png", "--no-window", "--csv", "x.csv"],
+    "half an image": ["--source", "half.png", "--no-window", "--csv", "x.csv"],
+    "a device that is no camera": ["--source", os.devnull, "--no-window", "--csv", "x.csv"],
+    "a name that is not UTF-8": ["--source", "a\udcff.mp4", "--no-window", "--csv", "x.csv"],
+    "a folder": ["--source", ".", "--no-window", "--csv", "x.csv"],
+    "no camera": ["--source", "99", "--no-window", "--csv", "x.csv"],
+    "a number beyond all cameras": ["--source", "99999999999999999999", "--no-window", "--csv", "x.csv"],
+    "an address without a stream": ["--source", "http://127.0.0.1:9/x", "--no-window", "--csv", "x.csv"],
+    "an unknown protocol": ["--source", "nonsense://x", "--no-window", "--csv", "x.csv"],
+    "no screen": ["--source", "demo"],
+    "an unknown suffix": ["--source", "demo", "--no-window", "--output", "out.mkv"],
+    "a folder for output": ["--source", "demo", "--no-window", "--output", "folder.mp4"],
+    "a folder for CSV": ["--source", "demo", "--no-window", "--csv", "folder.mp4"],
+    "a file for a folder": ["--source", "demo", "--no-window", "--output", "text.mp4/out.mp4"],
+    "output over the source": ["--source", "video.mp4", "--no-window", "--output", "video.mp4"],
+    "output over the source, linked": ["--source", "video.mp4", "--no-window", "--output", "link.mp4"],
+    "CSV over the source": ["--source", "video.mp4", "--no-window", "--csv", "./video.mp4"],
+    "CSV over the model": ["--source", "demo", "--no-window", "--csv", "tiny.onnx"],
+    "CSV over the output": ["--source", "demo", "--no-window", "--output", "x.mp4", "--csv", "x.mp4"],
+    "no frame at all": ["--source", "demo", "--no-window", "--csv", "x.csv", "--max-frames", "0"],
+    "no threads": ["--source", "demo", "--no-window", "--csv", "x.csv", "--threads", "-1"],
+    "a model that is none": ["--source", "demo", "--no-window", "--csv", "x.csv", "--model", "text.mp4"],
+    "no such model": ["--source", "demo", "--no-window", "--csv", "x.csv", "--model", "missing.onnx"],
+}
+
+
+@pytest.fixture
+def workplace(model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "text.mp4").write_text("no video\n" * 100)
+    (tmp_path / "empty.mp4").touch()
+    (tmp_path / "folder.mp4").mkdir()
+    writer = cv2.VideoWriter("video.mp4", cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"mp4v"), 25, (64, 48))
+    for value in range(30):
+        writer.write(np.full((48, 64, 3), value, np.uint8))
+    writer.release()
+    (tmp_path / "link.mp4").symlink_to("video.mp4")
+    whole = (tmp_path / "video.mp4").read_bytes()
+    (tmp_path / "cut.mp4").write_bytes(whole[: len(whole) // 2])
+    image = cv2.imencode(".png", np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8))[1].tobytes()
+    (tmp_path / "cut.png").write_bytes(image[:40])
+    (tmp_path / "half.png").write_bytes(image[: len(image) // 2])
+    return tmp_path
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_a_full_disk_is_said_in_one_line(model):
+    done = run("--source", "demo", "--model", model, "--no-window", "--csv", "/dev/full")
+    assert_one_line(done)
+    assert "/dev/full" in done.stderr
+
+
+def assert_one_line(done):
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("arguments", WRONG.values(), ids=WRONG.keys())
+def test_what_a_user_gets_wrong_is_said_in_one_line(arguments, workplace):
+    before = {path: path.read_bytes() for path in workplace.iterdir() if path.is_file()}
+    root = str(webcam.Path(webcam.__file__).parents[1])
+    done = run("--model", "tiny.onnx", *arguments, PYTHONPATH=root)
+    assert_one_line(done)
+    assert {path: path.read_bytes() for path in workplace.iterdir() if path.is_file()} == before
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs X11")
+def test_a_screen_that_does_not_answer_is_said_in_one_line(model):
+    done = run("--source", "demo", "--model", model, DISPLAY=":99")
+    assert_one_line(done)
+    assert "--no-window" in done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_run_with_whole_files(model, tmp_path, number):
+    video, table = tmp_path / "demo.mp4", tmp_path / "demo.csv"
+    arguments = ["--source", "demo", "--model", model, "--no-window", "--output", video, "--csv", table]
+    child = subprocess.Popen(
+        [*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
+    )
+    deadline = time.monotonic() + 30
+    while (not table.exists() or table.read_text().count("\n") < 10) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    child.send_signal(number)
+    output, errors = child.communicate(timeout=30)
+    assert (child.returncode, errors) == (0, "")
+    frames = int(re.match(r"(\d+) frames", output).group(1))
+    assert 9 <= frames < 250
+    assert count_frames(video) == frames
+
+
+def test_a_camera_that_fails_keeps_what_was_recorded(model, tmp_path, monkeypatch, capsys):
+    class Camera:
+        def __init__(self, number):
+            self.left = 8
+
+        def isOpened(self):
+            return True
+
+        def get(self, name):
+            return 25.0 if name == cv2.CAP_PROP_FPS else 0.0
+
+        def read(self):
+            self.left -= 1
+            time.sleep(0.01)
+            return self.left >= 0, np.zeros((48, 64), np.uint16)
+
+        def release(self):
+            pass
+
+    monkeypatch.setattr(capture.cv2, "VideoCapture", Camera)
+    video = tmp_path / "out.mp4"
+    code = webcam.main(["--model", model, "--no-window", "--output", str(video)])
+    monkeypatch.undo()
+    printed = capsys.readouterr()
+    assert code == 1
+    assert printed.err == "error: 0: no more frames after 8; is it still connected?\n"
+    assert printed.out.startswith("8 frames, 0 faces")
+    assert count_frames(video) >= 1
+
+
+def test_help_says_what_it_is_not_for():
+    done = run("--help")
+    assert done.returncode == 0
+    assert "Not for inferring what a person feels" in " ".join(done.stdout.split())
+
+
+def test_the_default_model_is_the_one_that_weights_names(capsys):
+    arguments = webcam._parse(["--no-window", "--csv", "x.csv"])
+    assert arguments.model == weights.DEFAULT_MODEL
+    assert arguments.source == "0"
+
+
+def test_no_module_of_the_loop_imports_a_training_framework():
+    code = (
+        "import importlib, pkgutil, sys, realtime\n"
+        "for module in pkgutil.iter_modules(realtime.__path__):\n"
+        "    importlib.import_module(f'realtime.{module.name}')\n"
+        "names = {name.partition('.')[0] for name in sys.modules}\n"
+        "print(*sorted(names & {'tensorflow', 'keras', 'torch', 'skimage', 'scipy', 'matplotlib', 'onnx'}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "\n"

@@ -1,0 +1,82 @@
+"""Random variations of the training images, made before the filter sees them."""
+
+import keras
+import tensorflow as tf
+
+AUGMENTATIONS = ("none", "standard")
+
+
+def augment(
+    images: tf.Tensor,
+    seed: tf.Tensor,
+    *,
+    shift: float = 5.0,
+    rotation: float = 12.0,
+    zoom: float = 1.15,
+    contrast: float = 0.25,
+    brightness: float = 25.0,
+    erase_probability: float = 0.5,
+    erase_area: tuple[float, float] = (0.02, 0.2),
+) -> tf.Tensor:
+    """Returns one random variation of each image; equal seeds give equal variations.
+
+    Mirroring, shift, rotation and zoom are one affine map, so the image is resampled once (bilinear, reflected at
+    the border). Then contrast and brightness change, and a rectangle of one random gray level is put in (random
+    erasing: Zhong et al. 2017, arXiv 1708.04896).
+
+    Args:
+        images: uint8 [N, H, W].
+        seed: int [2].
+        shift: Largest shift to each side, in pixels.
+        rotation: Largest rotation to each side, in degrees.
+        zoom: Largest factor of magnification; its inverse is the smallest.
+        contrast: Largest change of the contrast, as a part of it.
+        brightness: Largest change of the brightness, in levels.
+        erase_probability: Part of the images that get a rectangle.
+        erase_area: Smallest and largest part of the image that the rectangle covers.
+
+    Returns:
+        uint8 [N, H, W].
+    """
+    count, height, width = tf.unstack(tf.shape(images))
+    draws = tf.random.stateless_uniform([13, count], seed)
+    signed = 2 * draws - 1
+    faces = tf.cast(images, tf.float32)
+
+    angle = signed[0] * (rotation * 3.141592653589793 / 180)
+    scale = zoom ** signed[1]
+    mirror = tf.where(draws[2] < 0.5, -1.0, 1.0)
+    shifts = signed[3:5] * shift
+    faces = _affine(faces, mirror * tf.cos(angle) / scale, tf.sin(angle) / scale, mirror, shifts)
+
+    mean = tf.reduce_mean(faces, axis=[1, 2], keepdims=True)
+    gain = 1 + signed[5, :, None, None] * contrast
+    faces = (faces - mean) * gain + mean + signed[6, :, None, None] * brightness
+
+    area = erase_area[0] + draws[7] * (erase_area[1] - erase_area[0])
+    aspect = 3.0 ** signed[8]
+    rectangle = tf.minimum(tf.sqrt([area * aspect, area / aspect]), 1.0)  # [2, N], parts of height and width
+    start = draws[9:11] * (1 - rectangle)
+    rows = (tf.range(tf.cast(height, tf.float32)) + 0.5) / tf.cast(height, tf.float32)
+    columns = (tf.range(tf.cast(width, tf.float32)) + 0.5) / tf.cast(width, tf.float32)
+    in_rows = (rows > start[0, :, None]) & (rows < (start + rectangle)[0, :, None])
+    in_columns = (columns > start[1, :, None]) & (columns < (start + rectangle)[1, :, None])
+    erased = in_rows[:, :, None] & in_columns[:, None, :] & (draws[11] < erase_probability)[:, None, None]
+    faces = tf.where(erased, draws[12, :, None, None] * 255, faces)
+    return tf.cast(tf.round(tf.clip_by_value(faces, 0, 255)), tf.uint8)
+
+
+def _affine(faces: tf.Tensor, cosine: tf.Tensor, sine: tf.Tensor, mirror: tf.Tensor, shifts: tf.Tensor) -> tf.Tensor:
+    """Resamples float32 [N, H, W] by a map from output to input coordinates about the centre of the image."""
+    height, width = tf.unstack(tf.cast(tf.shape(faces)[1:], tf.float32))
+    centre_x, centre_y = (width - 1) / 2, (height - 1) / 2
+    xx, xy = cosine, -sine
+    yx, yy = mirror * sine, mirror * cosine
+    x0 = centre_x + shifts[0] - xx * centre_x - xy * centre_y
+    y0 = centre_y + shifts[1] - yx * centre_x - yy * centre_y
+    zeros = tf.zeros_like(xx)
+    maps = tf.stack([xx, xy, x0, yx, yy, y0, zeros, zeros], axis=1)
+    moved = keras.ops.image.affine_transform(
+        faces[..., None], maps, interpolation="bilinear", fill_mode="reflect", data_format="channels_last"
+    )
+    return moved[..., 0]

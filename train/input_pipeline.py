@@ -1,0 +1,67 @@
+"""The tf.data pipelines: shuffle, batch, augment, preprocess, prefetch."""
+
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+from fer_tf.emotions import CLASSES
+from train.augmentation import augment
+
+
+def training_batches(
+    images: np.ndarray,
+    labels: np.ndarray,
+    preprocessor: Callable[[tf.Tensor], tf.Tensor],
+    *,
+    batch_size: int,
+    augmented: bool,
+    seed: int,
+    first_epoch: int = 0,
+) -> tf.data.Dataset:
+    """Returns an endless data set of training batches, epoch after epoch.
+
+    Order and augmentation depend on the seed, the epoch and the batch alone. So a resumed run, which starts at
+    `first_epoch`, sees what it would have seen without the interruption. The images stay in memory as uint8. Each
+    epoch leaves out the few images that do not fill its last batch, other ones each time.
+
+    Args:
+        images: uint8 [N, 48, 48].
+        labels: int [N].
+        preprocessor: uint8 [B, 48, 48] → float32 [B, H, W, C], mapped after the augmentation.
+        batch_size: At most N.
+        augmented: Whether to vary the images at random.
+        seed: Of order and augmentation.
+        first_epoch: Which epoch to start with, from 0.
+
+    Returns:
+        (float32 [B, H, W, C], float32 [B, 7] one-hot) batches, N // batch_size of them an epoch.
+    """
+    count = len(labels)
+    with tf.device("cpu"):
+        all_images, all_labels = tf.constant(images), tf.one_hot(labels, len(CLASSES))
+
+    def epoch_batches(epoch: tf.Tensor) -> tf.data.Dataset:
+        order = tf.random.experimental.stateless_shuffle(tf.range(count), seed=[seed, epoch])
+        batches = tf.data.Dataset.from_tensor_slices(order).batch(batch_size, drop_remainder=True)
+        return batches.enumerate(start=epoch * (count // batch_size))
+
+    def prepare(step: tf.Tensor, chosen: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        faces = tf.gather(all_images, chosen)
+        if augmented:
+            faces = augment(faces, seed=[tf.constant(seed, tf.int64), step])
+        return preprocessor(faces), tf.gather(all_labels, chosen)
+
+    epochs = tf.data.Dataset.range(first_epoch, np.iinfo(np.int32).max)
+    return epochs.flat_map(epoch_batches).map(prepare, num_parallel_calls=tf.data.AUTOTUNE).prefetch(4)
+
+
+def evaluation_batches(
+    images: np.ndarray,
+    preprocessor: Callable[[tf.Tensor], tf.Tensor],
+    *,
+    batch_size: int = 256,
+) -> tf.data.Dataset:
+    """Returns the images once, in order, preprocessed: float32 [B, H, W, C] batches of uint8 [N, 48, 48]."""
+    batches = tf.data.Dataset.from_tensor_slices(images).batch(batch_size)
+    return batches.map(preprocessor, num_parallel_calls=tf.data.AUTOTUNE).prefetch(2)

@@ -1,0 +1,125 @@
+"""Trains a network: `python -m train.run --dataset stack_sharpen`."""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+from fer_tf import fer2013
+from fer_tf.command import Parser, UserError, command, muted_stderr, positive
+from train.run_folder import RunFolder, Settings
+
+_DEFAULTS = {
+    "model": "base_cnn",
+    "dataset": "stack_sharpen",
+    "epochs": 60,
+    "batch_size": 128,
+    "learning_rate": 0.05,
+    "seed": 0,
+    "limit": None,
+    "augment": "standard",
+}
+"""What a new run is made of unless its option says otherwise; a resumed run keeps its own."""
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        prog="python -m train.run",
+        description="Train a network on FER-2013 or on your own folder of class folders. The epoch that is best on "
+        "PublicTest is kept. PrivateTest is not looked at.",
+        epilog="Exit codes: 0 done, 2 wrong input, 130 interrupted (continue with --resume).",
+    )
+    option = parser.add_argument
+    option("--dataset", help=f"what the network is fed (default {_DEFAULTS['dataset']})")
+    option("--model", help=f"architecture (default {_DEFAULTS['model']})")
+    option("--data", help="zip, folder or CSV (default $FER2013, data/fer2013.zip, ../shared/data/fer2013.zip)")
+    option("--epochs", type=positive(), help=f"default {_DEFAULTS['epochs']}")
+    option("--batch-size", type=positive(), help=f"default {_DEFAULTS['batch_size']}")
+    option("--learning-rate", type=positive(float), help=f"its peak (default {_DEFAULTS['learning_rate']})")
+    option("--seed", type=int, help=f"of weights, order and augmentation (default {_DEFAULTS['seed']})")
+    option("--limit", type=positive(), help="train on this many images only, chosen at random (default all)")
+    option("--augment", choices=("none", "standard"), help=f"default {_DEFAULTS['augment']}")
+    option("--output", help="run folder (default runs/<time>-<model>-<dataset>)")
+    option("--resume", metavar="DIR", help="continue the run in this folder; needs no other option")
+    return parser
+
+
+@command
+def main(argv: list[str] | None = None) -> int:
+    """Trains, or continues, one run and writes its report."""
+    arguments = vars(_parser().parse_args(argv))
+    output, resume, data_path = (arguments.pop(name) for name in ("output", "resume", "data"))
+    given = {name: value for name, value in arguments.items() if value is not None}
+    folder = _opened(resume, output, given) if resume else None
+    if folder and data_path is None:
+        data_path = folder.settings.data
+    data = fer2013.load(fer2013.find(data_path))
+    for note in data.notes:
+        print(f"note: {note}")
+    if not len(data.train) or not len(data.public):
+        raise UserError(f"{data.source}: {len(data.train)} images to train on and {len(data.public)} to choose by")
+    if folder and data.fingerprint() != folder.settings.data_fingerprint:
+        raise UserError(f"{folder.path} was trained on other images than {data.source} holds; name theirs with --data")
+
+    with muted_stderr():
+        from train.report import write_report
+        from train.training import fit
+    if folder is None:
+        folder = _created(output, {**_DEFAULTS, **given}, data)
+    try:
+        fit(folder, _training_images(data.train, folder.settings), data.public)
+        report = write_report(folder, data.public)
+    except KeyboardInterrupt:
+        epochs = len(folder.read_history())
+        print(
+            f"\nstopped after {epochs} of {folder.settings.epochs} epochs; "
+            f"continue with: python -m train.run --resume {folder.path}",
+            file=sys.stderr,
+        )
+        return 130
+    print(f"PublicTest {report['accuracy']:.2%} at epoch {report['epoch']}, temperature {report['temperature']:.3f}")
+    print(f"{folder.path}: model.keras, history.csv, settings.json, public.json, curves.png, confusion.png")
+    print(f"next: python -m export.onnx {folder.path}")
+    return 0
+
+
+def _opened(path: str, output: str | None, given: dict) -> RunFolder:
+    """Returns the run to continue, if no option contradicts it."""
+    folder = RunFolder.open(path)
+    if output is not None and Path(output).absolute() != folder.path.absolute():
+        raise UserError(f"--resume {path} continues in its own folder; leave --output away")
+    settings = folder.settings
+    for name, value in given.items():
+        kept = getattr(settings, name)
+        if value != kept:
+            option = name.replace("_", "-")
+            raise UserError(f"{path} is a run with --{option} {kept}, not {value}; leave the option away or start anew")
+    return folder
+
+
+def _created(output: str | None, values: dict, data: fer2013.Fer2013) -> RunFolder:
+    """Makes the folder of a new run."""
+    from fer_tf.datasets import DATASETS
+    from fer_tf.models import ARCHITECTURES
+
+    for name, known in (("dataset", DATASETS), ("model", ARCHITECTURES)):
+        if values[name] not in known:
+            raise UserError(f"no {name} {values[name]!r}; expected one of {', '.join(known)}")
+    settings = Settings(**values, data=str(data.source), data_fingerprint=data.fingerprint())
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    return RunFolder.create(output or os.path.join("runs", f"{stamp}-{settings.model}-{settings.dataset}"), settings)
+
+
+def _training_images(train: fer2013.Split, settings: Settings) -> fer2013.Split:
+    """Returns the images to learn from: those that show something, at most `limit` of them."""
+    import numpy as np
+
+    train = train[~fer2013.blanks(train.images)]
+    if settings.limit and settings.limit < len(train):
+        chosen = np.random.default_rng(settings.seed).permutation(len(train))[: settings.limit]
+        train = train[np.sort(chosen)]
+    return train
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,5 @@
+"""The model files that ship, and which of them is used where none is named."""
+
+from pathlib import Path
+
+DEFAULT_MODEL = Path(__file__).parent / "base_cnn-stack_sharpen.onnx"
