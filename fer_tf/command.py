@@ -33,24 +33,31 @@ class Parser(argparse.ArgumentParser):
     """An `ArgumentParser` that complains in one line instead of printing its usage first."""
 
     def error(self, message: str) -> NoReturn:
-        """Prints the complaint and exits with 2."""
-        self.exit(2, f"{self.prog}: {message} (see --help)\n")
+        """Raises `UserError` with the complaint."""
+        raise UserError(f"{message} (see {self.prog} --help)")
 
 
-def positive(kind: type = int) -> Callable[[str], int | float]:
-    """Returns an argparse type for a finite number above zero."""
-
+def _checked(kind: type, is_valid: Callable, expected: str) -> Callable[[str], int | float]:
     def convert(text: str) -> int | float:
         try:
             value = kind(text)
         except ValueError:
-            value = 0
-        if not 0 < value < float("inf"):
-            name = "whole number" if kind is int else "number"
-            raise argparse.ArgumentTypeError(f"{text!r} is not a {name} above 0")
+            value = float("nan")
+        if not is_valid(value):
+            raise argparse.ArgumentTypeError(f"{text!r} is not {expected}")
         return value
 
     return convert
+
+
+def positive(kind: type = int) -> Callable[[str], int | float]:
+    """Returns an argparse type for a finite number above zero."""
+    name = "a whole number" if kind is int else "a number"
+    return _checked(kind, lambda value: 0 < value < float("inf"), f"{name} above 0")
+
+
+seed = _checked(int, lambda value: 0 <= value < 2**31, "a whole number from 0 to 2147483647")
+"""An argparse type for the seed of a random generator."""
 
 
 @contextmanager

@@ -5,6 +5,8 @@ import json
 import os
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from fer_tf.card import METADATA_KEY, ModelCard
@@ -93,3 +95,29 @@ def fer2013_path() -> Path:
         if place and Path(place).exists():
             return Path(place)
     pytest.skip("needs FER-2013: set $FER2013 or put it at ../shared/data/fer2013.zip")
+
+
+@pytest.fixture(scope="session")
+def class_folders(tmp_path_factory) -> Path:
+    """A folder of class folders with 50 generated images a class, each class a grating of its own plus noise."""
+    random = np.random.default_rng(0)
+    root = tmp_path_factory.mktemp("faces")
+    rows, columns = np.mgrid[:48, :48] / 48
+    for index, name in enumerate(CLASSES):
+        (root / name).mkdir()
+        wave = np.sin(2 * np.pi * (index + 1) * (rows if index % 2 else columns))
+        for number in range(50):
+            image = 128 + 60 * wave + random.normal(0, 25, (48, 48))
+            cv2.imwrite(str(root / name / f"{number}.png"), np.clip(image, 0, 255).astype(np.uint8))
+    return root
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory):
+    """Keeps decoded copies out of the user's cache directory."""
+    before = os.environ.get("XDG_CACHE_HOME")
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+    yield
+    os.environ.pop("XDG_CACHE_HOME")
+    if before is not None:
+        os.environ["XDG_CACHE_HOME"] = before

@@ -16,7 +16,7 @@ from fer_tf.metrics import fit_temperature, measure
 from fer_tf.models import load_network
 from train.input_pipeline import evaluation_batches
 from train.run_folder import RunFolder
-from train.training import predict_logits
+from train.training import predictor
 
 matplotlib.use("agg")
 
@@ -32,7 +32,7 @@ def write_report(folder: RunFolder, public: Split) -> dict:
     settings, rows = folder.settings, folder.read_history()
     model = load_network(folder.model)
     preprocessor = create_preprocessor(settings.dataset, settings.model)
-    logits = predict_logits(model, evaluation_batches(public.images, preprocessor))
+    logits = predictor(model)(evaluation_batches(public.images, preprocessor))
     temperature = fit_temperature(logits, public.labels)
     best = max(rows, key=lambda row: row["public_accuracy"])  # the first of equals, as in training
     figures = measure(softmax(logits / temperature, axis=1), public.labels, temperature)

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from fer_tf import fer2013
-from fer_tf.command import Parser, UserError, command, muted_stderr, positive
+from fer_tf.command import Parser, UserError, command, muted_stderr, positive, seed
 from train.run_folder import RunFolder, Settings
 
 _DEFAULTS = {
@@ -14,7 +14,7 @@ _DEFAULTS = {
     "dataset": "stack_sharpen",
     "epochs": 60,
     "batch_size": 128,
-    "learning_rate": 0.05,
+    "learning_rate": 1.5e-3,
     "seed": 0,
     "limit": None,
     "augment": "standard",
@@ -36,7 +36,7 @@ def _parser() -> Parser:
     option("--epochs", type=positive(), help=f"default {_DEFAULTS['epochs']}")
     option("--batch-size", type=positive(), help=f"default {_DEFAULTS['batch_size']}")
     option("--learning-rate", type=positive(float), help=f"its peak (default {_DEFAULTS['learning_rate']})")
-    option("--seed", type=int, help=f"of weights, order and augmentation (default {_DEFAULTS['seed']})")
+    option("--seed", type=seed, help=f"of weights, order and augmentation (default {_DEFAULTS['seed']})")
     option("--limit", type=positive(), help="train on this many images only, chosen at random (default all)")
     option("--augment", choices=("none", "standard"), help=f"default {_DEFAULTS['augment']}")
     option("--output", help="run folder (default runs/<time>-<model>-<dataset>)")

@@ -42,8 +42,7 @@ class Settings:
     """How many training images are used, chosen at random; None is all."""
     augment: str
     label_smoothing: float = 0.1
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
+    weight_decay: float = 0.02
     ema_steps: float = 1000.0
     """Over how many steps the weights are averaged (time constant of the exponential average)."""
     warmup_epochs: float = 2.0

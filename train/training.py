@@ -1,7 +1,8 @@
-"""The training loop: SGD on a cosine, weights averaged over time, the best epoch by PublicTest."""
+"""The training loop: AdamW on a cosine, weights averaged over time, the best epoch by PublicTest."""
 
 import functools
 import time
+from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -68,10 +69,10 @@ def fit(folder: RunFolder, train: Split, public: Split) -> None:
     )
 
 
-def predict_logits(model: keras.Model, batches: tf.data.Dataset) -> np.ndarray:
-    """Returns float32 [N, 7] for preprocessed batches of N images."""
+def predictor(model: keras.Model) -> Callable[[tf.data.Dataset], np.ndarray]:
+    """Returns a function from preprocessed batches of N images to logits, float32 [N, 7]."""
     run = tf.function(lambda images: model(images, training=False), reduce_retracing=True)
-    return np.concatenate([run(images).numpy() for images in batches])
+    return lambda batches: np.concatenate([run(images).numpy() for images in batches])
 
 
 def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> float:
@@ -83,18 +84,14 @@ def _compile(model: keras.Model, settings: Settings, steps: int) -> None:
     total = settings.epochs * steps
     warmup = int(min(settings.warmup_epochs * steps, total / 5))
     ema_steps = max(min(settings.ema_steps, total / 10), 1)  # a short run must not average over its whole length
-    optimizer = keras.optimizers.SGD(
+    optimizer = keras.optimizers.AdamW(
         keras.optimizers.schedules.CosineDecay(
             settings.learning_rate / 100,
             total - warmup,
             warmup_target=settings.learning_rate,
             warmup_steps=warmup,
         ),
-        momentum=settings.momentum,
-        nesterov=True,
-        # Keras takes the decay straight from the weights; through the momentum, where the literature's figure
-        # belongs, it would act 1 / (1 - momentum) times.
-        weight_decay=settings.weight_decay / (1 - settings.momentum),
+        weight_decay=settings.weight_decay,
         use_ema=True,
         ema_momentum=1 - 1 / ema_steps,
     )
@@ -123,6 +120,7 @@ class _Recorder(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         self._averaged = create_model(self._folder.settings.model, self._folder.settings.dataset)
+        self._predict = predictor(self._averaged)
         self._update_norms = tf.function(lambda images: self._averaged(images, training=True), reduce_retracing=True)
         done = len(self._rows)
         self._bar = tqdm(
@@ -139,6 +137,10 @@ class _Recorder(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         self._bar.set_description(f"epoch {epoch + 1}/{self._epochs}")
+        # Keras does not save the state of its random layers; so each epoch has one of its own, resumed or not.
+        random_layers = [layer for layer in self.model.layers if hasattr(layer, "seed_generator")]
+        for number, layer in enumerate(random_layers):
+            layer.seed_generator.state.assign([self._folder.settings.seed + number, epoch << 16])
         self._started = time.monotonic()
 
     def on_train_batch_end(self, batch, logs=None):
@@ -146,7 +148,7 @@ class _Recorder(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         self._average()
-        logits = predict_logits(self._averaged, self._public_batches)
+        logits = self._predict(self._public_batches)
         row = {
             "epoch": epoch + 1,
             "learning_rate": float(self.model.optimizer.learning_rate),
@@ -176,8 +178,16 @@ class _Recorder(keras.callbacks.Callback):
         self.model.optimizer.finalize_variable_values(self.model.trainable_variables)
         self._averaged.set_weights(self.model.get_weights())
         self.model.set_weights(raw)
+        norms = [layer for layer in self._averaged.layers if isinstance(layer, keras.layers.BatchNormalization)]
+        for variable in (variable for norm in norms for variable in norm.non_trainable_variables):
+            variable.assign(tf.zeros_like(variable))
+        batches = 0
         for images, _ in self._norm_batches:
             self._update_norms(images)
+            batches += 1
+        for norm in norms:
+            for variable in norm.non_trainable_variables:
+                variable.assign(variable / (1 - norm.momentum**batches))  # what is left of the zeros
 
     def _say(self, row: dict[str, float], best: float) -> None:
         left = (self._epochs - row["epoch"]) * row["seconds"] / 60

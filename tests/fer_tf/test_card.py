@@ -1,0 +1,70 @@
+import json
+
+import pytest
+
+from fer_tf.card import ModelCard
+from fer_tf.command import UserError
+from fer_tf.emotions import CLASSES
+
+VALUES = {
+    "name": "base_cnn-original",
+    "architecture": "base_cnn",
+    "dataset": "original",
+    "arithmetic": "standard",
+    "framework": "keras",
+    "source_file": "model.keras",
+    "source_sha256": "00",
+    "training": {"epochs": 3},
+    "metrics": {"accuracy": 0.5},
+}
+
+
+def test_json_round_trip():
+    card = ModelCard(**VALUES, temperature=1.25)
+    values = json.loads(card.to_json())
+    assert values["labels"] == list(CLASSES)
+    assert values["temperature"] == 1.25
+    assert values["format_version"] == 1
+    assert ModelCard.from_json(card.to_json()) == card
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "JSON"),
+        ("{", "JSON"),
+        ("[1]", "object"),
+        ("{}", "format None"),
+        (json.dumps({"format_version": 2}), "format 2"),
+        (json.dumps({"format_version": 1}), "missing"),
+    ],
+)
+def test_bad_json_is_refused(text, expected):
+    with pytest.raises(UserError, match=expected):
+        ModelCard.from_json(text)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("labels", list(CLASSES[::-1]), "labels"),
+        ("labels", 7, "labels"),
+        ("temperature", 0, "temperature"),
+        ("temperature", -1.0, "temperature"),
+        ("temperature", float("nan"), "temperature"),
+        ("temperature", "1", "temperature"),
+        ("temperature", True, "temperature"),
+        ("name", 5, "name"),
+        ("training", [], "training"),
+        ("metrics", None, "metrics"),
+        ("more", 1, "unknown more"),
+    ],
+)
+def test_bad_values_are_refused(key, value, expected):
+    values = {**json.loads(ModelCard(**VALUES).to_json()), key: value}
+    with pytest.raises(UserError, match=expected):
+        ModelCard.from_json(json.dumps(values))
+
+
+def test_says_what_it_must_not_be_used_for():
+    assert "at work or in education" in ModelCard(**VALUES).excluded_uses

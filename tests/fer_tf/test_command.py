@@ -1,0 +1,93 @@
+import subprocess
+import sys
+
+import pytest
+
+from fer_tf.command import Parser, UserError, command, muted_stderr, positive, seed
+
+
+def outcome(action, capsys):
+    """Runs a command that does `action`; returns its exit code and the lines on stderr."""
+    code = command(lambda argv: action())([])
+    return code, capsys.readouterr().err.splitlines()
+
+
+def raising(error):
+    def action():
+        raise error
+
+    return action
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (UserError("bad\ninput"), "error: bad input"),
+        (FileNotFoundError(2, "No such file or directory", "x.zip"), "error: x.zip: No such file or directory"),
+        (OSError(28, "No space left on device"), "error: [Errno 28] No space left on device"),
+        (MemoryError(), "error: out of memory; close other programs or use less data (--limit)"),
+        (
+            ModuleNotFoundError("No module named 'tf2onnx.x'", name="tf2onnx.x"),
+            "error: this needs tf2onnx.x, which is not installed; run: pip install 'fer-tf[export]'",
+        ),
+    ],
+)
+def test_what_a_user_causes_is_one_line_and_exit_code_2(error, expected, capsys):
+    assert outcome(raising(error), capsys) == (2, [expected])
+
+
+def test_our_own_errors_stay_errors():
+    with pytest.raises(ZeroDivisionError):
+        command(lambda argv: 1 / 0)([])
+    with pytest.raises(ModuleNotFoundError):
+        command(lambda argv: __import__("no_such_module_of_ours"))([])
+
+
+def test_ctrl_c_is_130_and_success_0(capsys):
+    assert outcome(raising(KeyboardInterrupt()), capsys) == (130, ["", "stopped"])
+    assert outcome(lambda: None, capsys) == (0, [])
+    assert outcome(lambda: 1, capsys) == (1, [])
+
+
+def test_a_closed_pipe_is_silent():
+    code = "from fer_tf.command import command\n@command\ndef main(argv=None):\n  for i in range(99999): print(i)\n"
+    code += "raise SystemExit(main())"
+    run = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    run.stdout.readline()
+    run.stdout.close()
+    assert run.stderr.read() == ""
+    assert run.wait() == 0
+
+
+def test_a_wrong_argument_is_one_line(capsys):
+    parser = Parser(prog="p")
+    parser.add_argument("--n", type=positive())
+    expected = ["error: argument --n: '0' is not a whole number above 0 (see p --help)"]
+    assert outcome(lambda: parser.parse_args(["--n", "0"]), capsys) == (2, expected)
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "1.5", "x", ""])
+def test_positive_refuses(text):
+    with pytest.raises(Exception, match="whole number above 0"):
+        positive()(text)
+
+
+@pytest.mark.parametrize("text", ["0", "nan", "inf", "x"])
+def test_positive_number_refuses(text):
+    with pytest.raises(Exception, match="number above 0"):
+        positive(float)(text)
+    assert positive(float)("0.5") == 0.5
+
+
+def test_seed_takes_what_every_generator_takes():
+    assert seed("0") == 0
+    for text in ("-1", "2147483648", "1.5", ""):
+        with pytest.raises(Exception, match="whole number from 0 to"):
+            seed(text)
+
+
+def test_muted_stderr_mutes_and_gives_back(capfd):
+    with muted_stderr():
+        subprocess.run([sys.executable, "-c", "import os; os.write(2, b'noise')"], check=True)
+    subprocess.run([sys.executable, "-c", "import os; os.write(2, b'signal')"], check=True)
+    assert capfd.readouterr().err == "signal"

@@ -1,0 +1,86 @@
+import numpy as np
+import pytest
+
+from fer_tf.emotions import CLASSES
+
+metrics = pytest.importorskip("fer_tf.metrics")
+
+
+@pytest.fixture
+def predictions():
+    random = np.random.default_rng(0)
+    logits = random.normal(0, 2, (500, 7))
+    labels = np.where(random.random(500) < 0.6, logits.argmax(axis=1), random.integers(0, 7, 500))
+    return logits, labels
+
+
+def softmax(logits):
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+def test_figures_by_hand():
+    labels = np.array([0, 0, 1, 1, 3])
+    predicted = np.array([0, 1, 1, 1, 0])
+    probabilities = np.full((5, 7), 0.05)
+    probabilities[np.arange(5), predicted] = 0.7
+    figures = metrics.measure(probabilities, labels)
+    assert figures["n"] == 5
+    assert figures["accuracy"] == pytest.approx(3 / 5)
+    # F1 of angry: precision 1/2, recall 1/2; disgust: 2/3 and 1; happy: 0.
+    assert figures["macro_f1"] == pytest.approx((0.5 + 0.8 + 0) / 3)
+    assert figures["recall"] == {name: {0: 0.5, 1: 1.0, 3: 0.0}.get(i) for i, name in enumerate(CLASSES)}
+    assert figures["ece_after"] == pytest.approx(0.1)
+
+
+def test_wilson_interval_by_its_formula(predictions):
+    logits, labels = predictions
+    figures = metrics.measure(softmax(logits), labels)
+    p, n, z = figures["accuracy"], figures["n"], 1.959963984540054
+    centre = (p + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
+    assert figures["accuracy_interval"] == pytest.approx([centre - half, centre + half])
+
+
+def test_calibration_error_by_a_loop(predictions):
+    logits, labels = predictions
+    probabilities = softmax(logits)
+    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
+    expected = 0.0
+    for k in range(15):
+        chosen = (confidence > k / 15) & (confidence <= (k + 1) / 15)
+        if chosen.any():
+            expected += chosen.mean() * abs(right[chosen].mean() - confidence[chosen].mean())
+    assert metrics.expected_calibration_error(probabilities, labels) == pytest.approx(expected)
+
+
+def test_error_before_the_temperature_is_that_of_the_raw_softmax(predictions):
+    logits, labels = predictions
+    figures = metrics.measure(softmax(logits / 2.5), labels, temperature=2.5)
+    raw = metrics.expected_calibration_error(softmax(logits), labels)
+    assert figures["ece_before"] == pytest.approx(raw, abs=1e-9)
+
+
+def test_temperature_is_the_least_cross_entropy_of_a_grid(predictions):
+    logits, labels = predictions
+    rows = np.arange(len(labels))
+    grid = np.geomspace(0.1, 10, 2001)
+    losses = [-np.log(softmax(logits / t)[rows, labels]).mean() for t in grid]
+    assert metrics.fit_temperature(logits, labels) == pytest.approx(grid[int(np.argmin(losses))], rel=5e-3)
+
+
+def test_temperature_recovers_a_known_scale():
+    random = np.random.default_rng(1)
+    logits = random.normal(0, 2, (20_000, 7))
+    labels = (logits + random.gumbel(size=logits.shape)).argmax(axis=1)  # drawn from softmax(logits)
+    assert metrics.fit_temperature(3 * logits, labels) == pytest.approx(3, rel=0.05)
+
+
+def test_scikit_learn_agrees(predictions):
+    from sklearn.metrics import balanced_accuracy_score, f1_score
+
+    logits, labels = predictions
+    figures = metrics.measure(softmax(logits), labels)
+    predicted = logits.argmax(axis=1)
+    assert figures["macro_f1"] == pytest.approx(f1_score(labels, predicted, average="macro"))
+    assert np.mean(list(figures["recall"].values())) == pytest.approx(balanced_accuracy_score(labels, predicted))

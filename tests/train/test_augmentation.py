@@ -1,0 +1,85 @@
+import cv2
+import numpy as np
+import pytest
+
+tf = pytest.importorskip("tensorflow")
+
+from train.augmentation import _affine, augment  # noqa: E402
+
+STILL = {"shift": 0.0, "rotation": 0.0, "zoom": 1.0, "contrast": 0.0, "brightness": 0.0, "erase_probability": 0.0}
+
+
+@pytest.fixture(scope="module")
+def faces() -> np.ndarray:
+    random = np.random.default_rng(0)
+    noise = random.integers(0, 256, (64, 48, 48), np.uint8)
+    return np.stack([cv2.GaussianBlur(image, (7, 7), 2) for image in noise])
+
+
+def test_equal_seeds_equal_images_other_seeds_others(faces):
+    first, again, other = (augment(tf.constant(faces), seed).numpy() for seed in ([0, 1], [0, 1], [0, 2]))
+    assert first.dtype == np.uint8
+    assert first.shape == faces.shape
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any(axis=(1, 2)).all()
+
+
+def test_without_ranges_an_image_stays_or_is_mirrored(faces):
+    varied = augment(tf.constant(faces), [0, 0], **STILL).numpy()
+    same = (varied == faces).all(axis=(1, 2))
+    mirrored = (varied == faces[:, :, ::-1]).all(axis=(1, 2))
+    assert (same ^ mirrored).all()
+    assert 16 < same.sum() < 48
+
+
+def test_affine_map_is_that_of_opencv(faces):
+    random = np.random.default_rng(1)
+    images = faces[:8].astype(np.float32)
+    angles, scales = random.uniform(-0.3, 0.3, 8), random.uniform(0.8, 1.25, 8)
+    shifts = random.uniform(-5, 5, (2, 8))
+    mirrors = np.array([1, -1] * 4)
+    cosines, sines = mirrors * np.cos(angles) / scales, np.sin(angles) / scales
+    moved = _affine(*(tf.constant(x, tf.float32) for x in (images, cosines, sines, mirrors, shifts))).numpy()
+    for n, image in enumerate(images):
+        # Output to input: about the centre, mirror, rotate and scale, then shift.
+        turn = np.array([[cosines[n], -sines[n]], [mirrors[n] * sines[n], mirrors[n] * cosines[n]]])
+        assert abs(abs(np.linalg.det(turn)) - scales[n] ** -2) < 1e-9
+        offset = np.array([23.5, 23.5]) + shifts[:, n] - turn @ [23.5, 23.5]
+        matrix = np.column_stack([turn, offset])
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        expected = cv2.warpAffine(image, matrix, (48, 48), flags=flags, borderMode=cv2.BORDER_REFLECT)
+        assert np.abs(moved[n] - expected).max() < 3  # OpenCV rounds positions to 1/32 of a pixel
+
+
+def test_shift_moves_at_most_so_far():
+    dot = np.zeros((200, 48, 48), np.uint8)
+    dot[:, 24, 24] = 255
+    moved = augment(tf.constant(dot), [0, 0], **{**STILL, "shift": 5.0}).numpy().astype(float)
+    weight = moved.sum(axis=(1, 2))
+    y = (moved.sum(axis=2) @ np.arange(48)) / weight - 24
+    x = (moved.sum(axis=1) @ np.arange(48)) / weight - 24
+    assert 4 < np.abs(y).max() < 5.1
+    assert 4 < np.abs(x).max() < 6.1  # mirroring takes column 24 to 23
+
+
+def test_erased_part_is_one_rectangle_of_one_level(faces):
+    flat = np.full((300, 48, 48), 7, np.uint8)
+    erased = augment(tf.constant(flat), [0, 0], **{**STILL, "erase_probability": 0.5}).numpy()
+    touched = 0
+    for image in erased:
+        rows, columns = np.nonzero(image != 7)
+        if not len(rows):
+            continue
+        touched += 1
+        block = image[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+        assert (block == block[0, 0]).all()
+        assert 0.01 < block.size / 48**2 < 0.25
+    assert 110 < touched < 190
+
+
+def test_contrast_and_brightness_stay_in_range(faces):
+    flat = np.full((300, 48, 48), 100, np.uint8)
+    changed = augment(tf.constant(flat), [0, 0], **{**STILL, "brightness": 25.0}).numpy()
+    assert changed.min() in range(75, 79)
+    assert changed.max() in range(122, 126)
+    assert (changed == changed[:, :1, :1]).all()

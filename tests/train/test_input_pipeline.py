@@ -1,0 +1,59 @@
+import numpy as np
+import pytest
+
+tf = pytest.importorskip("tensorflow")
+
+from train.input_pipeline import evaluation_batches, training_batches  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def data():
+    """Images that carry their number in their pixels, and their class too."""
+    numbers = np.arange(70)
+    images = np.zeros((70, 48, 48), np.uint8)
+    images[:] = numbers[:, None, None]
+    return images, numbers % 7
+
+
+def numbers(batches, count):
+    """The image numbers of `count` batches, and the classes beside them."""
+    pairs = [(images.numpy()[:, 0, 0].astype(int), labels.numpy()) for images, labels in batches.take(count)]
+    return [image for image, _ in pairs], [label for _, label in pairs]
+
+
+def batches(data, **options):
+    options = {"batch_size": 16, "augmented": False, "seed": 3, **options}
+    return training_batches(*data, lambda images: tf.cast(images, tf.float32), **options)
+
+
+def test_an_epoch_holds_each_image_at_most_once_with_its_label(data):
+    images, labels = numbers(batches(data), 4)
+    seen = np.concatenate(images)
+    assert len(seen) == 64 == len(set(seen.tolist()))
+    one_hot = np.concatenate(labels)
+    assert one_hot.shape == (64, 7)
+    np.testing.assert_array_equal(one_hot.argmax(axis=1), seen % 7)
+    np.testing.assert_array_equal(one_hot.sum(axis=1), 1)
+
+
+def test_epochs_and_seeds_differ(data):
+    first = numbers(batches(data), 8)[0]
+    other = numbers(batches(data, seed=4), 4)[0]
+    assert np.concatenate(first[:4]).tolist() != np.concatenate(first[4:]).tolist()
+    assert np.concatenate(first[:4]).tolist() != np.concatenate(other).tolist()
+
+
+@pytest.mark.parametrize("augmented", [False, True])
+def test_a_later_first_epoch_continues_the_same_stream(data, augmented):
+    random = np.random.default_rng(0).integers(0, 256, (70, 48, 48), np.uint8)
+    whole = list(batches((random, data[1]), augmented=augmented).take(12))
+    resumed = list(batches((random, data[1]), augmented=augmented, first_epoch=2).take(4))
+    for (images, labels), (again, labels_again) in zip(whole[8:], resumed, strict=True):
+        np.testing.assert_array_equal(images, again)
+        np.testing.assert_array_equal(labels, labels_again)
+
+
+def test_evaluation_keeps_order_and_rest(data):
+    found = [images.numpy() for images in evaluation_batches(data[0], lambda x: tf.cast(x, tf.float32), batch_size=32)]
+    assert [len(images) for images in found] == [32, 32, 6]
+    np.testing.assert_array_equal(np.concatenate(found)[:, 5, 7], np.arange(70))

@@ -1,0 +1,218 @@
+import csv
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+keras = pytest.importorskip("keras")
+
+from train import run  # noqa: E402
+from train.run_folder import HISTORY_COLUMNS, RunFolder  # noqa: E402
+
+ROOT = Path(__file__).parents[2]
+SMALL = ["--dataset", "original", "--epochs", "3", "--batch-size", "32", "--seed", "5"]
+
+
+def read_history(folder: Path) -> list[dict[str, float]]:
+    with open(folder / "history.csv", newline="") as file:
+        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+
+
+@pytest.fixture(scope="module")
+def finished(class_folders, tmp_path_factory) -> Path:
+    """A run of three epochs that nothing interrupted."""
+    folder = tmp_path_factory.mktemp("runs") / "finished"
+    assert run.main([*SMALL, "--data", str(class_folders), "--output", str(folder)]) == 0
+    return folder
+
+
+def test_the_folder_holds_what_is_promised(finished):
+    names = ["confusion.png", "curves.png", "history.csv", "model.keras", "public.json", "settings.json", "state.keras"]
+    assert sorted(os.listdir(finished)) == names
+    rows = read_history(finished)
+    assert [row["epoch"] for row in rows] == [1, 2, 3]
+    assert set(rows[0]) == set(HISTORY_COLUMNS)
+    for picture in ("curves.png", "confusion.png"):
+        assert min(cv2.imread(str(finished / picture)).shape[:2]) > 300
+
+
+def test_it_learns_and_keeps_the_best_epoch(finished):
+    rows, public = read_history(finished), json.loads((finished / "public.json").read_text())
+    best = max(row["public_accuracy"] for row in rows)
+    assert best > 0.8
+    assert public["accuracy"] == pytest.approx(best, abs=1e-5)
+    assert rows[public["epoch"] - 1]["public_accuracy"] == best
+
+
+def test_the_kept_network_scores_what_the_history_says(finished, class_folders):
+    from fer_tf import fer2013
+    from fer_tf.models import load_network
+
+    public = fer2013.load(class_folders).public
+    logits = load_network(finished / "model.keras").predict(public.images[..., None] / 127.5 - 1, verbose=0)
+    accuracy = (logits.argmax(axis=1) == public.labels).mean()
+    assert accuracy == pytest.approx(json.loads((finished / "public.json").read_text())["accuracy"])
+
+
+def test_resuming_reaches_the_uninterrupted_run(finished, class_folders, tmp_path, monkeypatch, capsys):
+    from train import training
+
+    folder = tmp_path / "interrupted"
+    say = training._Recorder._say
+
+    def interrupt(self, row, best):
+        say(self, row, best)
+        if row["epoch"] == 1:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training._Recorder, "_say", interrupt)
+        assert run.main([*SMALL, "--data", str(class_folders), "--output", str(folder)]) == 130
+    captured = capsys.readouterr()
+    assert captured.err.splitlines()[-1].endswith(f"--resume {folder}")
+    assert len(read_history(folder)) == 1
+    assert run.main(["--resume", str(folder)]) == 0
+    for row, expected in zip(read_history(folder), read_history(finished), strict=True):
+        for name in set(HISTORY_COLUMNS) - {"seconds"}:
+            assert row[name] == pytest.approx(expected[name], rel=1e-3), name
+
+
+def test_resuming_a_finished_run_changes_nothing(finished):
+    before = (finished / "history.csv").read_bytes(), (finished / "model.keras").read_bytes()
+    assert run.main(["--resume", str(finished)]) == 0
+    assert before == ((finished / "history.csv").read_bytes(), (finished / "model.keras").read_bytes())
+
+
+def test_limit_and_blank_images(class_folders):
+    from fer_tf import fer2013
+
+    split = fer2013.load(class_folders).train
+    blank = split.images.copy()
+    blank[:5] = 9
+    split = fer2013.Split(blank, split.labels, split.names)
+
+    class Settings:
+        limit, seed = 40, 0
+
+    chosen = run._training_images(split, Settings)
+    assert len(chosen) == 40
+    assert not (chosen.images == 9).all(axis=(1, 2)).any()
+    assert len(np.unique(chosen.labels)) > 4
+    Settings.limit = None
+    assert len(run._training_images(split, Settings)) == len(split) - 5
+
+
+WRONG = {
+    "no data": (["--data", "nowhere.zip"], "nowhere.zip"),
+    "unknown data set": (["--dataset", "blurred"], "no dataset 'blurred'; expected one of original"),
+    "unknown model": (["--model", "vgg19"], "no model 'vgg19'; expected one of base_cnn"),
+    "a run is there": (["--output", "{finished}"], "--resume"),
+    "resuming nothing": (["--resume", "{tmp}"], "no run there"),
+    "resuming with other settings": (["--resume", "{finished}", "--epochs", "9"], "--epochs 3, not 9"),
+    "resuming elsewhere": (["--resume", "{finished}", "--output", "{tmp}/x"], "own folder"),
+    "resuming with other data": (["--resume", "{finished}", "--data", "{other}"], "other images"),
+    "a negative seed": (["--seed", "-1"], "from 0 to"),
+    "a file as folder": (["--output", "{other}/happy/0.png"], "is a file"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_input_is_one_clear_line(name, finished, class_folders, tmp_path, capfd):
+    arguments, expected = WRONG[name]
+    other = tmp_path / "other"
+    for class_name in ("happy", "sad"):
+        (other / class_name).mkdir(parents=True)
+        for number in range(30):
+            image = np.random.default_rng(number).integers(0, 256, (48, 48), np.uint8)
+            cv2.imwrite(str(other / class_name / f"{number}.png"), image)
+    arguments = [a.format(finished=finished, tmp=tmp_path, other=other) for a in arguments]
+    if "--data" not in arguments and "--resume" not in arguments:
+        arguments += ["--data", str(class_folders)]
+    before = sorted(os.listdir(finished))
+    assert run.main(arguments) == 2
+    errors = [line for line in capfd.readouterr().err.splitlines() if line]
+    assert len(errors) == 1, errors
+    assert errors[0].startswith("error: ")
+    assert expected in errors[0]
+    assert sorted(os.listdir(finished)) == before
+
+
+DAMAGED = {
+    "settings without a key": ("settings.json", lambda b: b'{"model": "base_cnn"}', "missing"),
+    "settings cut": ("settings.json", lambda b: b[:50], "JSON"),
+    "settings of a list": ("settings.json", lambda b: b"[]", "object"),
+    "state cut": ("state.keras", lambda b: b[: len(b) // 2], "not a readable Keras model"),
+    "state of text": ("state.keras", lambda b: b"hello", "not a readable Keras model"),
+    "history of text": ("history.csv", lambda b: b"epoch,loss\n1,x\n", "damaged"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_a_damaged_run_folder_is_one_clear_line(name, finished, tmp_path, capfd):
+    file, damage, expected = DAMAGED[name]
+    for source in finished.iterdir():
+        content = source.read_bytes()
+        (tmp_path / source.name).write_bytes(damage(content) if source.name == file else content)
+    assert run.main(["--resume", str(tmp_path)]) == 2
+    errors = capfd.readouterr().err.splitlines()
+    assert len(errors) == 1, errors
+    assert expected in errors[0]
+
+
+def test_a_run_killed_at_random_moments_comes_to_its_end(class_folders, tmp_path):
+    """Five times SIGKILL; each time every file is readable, and the end is that of a run nothing killed."""
+    folder = tmp_path / "killed"
+    command = [sys.executable, "-m", "train.run"]
+    start = [*command, *SMALL, "--epochs", "12", "--data", str(class_folders), "--output", str(folder)]
+    moments = random.Random(0)
+    for attempt in range(5):
+        started = folder.exists()
+        process = subprocess.Popen(
+            [*command, "--resume", str(folder)] if started else start,
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        # From its first sign of life on, so that kills fall into the work and not into the imports.
+        if attempt:
+            process.stdout.readline()
+        else:
+            while not folder.exists() and process.poll() is None:
+                time.sleep(0.01)
+        time.sleep(moments.uniform(0, 1.5))
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        assert_readable(folder)
+    last = subprocess.run([*command, "--resume", str(folder)], cwd=ROOT, capture_output=True, text=True)
+    assert last.returncode == 0, last.stderr
+    assert [row["epoch"] for row in read_history(folder)] == list(range(1, 13))
+    assert not [name for name in os.listdir(folder) if name.startswith(".")]
+
+
+def assert_readable(folder: Path) -> None:
+    for path in (folder / name for name in ("settings.json", "public.json")):
+        assert not path.exists() or json.loads(path.read_text())
+    if (folder / "history.csv").exists():
+        assert all(set(row) == set(HISTORY_COLUMNS) for row in read_history(folder))
+    for path in (folder / name for name in ("model.keras", "state.keras")):
+        assert not path.exists() or keras.models.load_model(path)
+    assert RunFolder(folder).settings.epochs == 12
+
+
+def test_fer2013_is_found_and_its_public_test_measured(fer2013_path, tmp_path, monkeypatch):
+    monkeypatch.setenv("FER2013", str(fer2013_path))
+    folder = tmp_path / "run"
+    assert run.main(["--epochs", "1", "--limit", "256", "--output", str(folder)]) == 0
+    public = json.loads((folder / "public.json").read_text())
+    assert public["n"] == 3589
+    settings = json.loads((folder / "settings.json").read_text())
+    assert (settings["dataset"], settings["limit"]) == ("stack_sharpen", 256)
