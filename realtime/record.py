@@ -1,4 +1,7 @@
-"""Keeps what was seen: labelled video, and a table with one row for each face. Both survive being killed."""
+"""Keeps what was seen: labelled video or a picture, and a table with one row for each face.
+
+Video and table survive being killed.
+"""
 
 import contextlib
 import csv
@@ -11,6 +14,7 @@ import numpy as np
 
 from fer_tf.command import UserError
 from fer_tf.emotions import CLASSES
+from fer_tf.files import written_aside
 from realtime.capture import Frame
 from realtime.pipeline import Face
 
@@ -23,27 +27,67 @@ COLUMNS = (
 VIDEO_CODECS = {".mp4": "mp4v", ".avi": "MJPG"}
 """Four-character code of the codec by suffix."""
 
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
+
+
+def open_recording(path: Path | str, *, fps: float, live: bool = False) -> "VideoSink | ImageSink":
+    """Returns what records labelled frames in the format that the suffix of `path` names.
+
+    Raises:
+        UserError: if the suffix is none of the known, or if nothing can be written there.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix in IMAGE_SUFFIXES:
+        return ImageSink(path)
+    if suffix in VIDEO_CODECS:
+        return VideoSink(path, fps=fps, live=live)
+    raise UserError(f"{path}: a recording must end in {', '.join((*VIDEO_CODECS, *IMAGE_SUFFIXES))}")
+
+
+class ImageSink:
+    """Keeps the last frame as a picture.
+
+    Args:
+        path: Where to, ending in one of `IMAGE_SUFFIXES`; a file that is there is replaced, missing folders are made.
+
+    Raises:
+        UserError: if nothing can be written there.
+    """
+
+    def __init__(self, path: Path | str):
+        self.path = Path(path)
+        check_writable(self.path)
+        self._image: np.ndarray | None = None
+
+    def write(self, image: np.ndarray, frame: Frame) -> None:
+        """Takes a frame: uint8 [H, W, 3], BGR."""
+        self._image = image
+
+    def close(self) -> None:
+        """Writes the file, if there was a frame."""
+        if self._image is not None:
+            with _named_errors(self.path), written_aside(self.path) as temporary:
+                temporary.write_bytes(cv2.imencode(self.path.suffix, self._image)[1])
+
 
 class VideoSink:
-    """Writes frames to an .mp4 or .avi file that can be played even if its writer is killed.
+    """Writes frames to a video file that can be played even if its writer is killed.
 
     What a kill can cost is the last 256 KiB: at a camera's 640×480 pixels two to four seconds, at more pixels
     less. The first frame sets the size; others are resized to it, and an odd last row or column is cut off.
 
     Args:
-        path: Where to; a file that is there is replaced, missing folders are made.
+        path: Where to, ending in one of `VIDEO_CODECS`; a file that is there is replaced, missing folders are made.
         fps: Frames a second of the recording.
         live: Whether frames come when they come: then they are repeated or left out so that the recording
             keeps the time of their `time_s`. Otherwise each is written once.
 
     Raises:
-        UserError: if the suffix is another one, or if nothing can be written there.
+        UserError: if nothing can be written there.
     """
 
     def __init__(self, path: Path | str, *, fps: float, live: bool = False):
         self.path = Path(path)
-        if self.path.suffix.lower() not in VIDEO_CODECS:
-            raise UserError(f"{path}: a recording must end in {' or '.join(VIDEO_CODECS)}")
         check_writable(self.path)
         self.fps, self.live = fps, live
         self._writer: cv2.VideoWriter | None = None

@@ -24,7 +24,7 @@ from realtime.detect import FaceDetector
 from realtime.display import DisplayProbe, Window
 from realtime.draw import draw_faces
 from realtime.pipeline import Pipeline
-from realtime.record import CsvSink, VideoSink
+from realtime.record import CsvSink, ImageSink, VideoSink, open_recording
 
 
 @dataclass
@@ -54,7 +54,7 @@ def main(argv: list[str] | None = None) -> int:
             probe.check()
             window = stack.enter_context(contextlib.closing(Window(live=source.live)))
         if arguments.output:
-            video = VideoSink(arguments.output, fps=source.fps, live=source.live)
+            video = open_recording(arguments.output, fps=source.fps, live=source.live)
             stack.enter_context(contextlib.closing(video))
         if arguments.csv:
             table = CsvSink(arguments.csv, source=source.name, model=recognizer.card.name)
@@ -71,7 +71,7 @@ def main(argv: list[str] | None = None) -> int:
 def run(
     source: Source,
     pipeline: Pipeline,
-    video: VideoSink | None,
+    video: VideoSink | ImageSink | None,
     table: CsvSink | None,
     window: Window | None,
     stop: threading.Event,
@@ -120,7 +120,9 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         help="number of a camera, path of a video or image, address of a stream, or demo (default: 0)",
     )
     parser.add_argument("--model", type=Path, default=weights.DEFAULT_MODEL, help="model file (default: %(default)s)")
-    parser.add_argument("--output", type=Path, help="record the labelled frames here (.mp4 or .avi)")
+    parser.add_argument(
+        "--output", type=Path, help="record the labelled frames here (.mp4, .avi), or the last of them (.png, .jpg)"
+    )
     parser.add_argument("--csv", type=Path, help="write a row for each face here")
     parser.add_argument("--no-window", action="store_true", help="open no window")
     parser.add_argument("--max-frames", type=positive(), metavar="N", help="end after N frames")

@@ -11,7 +11,7 @@ import pytest
 from fer_tf.command import UserError
 from realtime.capture import Frame
 from realtime.pipeline import Face
-from realtime.record import CsvSink, VideoSink
+from realtime.record import CsvSink, VideoSink, open_recording
 
 COLUMNS = (
     "source,time_s,frame,face,x,y,width,height,model,expression,confidence,"
@@ -68,12 +68,24 @@ def test_nothing_written_leaves_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["out.mkv", "out", "out.mp4.txt", "file/out.mp4", "folder.mp4"])
+@pytest.mark.parametrize("name", ["out.mkv", "out", "out.mp4.txt", "file/out.mp4", "folder.mp4", "file/out.png"])
 def test_where_no_recording_can_be_is_an_error(tmp_path, name):
     (tmp_path / "file").write_text("")
     (tmp_path / "folder.mp4").mkdir()
     with pytest.raises(UserError, match=name):
-        VideoSink(tmp_path / name, fps=10)
+        open_recording(tmp_path / name, fps=10)
+
+
+@pytest.mark.parametrize("name", ["out.png", "new/out.jpg", "OUT.PNG"])
+def test_a_picture_is_the_last_frame(tmp_path, name):
+    sink = open_recording(tmp_path / name, fps=10)
+    for value in (10, 200):
+        sink.write(gray(value), Frame(gray(0), 0, 0.0))
+    assert not list(tmp_path.rglob("*.*"))
+    sink.close()
+    picture = cv2.imread(str(tmp_path / name))
+    assert picture.shape == gray(0).shape
+    assert np.abs(picture.astype(int) - 200).max() < 3
 
 
 @pytest.mark.parametrize("name", ["file/out.csv", "folder"])
@@ -116,7 +128,7 @@ import os, signal, sys
 import numpy as np
 from realtime.capture import Frame
 from realtime.pipeline import Face
-from realtime.record import CsvSink, VideoSink
+from realtime.record import CsvSink, VideoSink, open_recording
 video = VideoSink(sys.argv[1], fps=25)
 table = CsvSink(sys.argv[2], source="x", model="tiny")
 rng = np.random.default_rng(0)

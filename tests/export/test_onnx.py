@@ -1,0 +1,123 @@
+import csv
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import pytest
+
+pytest.importorskip("keras")
+pytest.importorskip("tf2onnx")
+
+from export import onnx as export_onnx
+from fer_tf.recognizer import Recognizer
+from train import evaluate, run
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def finished(class_folders, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    options = ["--dataset", "original", "--epochs", "2", "--batch-size", "16", "--learning-rate", "0.003"]
+    assert run.main([*options, "--data", str(class_folders), "--output", str(folder)]) == 0
+    return folder
+
+
+def test_the_card_says_where_the_file_comes_from(finished, class_folders, capsys):
+    assert export_onnx.main([str(finished)]) == 0
+    path = finished / "base_cnn-original.onnx"
+    assert str(path) in capsys.readouterr().out
+    card = Recognizer(path).card
+    public = json.loads((finished / "public.json").read_text())
+    assert card.temperature == public.pop("temperature")
+    assert card.metrics == public
+    assert card.source_sha256 == hashlib.sha256((finished / "model.keras").read_bytes()).hexdigest()
+    assert card.training["epochs"] == 2
+    assert card.training["data"] == class_folders.name
+
+
+def test_the_file_scores_what_the_run_said(finished, class_folders, tmp_path, capsys):
+    path = tmp_path / "m.onnx"
+    assert export_onnx.main([str(finished), "-o", str(path)]) == 0
+    out = tmp_path / "report.json"
+    assert evaluate.main([str(path), "--data", str(class_folders), "--json", str(out)]) == 0
+    report = json.loads(out.read_text())
+    public = json.loads((finished / "public.json").read_text())
+    assert list(report) == ["public"]
+    assert report["public"]["accuracy"] == public["accuracy"]
+    for key in ("ece_before", "ece_after", "macro_f1"):
+        assert report["public"][key] == pytest.approx(public[key], abs=1e-5)
+    assert f"{public['accuracy']:.2%}" in capsys.readouterr().out
+
+
+def test_evaluating_a_split_that_is_not_there(finished, class_folders, tmp_path, capfd):
+    path = tmp_path / "m.onnx"
+    export_onnx.main([str(finished), "-o", str(path)])
+    capfd.readouterr()
+    assert evaluate.main([str(path), "--data", str(class_folders), "--splits", "all"]) == 2
+    (line,) = capfd.readouterr().err.splitlines()
+    assert "'private' split is empty" in line
+
+
+def test_without_an_argument_the_newest_run_is_taken(finished, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert export_onnx.main([]) == 2
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "one").symlink_to(finished)
+    assert export_onnx.main(["-o", "m.onnx"]) == 0
+    assert Recognizer("m.onnx").card.name == "base_cnn-original"
+
+
+WRONG = {
+    "no folder": (lambda f, t: [str(t / "none")], "no run there"),
+    "not finished": (lambda f, t: [str(copy_without(f, t, "public.json"))], "not finished"),
+    "no model": (lambda f, t: [str(copy_without(f, t, "model.keras"))], "model.keras"),
+    "another suffix": (lambda f, t: [str(f), "-o", str(t / "m.pt")], ".onnx"),
+    "a folder as output": (lambda f, t: [str(f), "-o", str(t)], ".onnx"),
+    "two runs": (lambda f, t: [str(f), str(f)], "unrecognized"),
+}
+
+
+def copy_without(finished: Path, folder: Path, name: str) -> Path:
+    for path in finished.iterdir():
+        if path.name != name:
+            (folder / path.name).write_bytes(path.read_bytes())
+    return folder
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_input_is_one_clear_line(name, finished, tmp_path, capfd):
+    make, expected = WRONG[name]
+    assert export_onnx.main(make(finished, tmp_path)) == 2
+    errors = capfd.readouterr().err.splitlines()
+    assert len(errors) == 1, errors
+    assert errors[0].startswith("error: ")
+    assert expected in errors[0]
+    assert not list(tmp_path.glob("*.onnx"))
+
+
+def test_from_fer2013_to_a_labelled_video(fer2013_path, tmp_path):
+    """The whole way as a user goes it, each step a process of its own."""
+
+    def step(*command: str) -> str:
+        done = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    folder, model = tmp_path / "run", tmp_path / "run" / "base_cnn-stack_sharpen.onnx"
+    options = ("--dataset", "stack_sharpen", "--epochs", "1", "--limit", "2000", "--data", str(fer2013_path))
+    step("train.run", *options, "--output", str(folder))
+    step("export.onnx", str(folder))
+    step("train.evaluate", str(model), "--data", str(fer2013_path), "--json", str(tmp_path / "report.json"))
+    assert json.loads((tmp_path / "report.json").read_text())["public"]["n"] == 3589
+    video, table = tmp_path / "demo.mp4", tmp_path / "demo.csv"
+    outputs = ("--output", str(video), "--csv", str(table), "--max-frames", "20")
+    step("realtime.webcam", "--source", "demo", "--no-window", "--model", str(model), *outputs)
+    assert cv2.VideoCapture(str(video)).get(cv2.CAP_PROP_FRAME_COUNT) == 20
+    with open(table, newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["model"] for row in rows} == {"base_cnn-stack_sharpen"}
+    assert len({row["frame"] for row in rows}) == 20

@@ -1,0 +1,66 @@
+"""The rules of docs/architecture.md that can be checked."""
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+ROOMS = ("fer_tf", "train", "export", "realtime", "weights")
+ALLOWED = {
+    "fer_tf": {"fer_tf"},
+    "train": {"train", "fer_tf"},
+    "export": {"export", "fer_tf", "train.run_folder"},
+    "realtime": {"realtime", "fer_tf", "weights"},
+    "weights": set(),
+}
+HEAVY = {"tensorflow", "keras", "torch"}
+
+
+def imports_of(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add(node.module)
+    return found
+
+
+@pytest.mark.parametrize("path", sorted(p for room in ROOMS for p in (ROOT / room).rglob("*.py")), ids=str)
+def test_rooms_import_only_what_they_stand_on(path):
+    room = path.relative_to(ROOT).parts[0]
+    ours = {name for name in imports_of(path) if name.split(".")[0] in ROOMS}
+    allowed = ALLOWED[room]
+    assert not {name for name in ours if name not in allowed and name.split(".")[0] not in allowed}
+
+
+@pytest.mark.parametrize("path", sorted(p for room in ROOMS for p in (ROOT / room).rglob("*.py")), ids=str)
+def test_torch_is_imported_in_one_place(path):
+    if path.relative_to(ROOT).as_posix() != "fer_tf/checkpoint.py":
+        assert not {name for name in imports_of(path) if name.split(".")[0] == "torch"}
+
+
+def modules_after(statement: str) -> set[str]:
+    code = f"import json, sys; {statement}; print(json.dumps(list(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    return {name.split(".")[0] for name in json.loads(done.stdout.splitlines()[-1])}
+
+
+@pytest.mark.parametrize("module", [f"realtime.{p.stem}" for p in sorted((ROOT / "realtime").glob("*.py"))])
+def test_the_live_loop_needs_no_framework(module):
+    assert not HEAVY & modules_after(f"import {module.removesuffix('.__init__')}")
+
+
+def test_the_vocabulary_imports_nothing_heavy():
+    assert not (HEAVY | {"cv2", "numpy", "onnxruntime"}) & modules_after("import fer_tf")
+
+
+@pytest.mark.parametrize(
+    "module", ["train.run", "train.evaluate", "export.onnx", "fer_tf.fer2013", "fer_tf.recognizer"]
+)
+def test_commands_parse_before_they_import_a_framework(module):
+    assert not HEAVY & modules_after(f"import {module}")

@@ -1,0 +1,83 @@
+import numpy as np
+import pytest
+
+keras = pytest.importorskip("keras")
+
+from fer_tf.datasets import create_preprocessor  # noqa: E402
+from fer_tf.fer2013 import Split  # noqa: E402
+from fer_tf.models import load_network  # noqa: E402
+from train import training  # noqa: E402
+from train.input_pipeline import training_batches  # noqa: E402
+from train.run_folder import RunFolder, Settings  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def split() -> Split:
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, (100, 48, 48), np.uint8)
+    return Split(images, random.integers(0, 7, 100), np.arange(100).astype(str))
+
+
+@pytest.fixture(scope="module")
+def trained(split, tmp_path_factory):
+    """One epoch of 12 steps: the folder, and the trainable weights after each step."""
+    settings = Settings("base_cnn", "original", "-", "-", 1, 8, 1e-3, 3, None, "none", ema_steps=1000.0)
+    folder = RunFolder.create(tmp_path_factory.mktemp("run"), settings)
+    weights = []
+
+    class Watcher(training._Recorder):
+        def on_train_batch_end(self, batch, logs=None):
+            weights.append([variable.numpy() for variable in self.model.trainable_variables])
+            super().on_train_batch_end(batch, logs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "_Recorder", Watcher)
+        training.fit(folder, split, split)
+    return folder, weights
+
+
+def test_kept_weights_are_the_exponential_average(trained):
+    folder, weights = trained
+    assert len(weights) == 12
+    momentum = 1 - 1 / 1.2  # a tenth of the run, since that is less than ema_steps
+    average = weights[0]
+    for step in weights[1:]:
+        average = [momentum * a + (1 - momentum) * w for a, w in zip(average, step, strict=True)]
+    kept = load_network(folder.model).trainable_variables
+    for expected, variable in zip(average, kept, strict=True):
+        np.testing.assert_allclose(variable.numpy(), expected, atol=1e-6)
+
+
+def test_normalisation_statistics_belong_to_the_average(trained, split):
+    """The first norm's statistics, from the kept convolution's own output on the same batches, in NumPy."""
+    folder, _ = trained
+    network = load_network(folder.model)
+    batches = training_batches(
+        split.images, split.labels, create_preprocessor("original"), batch_size=8, augmented=False, seed=4
+    )
+    outputs = [network.get_layer("conv1")(images).numpy() for images, _ in batches.take(3)]  # 1 + 12 steps // 5
+    weights = 0.9 ** np.array([2, 1, 0]) * 0.1 / (1 - 0.9**3)
+    norm = network.get_layer("norm1")
+    mean = sum(w * output.mean(axis=(0, 1, 2)) for w, output in zip(weights, outputs, strict=True))
+    variance = sum(w * output.var(axis=(0, 1, 2), ddof=1) for w, output in zip(weights, outputs, strict=True))
+    np.testing.assert_allclose(norm.moving_mean.numpy(), mean, rtol=1e-3, atol=1e-6)
+    np.testing.assert_allclose(norm.moving_variance.numpy(), variance, rtol=1e-2, atol=1e-6)
+    assert sum(weights) == pytest.approx(1)
+
+
+def test_the_rate_warms_up_and_ends_at_zero():
+    settings = Settings("base_cnn", "original", "-", "-", 10, 8, 1e-3, 0, None, "none")
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(7)])
+    training._compile(model, settings, steps=50)
+    rates = [float(model.optimizer._learning_rate(step)) for step in (0, 50, 100, 300, 500)]
+    assert rates == pytest.approx([1e-5, 5.05e-4, 1e-3, 5e-4, 0], rel=1e-3, abs=1e-9)
+
+
+def test_cross_entropy_is_that_of_scikit_learn():
+    from sklearn.metrics import log_loss
+
+    random = np.random.default_rng(0)
+    logits, labels = random.normal(0, 2, (50, 7)).astype(np.float32), random.integers(0, 7, 50)
+    powers = np.exp(logits.astype(float))
+    expected = log_loss(labels, powers / powers.sum(axis=1, keepdims=True), labels=range(7))
+    assert training.cross_entropy(logits, labels) == pytest.approx(expected, rel=1e-5)
