@@ -83,7 +83,7 @@ WRONG = {
 
 def copy_without(finished: Path, folder: Path, name: str) -> Path:
     for path in finished.iterdir():
-        if path.name != name:
+        if path.name != name and path.suffix != ".onnx":
             (folder / path.name).write_bytes(path.read_bytes())
     return folder
 
