@@ -260,11 +260,9 @@ def _is_ridge(magnitude, right, down):
     """Returns where the magnitude is no smaller than at its two neighbours along the gradient: bool [N, H, W]."""
     rows = _shifts(_framed_in_black(magnitude), axis=1)
     (northwest, north, northeast), (west, _, east), (southwest, south, southeast) = (_shifts(r, axis=2) for r in rows)
-    steepness = ops.abs(down) - math.tan(math.pi / 8) * ops.abs(right)
-    flatness = ops.abs(right) - math.tan(math.pi / 8) * ops.abs(down)
-    falling = right * down > 0
-    diagonal = ops.where(falling, ops.maximum(northwest, southeast), ops.maximum(northeast, southwest))
-    vertical = ops.maximum(north, south)
-    horizontal = ops.maximum(west, east)
-    rival = ops.where(steepness <= 0, horizontal, ops.where(flatness <= 0, vertical, diagonal))
+    sideways, upright = ops.abs(right), ops.abs(down)
+    half_way = math.tan(math.pi / 8)
+    rival = ops.where(right * down > 0, ops.maximum(northwest, southeast), ops.maximum(northeast, southwest))
+    rival = ops.where(sideways <= half_way * upright, ops.maximum(north, south), rival)
+    rival = ops.where(upright <= half_way * sideways, ops.maximum(west, east), rival)
     return magnitude >= rival
