@@ -1,9 +1,15 @@
 """The data sets: what a network is fed, from the gray face to the tensor.
 
-A data set is `original` (the face as it is), the name of a filter, or `stack_<filter>` (both, as channels).
+A data set is `original` (the face as it is), the name of a filter, or `stack_<filter>` (both, as channels). How many
+channels, in what size and on what scale, is the layout of the architecture.
 """
 
+import functools
+from collections.abc import Iterable
+from dataclasses import dataclass
+
 import keras
+import numpy as np
 from keras import ops
 
 from fer_tf.card import IMAGE_SIZE
@@ -13,49 +19,42 @@ from fer_tf.filters import ARITHMETICS, FILTERS
 DATASETS = ("original", *FILTERS, *(f"stack_{name}" for name in FILTERS))
 
 
-def channels(dataset: str) -> int:
-    """Returns how many planes a data set has: 1, or 2 for a stack.
+@dataclass(frozen=True)
+class Layout:
+    """How an architecture takes its images."""
+
+    rgb: bool
+    """Whether it takes three channels, as networks for colour images do, and not one or two gray planes."""
+    image_size: int
+    """Height and width in pixels, unless another is asked for."""
+    resizable: bool
+    """Whether another may be asked for."""
+
+
+LAYOUTS = {
+    "base_cnn": Layout(rgb=False, image_size=IMAGE_SIZE, resizable=False),
+    "resnet50": Layout(rgb=True, image_size=96, resizable=True),
+}
+"""Layouts by architecture. ResNet50 trains on 96 pixels; the first project's checkpoints take 224."""
+
+
+def layout(architecture: str) -> Layout:
+    """Returns how an architecture takes its images.
 
     Raises:
-        UserError: if there is no such data set.
+        UserError: if there is no such architecture.
     """
-    if dataset not in DATASETS:
-        raise UserError(f"no data set {dataset!r}; expected one of {', '.join(DATASETS)}")
-    return 2 if dataset.startswith("stack_") else 1
+    return LAYOUTS[_known("architecture", architecture, LAYOUTS)]
 
 
-@keras.saving.register_keras_serializable("fer_tf")
-class Preprocessor(keras.layers.Layer):
-    """Filter, stack and scaling as one layer: uint8 [N, 48, 48] → float32 [N, 48, 48, C].
-
-    One plane is scaled to −1…1 (v / 127.5 − 1), the two planes of a stack to 0…1 (v / 255).
-
-    Args:
-        dataset: One of `DATASETS`.
-        arithmetic: One of `fer_tf.filters.ARITHMETICS`.
+def channels(dataset: str, architecture: str = "base_cnn") -> int:
+    """Returns how many channels a network gets: 3, or without RGB 1, and 2 of a stack.
 
     Raises:
-        UserError: if either is unknown.
+        UserError: if there is no such data set or architecture.
     """
-
-    def __init__(self, dataset: str, arithmetic: str = "standard", **kwargs):
-        super().__init__(trainable=False, autocast=False, **kwargs)
-        self.dataset, self.arithmetic = dataset, arithmetic
-        self._stacked = channels(dataset) == 2
-        if arithmetic not in ARITHMETICS:
-            raise UserError(f"arithmetic must be one of {', '.join(ARITHMETICS)}. Received: {arithmetic!r}")
-        self._filter = None if dataset == "original" else FILTERS[dataset.removeprefix("stack_")](arithmetic=arithmetic)
-
-    def call(self, images):
-        """Returns the network's input."""
-        filtered = images if self._filter is None else self._filter(images)
-        if self._stacked:
-            return ops.cast(ops.stack([images, filtered], axis=-1), "float32") / 255
-        return ops.cast(ops.expand_dims(filtered, -1), "float32") / 127.5 - 1
-
-    def get_config(self) -> dict:
-        """Returns the constructor's arguments."""
-        return {**super().get_config(), "dataset": self.dataset, "arithmetic": self.arithmetic}
+    stacked = _known("data set", dataset, DATASETS).startswith("stack_")
+    return 3 if layout(architecture).rgb else 1 + stacked
 
 
 def create_preprocessor(
@@ -64,12 +63,12 @@ def create_preprocessor(
     *,
     image_size: int | None = None,
     arithmetic: str = "standard",
-) -> Preprocessor:
+) -> "Preprocessor":
     """Returns the layer that feeds a network.
 
     Args:
         dataset: One of `DATASETS`.
-        architecture: One of `fer_tf.models.ARCHITECTURES`; it decides channels, scaling and size.
+        architecture: One of `LAYOUTS`; it decides channels, scaling and size.
         image_size: Height and width of the output in pixels; None is what the architecture takes.
         arithmetic: One of `fer_tf.filters.ARITHMETICS`.
 
@@ -79,8 +78,124 @@ def create_preprocessor(
     Raises:
         UserError: if one of them is unknown, or if the architecture does not take that size.
     """
-    if architecture != "base_cnn":
-        raise UserError(f"no architecture {architecture!r}; expected base_cnn")
-    if image_size not in (None, IMAGE_SIZE):
-        raise UserError(f"base_cnn takes images of {IMAGE_SIZE} pixels only. Received: image_size={image_size!r}")
-    return Preprocessor(dataset, arithmetic)
+    expected = layout(architecture)
+    image_size = expected.image_size if image_size is None else image_size
+    if image_size != expected.image_size and not expected.resizable:
+        raise UserError(
+            f"{architecture} takes images of {expected.image_size} pixels only. Received: image_size={image_size!r}"
+        )
+    return Preprocessor(dataset, rgb=expected.rgb, image_size=image_size, arithmetic=arithmetic)
+
+
+@keras.saving.register_keras_serializable("fer_tf")
+class Preprocessor(keras.layers.Layer):
+    """Filter, stack, resizing and scaling as one layer: uint8 [N, 48, 48] → float32 [N, image_size, image_size, C].
+
+    | data set | gray planes | RGB |
+    |---|---|---|
+    | one image | itself, scaled to −1…1 | three times itself, scaled to −1…1 |
+    | stack | original and filtered, scaled to 0…1 | original, filtered, filtered − original + 128, scaled to −1…1 |
+
+    The difference is clipped to 0…255 in standard arithmetic, and taken modulo 256 in the original's. To −1…1 is
+    v / 127.5 − 1, to 0…1 is v / 255. Resizing comes before the scaling and is `resize`'s, in whole levels.
+
+    Args:
+        dataset: One of `DATASETS`.
+        rgb: Whether to make three channels.
+        image_size: Height and width of the output in pixels.
+        arithmetic: One of `fer_tf.filters.ARITHMETICS`.
+
+    Raises:
+        UserError: if one of them is unknown, or if the data set does not exist in this arithmetic.
+    """
+
+    def __init__(
+        self,
+        dataset: str,
+        *,
+        rgb: bool = False,
+        image_size: int = IMAGE_SIZE,
+        arithmetic: str = "standard",
+        **kwargs,
+    ):
+        super().__init__(autocast=False, **kwargs)
+        _known("data set", dataset, DATASETS)
+        _known("arithmetic", arithmetic, ARITHMETICS)
+        if not isinstance(image_size, int) or image_size < 1:
+            raise UserError(f"image_size must be a whole number of pixels above 0. Received: {image_size!r}")
+        self.dataset, self.rgb, self.image_size, self.arithmetic = dataset, rgb, image_size, arithmetic
+        self._stacked = dataset.startswith("stack_")
+        self._filter = None if dataset == "original" else FILTERS[dataset.removeprefix("stack_")](arithmetic=arithmetic)
+
+    def call(self, images):
+        """Returns the network's input."""
+        planes = [resize(plane, self.image_size) for plane in self._planes(images)]
+        if self.rgb and not self._stacked:
+            planes *= 3
+        levels = ops.cast(ops.stack(planes, axis=-1), "float32")
+        return levels / 255 if self._stacked and not self.rgb else levels / 127.5 - 1
+
+    def _planes(self, images) -> list:
+        """Returns the different planes of the data set, each uint8 [N, 48, 48]."""
+        filtered = images if self._filter is None else self._filter(images)
+        if not self._stacked:
+            return [filtered]
+        return [images, filtered, self._difference(images, filtered)] if self.rgb else [images, filtered]
+
+    def _difference(self, images, filtered):
+        difference = ops.cast(filtered, "int32") - ops.cast(images, "int32") + 128
+        if self.arithmetic == "standard":
+            return ops.cast(ops.clip(difference, 0, 255), "uint8")
+        # Made positive first, so that no two ideas of a remainder can differ.
+        return ops.cast((difference + 256) % 256, "uint8")
+
+    def get_config(self) -> dict:
+        """Returns the constructor's arguments."""
+        arguments = {name: getattr(self, name) for name in ("dataset", "rgb", "image_size", "arithmetic")}
+        return {**super().get_config(), **arguments}
+
+
+def resize(images, size: int):
+    """Resizes images as Pillow's `Image.resize(…, Resampling.BILINEAR)` does, to the bit.
+
+    A horizontal, then a vertical pass, each rounded to whole levels. All sums are exact in float64.
+
+    Args:
+        images: uint8 [N, H, W] with known H and W.
+        size: Height and width of the result in pixels.
+
+    Returns:
+        uint8 [N, size, size]; the images themselves if they have this size.
+    """
+    if tuple(images.shape[1:]) == (size, size):
+        return images
+    for _ in ("across", "down"):
+        weights = ops.convert_to_tensor(_resize_matrix(images.shape[2], size).T, "float64")
+        levels = ops.floor(ops.matmul(ops.cast(images, "float64"), weights) + 0.5)
+        images = ops.transpose(ops.cast(levels, "uint8"), (0, 2, 1))
+    return images
+
+
+@functools.cache
+def _resize_matrix(size: int, new_size: int) -> np.ndarray:
+    """Returns Pillow's weights of each old pixel in each new one, float64 [new_size, size].
+
+    A triangle around the new pixel's centre, as wide as two old or two new pixels, whichever is wider; its weights are
+    stored in fixed point, by which Pillow decides ties.
+    """
+    scale = size / new_size
+    reach = max(scale, 1)
+    matrix = np.zeros((new_size, size))
+    for row, weights in enumerate(matrix):
+        centre = (row + 0.5) * scale
+        reached = np.arange(max(int(centre - reach + 0.5), 0), min(int(centre + reach + 0.5), size))
+        triangle = np.maximum(1 - np.abs(reached + 0.5 - centre) / reach, 0)
+        weights[reached] = np.floor(triangle / triangle.sum() * 2**22 + 0.5) / 2**22
+    return matrix
+
+
+def _known(what: str, name: str, names: Iterable[str]) -> str:
+    """Returns the name if it is one of the names."""
+    if name not in names:
+        raise UserError(f"no {what} {name!r}; expected one of {', '.join(names)}")
+    return name

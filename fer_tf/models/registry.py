@@ -18,7 +18,7 @@ def create_model(architecture: str, dataset: str, **options) -> keras.Model:
 
     Args:
         architecture: One of `ARCHITECTURES`.
-        dataset: One of `fer_tf.datasets.DATASETS`; it decides the number of channels.
+        dataset: One of `fer_tf.datasets.DATASETS`; it decides the number of channels, with the architecture.
         **options: Named arguments of the architecture's function.
 
     Returns:
@@ -29,7 +29,7 @@ def create_model(architecture: str, dataset: str, **options) -> keras.Model:
     """
     if architecture not in ARCHITECTURES:
         raise UserError(f"no architecture {architecture!r}; expected one of {', '.join(ARCHITECTURES)}")
-    return ARCHITECTURES[architecture](channels(dataset), **options)
+    return ARCHITECTURES[architecture](channels(dataset, architecture), **options)
 
 
 def load_network(path: Path | str) -> keras.Model:
