@@ -1,5 +1,6 @@
 """Makes a model file of a Keras network and its card, and proves it before it is kept."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -27,6 +28,7 @@ def convert(
     path: Path | str,
     *,
     faces: np.ndarray | None = None,
+    check: Callable[[Recognizer], None] | None = None,
 ) -> float:
     """Writes a model file: preprocessing, network, temperature and softmax in one graph.
 
@@ -39,13 +41,13 @@ def convert(
         card: What goes into the metadata; its temperature divides the logits.
         path: The file to write, `.onnx`.
         faces: uint8 [N ≥ 32, 48, 48] to compare on; None generates some.
+        check: A further proof, which raises if the file, as onnxruntime runs it, fails it.
 
     Returns:
         The largest difference of a probability between onnxruntime and Keras that was measured.
 
     Raises:
-        UserError: if `path` does not end in `.onnx`.
-        RuntimeError: if the file fails its proof; nothing is written then.
+        UserError: if `path` does not end in `.onnx`, or if the file fails its proof; nothing is written then.
     """
     path = Path(path)
     if path.suffix != ".onnx":
@@ -64,7 +66,11 @@ def convert(
     faces = sample_faces() if faces is None else faces
     with written_aside(path) as temporary:
         onnx.save(graph, temporary)
-        return _prove(temporary, recognize, faces)
+        recognizer = Recognizer(temporary)
+        difference = _compare(recognizer, recognize, faces)
+        if check:
+            check(recognizer)
+    return difference
 
 
 def sample_faces(count: int = 64, seed: int = 0) -> np.ndarray:
@@ -98,9 +104,8 @@ def _name_interface(graph: onnx.ModelProto) -> None:
     del graph.graph.value_info[:]  # they still carry the old names
 
 
-def _prove(path: Path, recognize, faces: np.ndarray) -> float:
+def _compare(recognizer: Recognizer, recognize: Callable, faces: np.ndarray) -> float:
     """Runs the file in onnxruntime against Keras and returns the largest difference."""
-    recognizer = Recognizer(path)
     largest = 0.0
     for batch in _BATCHES:
         for start in range(0, len(faces) - batch + 1, batch) if batch > 1 else range(8):
@@ -108,7 +113,5 @@ def _prove(path: Path, recognize, faces: np.ndarray) -> float:
             difference = np.abs(recognizer(chunk) - recognize(tf.constant(chunk)).numpy()).max()
             largest = float(np.maximum(largest, difference))  # unlike max(), it keeps a NaN
     if not largest <= TOLERANCE:
-        raise RuntimeError(
-            f"onnxruntime differs from Keras by {largest:.1e} (allowed {TOLERANCE:.0e}); nothing written"
-        )
+        raise UserError(f"onnxruntime differs from Keras by {largest:.1e} (allowed {TOLERANCE:.0e}); nothing written")
     return largest

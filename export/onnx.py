@@ -53,7 +53,9 @@ def export_run(folder: RunFolder, output: Path | str | None = None) -> Path:
         metrics=metrics,
         temperature=temperature,
     )
-    difference = convert(network, create_preprocessor(settings.dataset, settings.model), card, path)
+    difference = convert(
+        network, create_preprocessor(settings.dataset, settings.model, image_size=settings.image_size), card, path
+    )
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, onnxruntime and Keras differ by at most {difference:.1e}")
     return path
 

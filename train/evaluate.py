@@ -12,7 +12,7 @@ from fer_tf.files import write_json
 from fer_tf.recognizer import Recognizer
 
 _TITLES = {
-    "public": "PublicTest (chose epoch and temperature)",
+    "public": "PublicTest (the choosing split)",
     "private": "PrivateTest",
     "private_deduplicated": "PrivateTest without copies of train",
     "all": "PublicTest + PrivateTest",

@@ -31,7 +31,7 @@ def write_report(folder: RunFolder, public: Split) -> dict:
     """
     settings, rows = folder.settings, folder.read_history()
     model = load_network(folder.model)
-    preprocessor = create_preprocessor(settings.dataset, settings.model)
+    preprocessor = create_preprocessor(settings.dataset, settings.model, image_size=settings.image_size)
     logits = predictor(model)(evaluation_batches(public.images, preprocessor))
     temperature = fit_temperature(logits, public.labels)
     best = max(rows, key=lambda row: row["public_accuracy"])  # the first of equals, as in training

@@ -18,6 +18,7 @@ _DEFAULTS = {
     "seed": 0,
     "limit": None,
     "augment": "standard",
+    "image_size": None,
 }
 """What a new run is made of unless its option says otherwise; a resumed run keeps its own."""
 
@@ -39,6 +40,7 @@ def _parser() -> Parser:
     option("--seed", type=seed, help=f"of weights, order and augmentation (default {_DEFAULTS['seed']})")
     option("--limit", type=positive(), help="train on this many images only, chosen at random (default all)")
     option("--augment", choices=("none", "standard"), help=f"default {_DEFAULTS['augment']}")
+    option("--image-size", type=positive(), metavar="PIXELS", help="what the network is fed (default: 48; resnet50 96)")
     option("--output", help="run folder (default runs/<time>-<model>-<dataset>)")
     option("--resume", metavar="DIR", help="continue the run in this folder; needs no other option")
     return parser
@@ -99,12 +101,9 @@ def _opened(path: str, output: str | None, given: dict) -> RunFolder:
 
 def _created(output: str | None, values: dict, data: fer2013.Fer2013) -> RunFolder:
     """Makes the folder of a new run."""
-    from fer_tf.datasets import DATASETS
-    from fer_tf.models import ARCHITECTURES
+    from fer_tf.datasets import create_preprocessor
 
-    for name, known in (("dataset", DATASETS), ("model", ARCHITECTURES)):
-        if values[name] not in known:
-            raise UserError(f"no {name} {values[name]!r}; expected one of {', '.join(known)}")
+    create_preprocessor(values["dataset"], values["model"], image_size=values["image_size"])  # or says what is wrong
     settings = Settings(**values, data=str(data.source), data_fingerprint=data.fingerprint())
     stamp = time.strftime("%Y%m%d-%H%M%S")
     return RunFolder.create(output or os.path.join("runs", f"{stamp}-{settings.model}-{settings.dataset}"), settings)

@@ -41,6 +41,8 @@ class Settings:
     limit: int | None
     """How many training images are used, chosen at random; None is all."""
     augment: str
+    image_size: int | None = None
+    """Height and width that the network is fed; None is its architecture's own."""
     label_smoothing: float = 0.1
     weight_decay: float = 0.02
     ema_steps: float = 1000.0
@@ -116,11 +118,11 @@ class RunFolder:
     def settings(self) -> Settings:
         """The run's settings."""
         values = self._read_json(self._settings)
-        names = [field.name for field in dataclasses.fields(Settings)]
-        missing = [name for name in names if name not in values]
+        fields = dataclasses.fields(Settings)
+        missing = [f.name for f in fields if f.default is dataclasses.MISSING and f.name not in values]
         if missing:
-            raise UserError(f"{self._settings}: {', '.join(missing)} missing; it was not written by this train.run")
-        return Settings(**{name: values[name] for name in names})
+            raise UserError(f"{self._settings}: {', '.join(missing)} missing; it was not written by train.run")
+        return Settings(**{field.name: values[field.name] for field in fields if field.name in values})
 
     def public_metrics(self) -> dict[str, Any]:
         """Returns what PublicTest says of the model: `epoch`, `temperature` and the keys of `fer_tf.metrics.measure`.

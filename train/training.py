@@ -42,7 +42,7 @@ def fit(folder: RunFolder, train: Split, public: Split) -> None:
     folder.write_history(folder.read_history()[:first_epoch])
     if first_epoch >= settings.epochs:
         return
-    preprocessor = create_preprocessor(settings.dataset, settings.model)
+    preprocessor = create_preprocessor(settings.dataset, settings.model, image_size=settings.image_size)
     batches = functools.partial(
         training_batches,
         train.images,

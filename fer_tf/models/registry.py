@@ -8,8 +8,9 @@ import keras
 from fer_tf.command import UserError
 from fer_tf.datasets import channels
 from fer_tf.models.base_cnn import base_cnn
+from fer_tf.models.resnet50 import resnet50
 
-ARCHITECTURES: dict[str, Callable[..., keras.Model]] = {"base_cnn": base_cnn}
+ARCHITECTURES: dict[str, Callable[..., keras.Model]] = {"base_cnn": base_cnn, "resnet50": resnet50}
 """Functions that take the number of channels and return a network: images → logits [N, 7]."""
 
 

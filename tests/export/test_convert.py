@@ -113,7 +113,7 @@ def test_a_file_that_fails_its_proof_is_not_written(network, tmp_path, monkeypat
     path = tmp_path / "m.onnx"
     path.write_bytes(b"the old one")
     monkeypatch.setattr(convert_module.Recognizer, "__call__", lambda self, faces: np.full((len(faces), 7), 1 / 7))
-    with pytest.raises(RuntimeError, match="differs from Keras"):
+    with pytest.raises(UserError, match="differs from Keras"):
         convert(network, create_preprocessor("stack_sharpen"), card("stack_sharpen"), path)
     assert path.read_bytes() == b"the old one"
     assert list(tmp_path.iterdir()) == [path]
@@ -122,7 +122,7 @@ def test_a_file_that_fails_its_proof_is_not_written(network, tmp_path, monkeypat
 def test_nan_weights_fail_the_proof(network, tmp_path):
     broken = create_model("base_cnn", "stack_sharpen")
     broken.set_weights([np.full_like(weight, np.nan) for weight in broken.get_weights()])
-    with pytest.raises(RuntimeError, match="differs"):
+    with pytest.raises(UserError, match="differs"):
         convert(broken, create_preprocessor("stack_sharpen"), card("stack_sharpen"), tmp_path / "m.onnx")
     assert not list(tmp_path.iterdir())
 

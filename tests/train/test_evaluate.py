@@ -55,7 +55,7 @@ def test_public_alone_never_looks_at_private(data, make_model_file, tmp_path):
 def test_the_table_says_which_split_chose(data, make_model_file, tmp_path):
     report = evaluate.evaluate(Recognizer(make_model_file(tmp_path / "m.onnx")), data, splits="all")
     text = evaluate.describe(report)
-    assert "PublicTest (chose" in text
+    assert "PublicTest (the choosing split)" in text
     assert f"{report['private']['accuracy']:.2%}" in text
     assert json.loads(json.dumps(report)) == report
 

@@ -112,8 +112,9 @@ def test_limit_and_blank_images(class_folders):
 
 WRONG = {
     "no data": (["--data", "nowhere.zip"], "nowhere.zip"),
-    "unknown data set": (["--dataset", "blurred"], "no dataset 'blurred'; expected one of original"),
-    "unknown model": (["--model", "vgg19"], "no model 'vgg19'; expected one of base_cnn"),
+    "unknown data set": (["--dataset", "blurred"], "no data set 'blurred'; expected one of original"),
+    "unknown model": (["--model", "vgg19"], "no architecture 'vgg19'; expected one of base_cnn"),
+    "another image size": (["--image-size", "64"], "48 pixels only"),
     "a run is there": (["--output", "{finished}"], "--resume"),
     "resuming nothing": (["--resume", "{tmp}"], "no run there"),
     "resuming with other settings": (["--resume", "{finished}", "--epochs", "9"], "--epochs 3, not 9"),

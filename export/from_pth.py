@@ -1,0 +1,177 @@
+"""Turns a PyTorch checkpoint into a model file: `python -m export.from_pth Resnet50_Original.pth`."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from fer_tf import checkpoint, fer2013
+from fer_tf.card import ModelCard
+from fer_tf.command import Parser, UserError, command, muted_stderr, positive
+from fer_tf.files import sha256
+from fer_tf.recognizer import Recognizer
+
+KNOWN_FILES = {
+    "basecnn": "original",
+    "resnet50original": "original",
+    "resnet50stackorisharpen": "stack_sharpen",
+    "resnet50stackorihistmedian": "stack_hist_median",
+}
+"""Data sets of the first project's checkpoints, by file name in lower case without separators."""
+
+TOLERANCE = 1e-4
+_MARGIN = 2e-4
+
+
+@command
+def main(argv: list[str] | None = None) -> None:
+    """Imports one checkpoint."""
+    parser = Parser(
+        prog="python -m export.from_pth",
+        description="Turn a BaseCNN or ResNet50 checkpoint of PyTorch into one ONNX file, with its original "
+        "preprocessing inside, and prove it against PyTorch's own forward pass.",
+    )
+    option = parser.add_argument
+    option("file", metavar="FILE.pth", help="a state_dict; nothing in it is run")
+    option("-o", "--output", help="model file (default: <stem>.onnx beside the checkpoint)")
+    option("--dataset", help="what the network was fed (default: by the first project's file names)")
+    option("--image-size", type=positive(), metavar="PIXELS", help="of a ResNet50's input (default 224)")
+    option("--temperature-data", metavar="PATH", help="FER-2013, to fit the temperature on its PublicTest (default: 1)")
+    option("--force", action="store_true", help="replace a file that was made from something else")
+    arguments = parser.parse_args(argv)
+    path = import_checkpoint(
+        Path(arguments.file),
+        arguments.output,
+        dataset=arguments.dataset,
+        image_size=arguments.image_size,
+        temperature_data=arguments.temperature_data,
+        force=arguments.force,
+    )
+    print(f"next: python -m realtime.webcam --model {path}")
+
+
+def import_checkpoint(
+    source: Path,
+    output: Path | str | None = None,
+    *,
+    dataset: str | None = None,
+    image_size: int | None = None,
+    temperature_data: str | None = None,
+    force: bool = False,
+) -> Path:
+    """Imports a checkpoint, prints how far it is from PyTorch and returns the model file's path.
+
+    Args:
+        source: A `.pth` file.
+        output: The model file; None is `<stem>.onnx` beside the source.
+        dataset: One of `fer_tf.datasets.DATASETS`; None takes it from the file's name.
+        image_size: Height and width of a ResNet50's input in pixels; None is 224.
+        temperature_data: FER-2013, on whose PublicTest the temperature is fitted; None leaves it at 1.
+        force: Whether to replace a file that was made from another source.
+
+    Raises:
+        UserError: if the checkpoint, the data set or the output is not what it should be.
+    """
+    state = checkpoint.read_state_dict(source)
+    digest = sha256(source)
+    path = Path(output or source.with_suffix(".onnx"))
+    if path.exists() and not force and _source_of(path) != digest:
+        raise UserError(
+            f"{path} exists and was not made from {source.name}; name another -o, or replace it with --force"
+        )
+    data = fer2013.load(fer2013.find(temperature_data)) if temperature_data else None
+    with muted_stderr():
+        from export.convert import convert, sample_faces
+        from export.state_dict import port, recognise
+        from fer_tf.datasets import create_preprocessor
+        from fer_tf.models import create_model
+    try:
+        architecture, channels = recognise(state)
+        dataset = _dataset_of(source, dataset, architecture, channels)
+        network = create_model(architecture, dataset)
+        port(state, network)
+    except UserError as error:
+        raise UserError(f"{source}: {error}") from None
+    if image_size is None and architecture == "resnet50":
+        image_size = 224
+    preprocessor = create_preprocessor(dataset, architecture, image_size=image_size, arithmetic="original")
+    temperature, metrics = _calibrated(network, preprocessor, data.public) if data else (1.0, {})
+    card = ModelCard(
+        name=f"{architecture}-{dataset}",
+        architecture=architecture,
+        dataset=dataset,
+        arithmetic="original",
+        framework="torch",
+        source_file=source.name,
+        source_sha256=digest,
+        training={"image_size": preprocessor.image_size},
+        metrics=metrics,
+        temperature=temperature,
+    )
+    faces = sample_faces()
+    expected = _softmax(checkpoint.torch_logits(state, np.asarray(preprocessor(faces))) / temperature)
+    convert(
+        network, preprocessor, card, path, faces=faces, check=lambda recognizer: _prove(recognizer, faces, expected)
+    )
+    print(f"{path}: {architecture} on {dataset}, {path.stat().st_size / 1e6:.1f} MB")
+    return path
+
+
+def _source_of(path: Path) -> str | None:
+    """Returns the digest of what a model file was made from, or None if it is no model file."""
+    try:
+        return Recognizer(path).card.source_sha256
+    except UserError:
+        return None
+
+
+def _dataset_of(source: Path, dataset: str | None, architecture: str, channels: int) -> str:
+    """Returns the data set of a checkpoint, if it fits the network."""
+    from fer_tf import datasets
+
+    if dataset is None:
+        dataset = KNOWN_FILES.get(re.sub(r"[^a-z0-9]", "", source.stem.lower()))
+        if dataset is None:
+            known = ", ".join(name for name in datasets.DATASETS if "canny" not in name)
+            raise UserError(f"its name does not say what the network was fed; name it with --dataset: {known}")
+    if datasets.channels(dataset, architecture) != channels:
+        expected = datasets.channels(dataset, architecture)
+        raise UserError(f"takes {channels} channels, but --dataset {dataset} has {expected}; name another --dataset")
+    if "canny" in dataset:
+        raise UserError(f"--dataset {dataset}: the original's Canny is noise made by overflow and is not implemented")
+    return dataset
+
+
+def _calibrated(network, preprocessor, public: fer2013.Split) -> tuple[float, dict]:
+    """Returns the temperature fitted on PublicTest and the figures there."""
+    from fer_tf.metrics import fit_temperature, measure
+
+    logits = np.concatenate(
+        [
+            network(preprocessor(public.images[start : start + 64]), training=False).numpy()
+            for start in range(0, len(public), 64)
+        ]
+    )
+    temperature = fit_temperature(logits, public.labels)
+    return temperature, measure(_softmax(logits / temperature), public.labels, temperature)
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+def _prove(recognizer: Recognizer, faces: np.ndarray, expected: np.ndarray) -> None:
+    """Holds the file against PyTorch's probabilities for the faces; says how far apart they are."""
+    found = recognizer(faces)
+    difference = np.abs(found - expected).max()
+    best = np.sort(expected, axis=1)
+    clear = best[:, -1] - best[:, -2] > _MARGIN
+    same = (found.argmax(axis=1) == expected.argmax(axis=1))[clear].all()
+    if not (difference <= TOLERANCE and same):
+        raise UserError(f"onnxruntime differs from PyTorch by {difference:.1e} (allowed {TOLERANCE:.0e})")
+    print(f"PyTorch and onnxruntime differ by at most {difference:.1e} on {len(faces)} faces, with the same top class")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,85 @@
+"""Puts the weights of a PyTorch checkpoint into our networks."""
+
+import keras
+import numpy as np
+
+from fer_tf.checkpoint import StateDict
+from fer_tf.command import UserError
+from fer_tf.emotions import CLASSES
+
+_BASE_CNN = {
+    **{f"conv{number}": f"model.{index}" for number, index in ((1, 0), (2, 4), (3, 8))},
+    **{f"norm{number}": f"model.{index}" for number, index in ((1, 2), (2, 6), (3, 10))},
+    "dense": "model.13",
+    "logits": "model.16",
+}
+"""PyTorch's module for each layer of BaseCNN; in ResNet50 the names are the same."""
+
+_NAMES = {
+    "kernel": "weight",
+    "bias": "bias",
+    "gamma": "weight",
+    "beta": "bias",
+    "moving_mean": "running_mean",
+    "moving_variance": "running_var",
+}
+
+
+def recognise(state: StateDict) -> tuple[str, int]:
+    """Returns the architecture and the number of input channels of a checkpoint, by its names and shapes.
+
+    Raises:
+        UserError: if it is neither a BaseCNN nor a ResNet50 with seven classes.
+    """
+    for architecture, first, last in (
+        ("base_cnn", "model.0.weight", "model.16.weight"),
+        ("resnet50", "conv1.weight", "fc.weight"),
+    ):
+        if first in state and state[first].ndim == 4:
+            classes = len(state[last]) if last in state else len(CLASSES)
+            if classes != len(CLASSES):
+                raise UserError(f"{last} is for {classes} classes; expected {len(CLASSES)}: {', '.join(CLASSES)}")
+            return architecture, state[first].shape[1]
+    names = ", ".join(list(state)[:3])
+    raise UserError(f"neither a BaseCNN (model.0.weight …) nor a ResNet50 (conv1.weight …); found {names} …")
+
+
+def port(state: StateDict, network: keras.Model) -> None:
+    """Puts every tensor of a checkpoint into a network, each once.
+
+    Args:
+        state: Weights by PyTorch's names.
+        network: A BaseCNN or a ResNet50.
+
+    Raises:
+        UserError: if a tensor is missing, left over or of another shape; the network is then half filled.
+    """
+    left, modules = dict(state), _BASE_CNN if network.name == "base_cnn" else {}
+    for layer in network.layers:
+        for variable in layer.weights:
+            name = f"{modules.get(layer.name, layer.name)}.{_NAMES[variable.name]}"
+            if name not in left:
+                raise UserError(f"{name} is missing; expected shape {_torch_shape(variable)}")
+            value = left.pop(name)
+            if value.shape != _torch_shape(variable):
+                raise UserError(f"{name} must be of shape {_torch_shape(variable)}, found {value.shape}")
+            variable.assign(_turned(layer, value))
+    if left:
+        names = ", ".join(list(left)[:3])
+        raise UserError(f"{len(left)} tensors have no place in {network.name}: {names}{' …' if len(left) > 3 else ''}")
+
+
+def _torch_shape(variable: keras.Variable) -> tuple[int, ...]:
+    shape = tuple(variable.shape)
+    if len(shape) == 4:
+        return shape[3], shape[2], shape[0], shape[1]
+    return shape[::-1]
+
+
+def _turned(layer: keras.layers.Layer, value: np.ndarray) -> np.ndarray:
+    """Returns a PyTorch tensor in the layout of a Keras variable."""
+    if value.ndim == 4:
+        return value.transpose(2, 3, 1, 0)
+    if layer.name == "dense" and value.ndim == 2:  # its inputs are a flattened 128×6×6, which is 6×6×128 here
+        value = value.reshape(-1, 128, 6, 6).transpose(0, 2, 3, 1).reshape(len(value), -1)
+    return value.T

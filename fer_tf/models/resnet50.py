@@ -1,0 +1,61 @@
+"""ResNet50: 50 layers in bottleneck blocks, 23.5 million parameters."""
+
+import keras
+from keras import layers
+
+from fer_tf.emotions import CLASSES
+from fer_tf.models.layers import BatchNormalization
+
+BLOCKS = (3, 4, 6, 3)
+"""Bottleneck blocks in each of the four stages."""
+
+
+def resnet50(channels: int) -> keras.Model:
+    """Returns the network as torchvision builds it ("v1.5"), with seven classes.
+
+    The stride of a downsampling block is in its 3×3 convolution, the convolutions have no bias, and all padding is
+    symmetric; `keras.applications.ResNet50` differs in each of these. Layers have the names of torchvision's modules.
+
+    Source: He et al., Deep Residual Learning for Image Recognition, 2015, arXiv 1512.03385.
+
+    Args:
+        channels: Of the input; 3 in torchvision's.
+
+    Returns:
+        A model: float32 [N, H, W, channels] of any size from 32 pixels on → logits, float32 [N, 7].
+    """
+    images = keras.Input((None, None, channels), name="images")
+    features = _convolution(images, 64, 7, 2, "conv1")
+    features = layers.ReLU()(BatchNormalization(name="bn1")(features))
+    # Zeros stand in for −∞ around the maxima, since nothing here is negative.
+    features = layers.MaxPooling2D(3, 2)(layers.ZeroPadding2D(1)(features))
+    for stage, blocks in enumerate(BLOCKS):
+        for block in range(blocks):
+            stride = 2 if stage and not block else 1
+            features = _bottleneck(features, 64 * 2**stage, stride, f"layer{stage + 1}.{block}", widens=not block)
+    features = layers.GlobalAveragePooling2D()(features)
+    logits = layers.Dense(len(CLASSES), name="fc")(features)
+    return keras.Model(images, logits, name="resnet50")
+
+
+def _bottleneck(features, filters: int, stride: int, name: str, *, widens: bool):
+    """Adds 1×1, 3×3 and 1×1 convolutions to what goes past them; a widening block also projects that."""
+    shortcut = features
+    if widens:
+        shortcut = _convolution(features, 4 * filters, 1, stride, f"{name}.downsample.0")
+        shortcut = BatchNormalization(name=f"{name}.downsample.1")(shortcut)
+    for number, (width, size) in enumerate(((filters, 1), (filters, 3), (4 * filters, 1)), 1):
+        features = _convolution(features, width, size, stride if size == 3 else 1, f"{name}.conv{number}")
+        features = BatchNormalization(name=f"{name}.bn{number}")(features)
+        if number < 3:
+            features = layers.ReLU()(features)
+    return layers.ReLU()(layers.Add()([features, shortcut]))
+
+
+def _convolution(features, filters: int, size: int, stride: int, name: str):
+    """Convolves without bias, padded alike on all sides; Keras's own padding is one-sided where it strides."""
+    if size > 1:
+        features = layers.ZeroPadding2D(size // 2)(features)
+    initializer = keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal")
+    convolution = layers.Conv2D(filters, size, stride, use_bias=False, kernel_initializer=initializer, name=name)
+    return convolution(features)

@@ -1,0 +1,86 @@
+"""The first project's networks in PyTorch, built from their descriptions: an oracle that shares no code with ours."""
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def torch():
+    return pytest.importorskip("torch")
+
+
+@pytest.fixture(scope="session")
+def base_cnn_of(torch):
+    """A function from a number of channels to a BaseCNN with random weights, ready for use."""
+
+    def build(channels: int):
+        nn = torch.nn
+        layers = []
+        for inputs, outputs in ((channels, 32), (32, 64), (64, 128)):
+            layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU(), nn.BatchNorm2d(outputs), nn.MaxPool2d(2)]
+        layers += [nn.Flatten(), nn.Linear(4608, 256), nn.ReLU(), nn.Dropout(0.5), nn.Linear(256, 7)]
+        network = nn.Module()
+        network.model = nn.Sequential(*layers)
+        network.forward = network.model.forward
+        return randomised(torch, network)
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def resnet50(torch):
+    """A ResNet50 with seven classes, random weights and plausible statistics."""
+    nn = torch.nn
+
+    class Bottleneck(nn.Module):
+        def __init__(self, inputs, width, stride):
+            super().__init__()
+            self.conv1, self.bn1 = nn.Conv2d(inputs, width, 1, bias=False), nn.BatchNorm2d(width)
+            self.conv2, self.bn2 = nn.Conv2d(width, width, 3, stride, 1, bias=False), nn.BatchNorm2d(width)
+            self.conv3, self.bn3 = nn.Conv2d(width, 4 * width, 1, bias=False), nn.BatchNorm2d(4 * width)
+            self.downsample = None
+            if stride > 1 or inputs != 4 * width:
+                convolution = nn.Conv2d(inputs, 4 * width, 1, stride, bias=False)
+                self.downsample = nn.Sequential(convolution, nn.BatchNorm2d(4 * width))
+
+        def forward(self, x):
+            y = self.bn1(self.conv1(x)).relu()
+            y = self.bn2(self.conv2(y)).relu()
+            y = self.bn3(self.conv3(y))
+            return (y + (x if self.downsample is None else self.downsample(x))).relu()
+
+    class ResNet(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv1, self.bn1 = nn.Conv2d(3, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64)
+            self.maxpool = nn.MaxPool2d(3, 2, 1)
+            inputs = 64
+            for stage, (blocks, width) in enumerate(((3, 64), (4, 128), (6, 256), (3, 512)), 1):
+                layers = []
+                for block in range(blocks):
+                    layers.append(Bottleneck(inputs, width, 2 if stage > 1 and block == 0 else 1))
+                    inputs = 4 * width
+                setattr(self, f"layer{stage}", nn.Sequential(*layers))
+            self.fc = nn.Linear(2048, 7)
+
+        def forward(self, x):
+            x = self.maxpool(self.bn1(self.conv1(x)).relu())
+            x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
+            return self.fc(x.mean((2, 3)))
+
+    return randomised(torch, ResNet())
+
+
+def randomised(torch, network):
+    """Gives the norms statistics of their own, gathered over random images, and the head some decision."""
+    torch.manual_seed(0)
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(module.weight, 0.5, 1.5)
+            torch.nn.init.normal_(module.bias, 0, 0.2)
+    first = next(iter(network.parameters()))
+    with torch.no_grad():
+        for _ in range(5):
+            network.train()(torch.rand(8, first.shape[1], 48, 48) * 2 - 1)
+        last = list(network.parameters())[-2]
+        last *= 10
+    return network.eval()

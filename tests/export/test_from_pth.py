@@ -1,0 +1,227 @@
+import pickle
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("keras")
+pytest.importorskip("tf2onnx")
+Image = pytest.importorskip("PIL.Image")
+
+from export import from_pth  # noqa: E402
+from export.convert import sample_faces  # noqa: E402
+from fer_tf.recognizer import Recognizer  # noqa: E402
+from train import evaluate  # noqa: E402
+
+SHARED = Path(__file__).parents[3] / "shared"
+CHECKPOINT = SHARED / "reference/BaseCNN.pth"
+REFERENCE = SHARED / "reference/filters.npz"
+
+
+def original_tensor(face, filtered, *, size, stacked) -> np.ndarray:
+    """What the first project's script made of a face: Pillow's resize, the wrapping third channel, the scaling."""
+    if not stacked:
+        image = Image.fromarray(face if filtered is None else filtered).convert("RGB")
+    else:
+        image = Image.fromarray(np.dstack([face, filtered, filtered - face + np.uint8(128)]))
+    pixels = np.asarray(image.resize((size, size), Image.Resampling.BILINEAR), np.float32)
+    return pixels.transpose(2, 0, 1) / 127.5 - 1
+
+
+def softmax(torch, logits):
+    return torch.softmax(logits, dim=1).numpy()
+
+
+@pytest.fixture(scope="module")
+def faces() -> dict[str, np.ndarray]:
+    """Real faces and the first project's own filter outputs for them."""
+    if not REFERENCE.exists():
+        pytest.skip("needs the reference outputs at ../shared/reference/filters.npz")
+    with np.load(REFERENCE) as arrays:
+        return {name: arrays[name][:8] for name in ("images", "sharpen", "hist_median")}
+
+
+@pytest.mark.parametrize(
+    ("name", "filtered", "size"),
+    [
+        ("Resnet50_Original", None, 224),
+        ("Resnet50_Stack_Ori_Sharpen", "sharpen", 224),
+        ("resnet50-stack-ori-hist-median", "hist_median", 96),
+    ],
+)
+def test_resnet50_gives_what_the_original_pipeline_gave(name, filtered, size, faces, torch, resnet50, tmp_path, capsys):
+    path = tmp_path / f"{name}.pth"
+    torch.save(resnet50.state_dict(), path)
+    assert from_pth.main([str(path), *(["--image-size", "96"] if size == 96 else [])]) == 0
+    assert "differ by at most" in capsys.readouterr().out
+    others = faces[filtered] if filtered else [None] * 8
+    pairs = zip(faces["images"], others, strict=True)
+    tensors = [original_tensor(*pair, size=size, stacked=filtered is not None) for pair in pairs]
+    with torch.inference_mode():
+        expected = softmax(torch, resnet50(torch.tensor(np.stack(tensors))))
+    assert expected.max(axis=1).std() > 0.01  # it decides something
+    recognizer = Recognizer(path.with_suffix(".onnx"))
+    assert np.abs(recognizer(faces["images"]) - expected).max() < 1e-4
+    assert recognizer.card.framework == "torch"
+    assert recognizer.card.arithmetic == "original"
+    assert recognizer.card.temperature == 1
+
+
+@pytest.mark.parametrize(("dataset", "channels"), [("original", 1), ("stack_sharpen", 2), ("hist_median", 1)])
+def test_base_cnn_gives_what_torch_gives(dataset, channels, faces, torch, base_cnn_of, tmp_path):
+    network = base_cnn_of(channels)
+    torch.save({"epoch": 3, "model_state_dict": prefixed(network, "module._orig_mod.")}, tmp_path / "mine.pt")
+    assert from_pth.main([str(tmp_path / "mine.pt"), "--dataset", dataset, "-o", str(tmp_path / "m.onnx")]) == 0
+    filtered = faces.get(dataset.removeprefix("stack_"), faces["images"])
+    if channels == 2:
+        tensors = np.stack([faces["images"], filtered], axis=1) / np.float32(255)
+    else:
+        tensors = filtered[:, None] / np.float32(127.5) - 1
+    with torch.inference_mode():
+        expected = softmax(torch, network.model(torch.tensor(tensors.astype(np.float32))))
+    assert np.abs(Recognizer(tmp_path / "m.onnx")(faces["images"]) - expected).max() < 1e-5
+
+
+def prefixed(network, prefix: str) -> dict:
+    return {prefix + name: tensor for name, tensor in network.state_dict().items()}
+
+
+@pytest.mark.skipif(not CHECKPOINT.exists(), reason="needs the checkpoint at ../shared/reference/BaseCNN.pth")
+def test_a_real_checkpoint_keeps_its_accuracy(fer2013_path, tmp_path):
+    """59.21 % and 59.74 % in PyTorch."""
+    from fer_tf import fer2013
+
+    output = tmp_path / "m.onnx"
+    assert from_pth.main([str(CHECKPOINT), "-o", str(output), "--temperature-data", str(fer2013_path)]) == 0
+    recognizer = Recognizer(output)
+    report = evaluate.evaluate(recognizer, fer2013.load(fer2013_path), splits="all")
+    assert report["public"]["accuracy"] == pytest.approx(0.5921, abs=1e-3)
+    assert report["private"]["accuracy"] == pytest.approx(0.5974, abs=1e-3)
+    assert report["all"]["accuracy"] == pytest.approx(0.5947, abs=1e-3)
+    assert recognizer.card.temperature > 1
+    assert report["public"]["ece_after"] < report["public"]["ece_before"] / 2
+    assert recognizer.card.metrics["accuracy"] == pytest.approx(report["public"]["accuracy"])
+
+
+@pytest.fixture(scope="module")
+def good(torch, base_cnn_of, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("pth") / "BaseCNN.pth"
+    torch.save(base_cnn_of(1).state_dict(), path)
+    return path
+
+
+def test_a_file_made_from_something_else_is_kept_without_force(good, torch, base_cnn_of, tmp_path, capsys):
+    path = tmp_path / "BaseCNN.pth"
+    shutil.copy(good, path)
+    assert from_pth.main([str(path)]) == 0
+    assert from_pth.main([str(path)]) == 0, "made from the same checkpoint"
+    first = (tmp_path / "BaseCNN.onnx").read_bytes()
+    state = base_cnn_of(1).state_dict()
+    state["model.16.bias"] += 1
+    torch.save(state, path)
+    capsys.readouterr()
+    assert from_pth.main([str(path)]) == 2
+    assert "--force" in capsys.readouterr().err
+    assert (tmp_path / "BaseCNN.onnx").read_bytes() == first
+    assert from_pth.main([str(path), "--force"]) == 0
+    assert (tmp_path / "BaseCNN.onnx").read_bytes() != first
+
+
+class Evil:
+    def __reduce__(self):
+        return (Path.touch, (Path("/tmp/fer-tf-was-run"),))
+
+
+def changed(change):
+    def make(torch, state):
+        change(torch, state)
+        return state
+
+    return make
+
+
+def drop(name):
+    return changed(lambda torch, state: state.pop(name))
+
+
+def put(name, value):
+    return changed(lambda torch, state: state.update({name: value(torch)}))
+
+
+WRONG = {
+    "missing tensor": (drop("model.10.running_mean"), "model.10.running_mean is missing; expected shape (128,)"),
+    "missing dense": (drop("model.13.weight"), "model.13.weight is missing"),
+    "extra tensor": (put("model.17.weight", lambda torch: torch.ones(3)), "1 tensors have no place"),
+    "another shape": (put("model.13.bias", lambda torch: torch.ones(255)), "must be of shape (256,), found (255,)"),
+    "another kernel": (put("model.4.weight", lambda torch: torch.ones(64, 32, 5, 5)), "found (64, 32, 5, 5)"),
+    "three channels": (put("model.0.weight", lambda torch: torch.ones(32, 3, 3, 3)), "takes 3 channels"),
+    "eight classes": (put("model.16.weight", lambda torch: torch.ones(8, 256)), "8 classes; expected 7"),
+    "NaN": (put("model.16.bias", lambda torch: torch.full((7,), float("nan"))), "NaN or infinite"),
+    "infinite": (put("model.2.running_var", lambda torch: torch.full((32,), float("inf"))), "NaN or infinite"),
+    "another network": (lambda torch, state: {"features.0.weight": torch.ones(8, 3, 3, 3)}, "neither a BaseCNN"),
+    "a list": (lambda torch, state: [torch.ones(3)], "expected a state_dict"),
+    "a tensor": (lambda torch, state: torch.ones(3), "expected a state_dict"),
+    "no tensors": (lambda torch, state: {"model.0.weight": 5}, "expected a state_dict"),
+    "nothing": (lambda torch, state: {}, "expected a state_dict"),
+    "a class": (lambda torch, state: {"model": Evil()}, "wants to run"),
+    "a whole network": (lambda torch, state: torch.nn.Linear(2, 2), "wants to run torch.nn.modules.linear.Linear"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_checkpoint_is_one_clear_line(name, torch, good, tmp_path, capfd):
+    make, expected = WRONG[name]
+    content = make(torch, torch.load(good, weights_only=True))
+    torch.save(content, tmp_path / "BaseCNN.pth")
+    assert_refused([str(tmp_path / "BaseCNN.pth")], expected, tmp_path, capfd)
+    assert not Path("/tmp/fer-tf-was-run").exists()
+
+
+BYTES = {
+    "cut off": lambda content: content[: len(content) // 2],
+    "empty": lambda content: b"",
+    "text": lambda content: b"hello",
+    "damaged in the middle": lambda content: content[:1000] + bytes(2000) + content[3000:],
+    "a bare pickle": lambda content: pickle.dumps({"model.0.weight": Evil()}),
+}
+
+
+@pytest.mark.parametrize("name", BYTES)
+def test_a_damaged_file_is_one_clear_line(name, good, tmp_path, capfd):
+    (tmp_path / "BaseCNN.pth").write_bytes(BYTES[name](good.read_bytes()))
+    assert_refused([str(tmp_path / "BaseCNN.pth")], "BaseCNN.pth", tmp_path, capfd)
+    assert not Path("/tmp/fer-tf-was-run").exists()
+
+
+OPTIONS = {
+    "no such file": (["none.pth"], "no such file"),
+    "unknown name": (["{tmp}/mine.pth"], "--dataset"),
+    "unknown data set": (["{good}", "--dataset", "blurred"], "no data set 'blurred'"),
+    "a stack for one channel": (["{good}", "--dataset", "stack_sharpen"], "takes 1 channels"),
+    "canny": (["{good}", "--dataset", "canny"], "not implemented"),
+    "another size": (["{good}", "--image-size", "64"], "48 pixels only"),
+    "no data for the temperature": (["{good}", "--temperature-data", "none.zip"], "none.zip"),
+    "another suffix": (["{good}", "-o", "{tmp}/m.pt"], ".onnx"),
+}
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_a_wrong_option_is_one_clear_line(name, good, tmp_path, capfd):
+    arguments, expected = OPTIONS[name]
+    shutil.copy(good, tmp_path / "mine.pth")
+    assert_refused([a.format(tmp=tmp_path, good=good) for a in arguments], expected, tmp_path, capfd)
+
+
+def assert_refused(arguments, expected, folder, capfd):
+    before = sorted(folder.iterdir())
+    assert from_pth.main(arguments) == 2
+    errors = capfd.readouterr().err.splitlines()
+    assert len(errors) == 1, errors
+    assert errors[0].startswith("error: ")
+    assert expected in errors[0]
+    assert sorted(folder.iterdir()) == before
+
+
+def test_the_faces_of_the_proof_are_many_enough():
+    assert len(sample_faces()) >= 64
