@@ -21,7 +21,8 @@ $(DEMO_VENV)/installed: pyproject.toml
 	$(DEMO_VENV)/bin/python -m pip install --quiet --editable ".[demo]"
 	touch $@
 
-# torch first: left to the resolver, Linux would get its CUDA build and gigabytes with it.
+# torch first and by its version, so that a CPU build of it that is at hand is taken, and nothing later pulls another;
+# from PyPI, Linux on x86-64 gets the CUDA build.
 $(TEST_VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(TEST_VENV)
 	$(TEST_VENV)/bin/python -m pip install --quiet torch==2.13.0

@@ -9,6 +9,7 @@ from fer_tf import checkpoint, fer2013
 from fer_tf.card import ModelCard
 from fer_tf.command import Parser, UserError, command, muted_stderr, positive
 from fer_tf.files import sha256
+from fer_tf.names import DATASETS
 from fer_tf.recognizer import Recognizer
 
 KNOWN_FILES = {
@@ -34,7 +35,7 @@ def main(argv: list[str] | None = None) -> None:
     option = parser.add_argument
     option("file", metavar="FILE.pth", help="a state_dict; nothing in it is run")
     option("-o", "--output", help="model file (default: <stem>.onnx beside the checkpoint)")
-    option("--dataset", help="what the network was fed (default: by the first project's file names)")
+    option("--dataset", choices=DATASETS, help="what the network was fed (default: by the first project's file names)")
     option("--image-size", type=positive(), metavar="PIXELS", help="of a ResNet50's input (default 224)")
     option("--temperature-data", metavar="PATH", help="FER-2013, to fit the temperature on its PublicTest (default: 1)")
     option("--force", action="store_true", help="replace a file that was made from something else")
@@ -132,7 +133,7 @@ def _dataset_of(source: Path, dataset: str | None, architecture: str, channels: 
     if dataset is None:
         dataset = KNOWN_FILES.get(re.sub(r"[^a-z0-9]", "", source.stem.lower()))
         if dataset is None:
-            known = ", ".join(name for name in datasets.DATASETS if "canny" not in name)
+            known = ", ".join(name for name in DATASETS if "canny" not in name)
             raise UserError(f"its name does not say what the network was fed; name it with --dataset: {known}")
     if datasets.channels(dataset, architecture) != channels:
         expected = datasets.channels(dataset, architecture)

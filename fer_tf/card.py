@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-import math
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,7 +73,7 @@ class ModelCard:
             raise UserError(f"model card: labels must be {', '.join(CLASSES)}, found {self.labels!r}")
         object.__setattr__(self, "labels", CLASSES)
         number = isinstance(self.temperature, int | float) and not isinstance(self.temperature, bool)
-        if not (number and math.isfinite(self.temperature) and self.temperature > 0):
+        if not (number and 0 < self.temperature <= sys.float_info.max):
             raise UserError(f"model card: temperature must be a number above 0, found {self.temperature!r}")
 
     def to_json(self) -> str:
@@ -89,7 +89,7 @@ class ModelCard:
         """
         try:
             values = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UserError(f"model card is not valid JSON ({error}); export the model again") from None
         if not isinstance(values, dict):
             raise UserError(f"model card must be a JSON object, found {type(values).__name__}")

@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
+# Before anything imports them: a user's own settings for other projects would break ours.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ["KERAS_BACKEND"] = "tensorflow"
 
 _EXTRA_OF_MODULE = {
     "keras": "train",
@@ -93,13 +95,15 @@ def command(main: Callable[[list[str] | None], int | None]) -> Callable[..., int
             extra = _EXTRA_OF_MODULE.get((error.name or "").split(".")[0])
             if extra is None:
                 raise
-            return _fail(f"this needs {error.name}, which is not installed; run: pip install 'fer-tf[{extra}]'")
+            return _fail(
+                f"this needs {error.name}, which is not installed; run in the checkout: pip install '.[{extra}]'"
+            )
         except BrokenPipeError:
             # The reader of our output (`| head`) has seen enough; stop Python from complaining at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
         except OSError as error:
-            return _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+            return _fail(": ".join(str(part) for part in (error.filename, error.strerror or error) if part))
         except MemoryError:
             return _fail("out of memory; close other programs or use less data (--limit)")
         except KeyboardInterrupt:

@@ -15,8 +15,7 @@ from keras import ops
 from fer_tf.card import IMAGE_SIZE
 from fer_tf.command import UserError
 from fer_tf.filters import ARITHMETICS, FILTERS
-
-DATASETS = ("original", *FILTERS, *(f"stack_{name}" for name in FILTERS))
+from fer_tf.names import DATASETS
 
 
 @dataclass(frozen=True)

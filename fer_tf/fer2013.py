@@ -9,11 +9,12 @@ import csv
 import hashlib
 import io
 import json
+import lzma
 import os
 import sys
 import zipfile
+import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -32,12 +33,17 @@ SPLITS = ("train", "public", "private")
 DEFAULT_PATHS = ("data/fer2013.zip", "../shared/data/fer2013.zip")
 
 _USAGES = {"training": "train", "publictest": "public", "privatetest": "private"}
-_FOLDERS = {"train": "train", "test": "test", "validation": "test", "valid": "test", "val": "test"}
+_FOLDERS = {"train": "train", "test": "test", "validation": "validation", "valid": "validation", "val": "validation"}
+_TABLES = ("fer2013.csv", "icml_face_data.csv")
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".pgm"}
 _MAX_MEMBERS = 1_000_000
 _MAX_IMAGE_BYTES = 20_000_000
+_MAX_TABLE_BYTES = 2_000_000_000
+_MAX_LINE = 1 << 20
 _MAX_BROKEN = 0.01
-_CACHE_VERSION = 1
+_CACHE_VERSION = 2
+_DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, RuntimeError)
+"""What the standard library raises on damaged zips."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +107,7 @@ def find(path: str | os.PathLike | None = None) -> Path:
 
 
 def load(path: str | os.PathLike, *, cache: bool = True) -> Fer2013:
-    """Reads a data set; from the second time on, from a decoded copy in the user's cache directory.
+    """Reads a data set; from the second time on, from a decoded copy in `$FER_TF_CACHE` or the user's cache directory.
 
     The order of the arrays depends on labels and pixels alone, so that equal images in a folder, a zip or a CSV
     give equal arrays. Broken images are named on stderr, skipped and counted.
@@ -133,7 +139,7 @@ class _Reading:
     """What has been read so far, and what had to be done to it."""
 
     rows: dict[str, list[tuple[int, bytes, str]]] = field(
-        default_factory=lambda: {s: [] for s in (*SPLITS, "test", "")}
+        default_factory=lambda: {place: [] for place in (*SPLITS, "validation", "test", "")}
     )
     converted: Counter = field(default_factory=Counter)
     broken: list[str] = field(default_factory=list)
@@ -160,7 +166,7 @@ def _read(path: Path) -> Fer2013:
             raise UserError(f"{path}: not a readable zip (truncated download?); download it again")
         else:
             raise UserError(f"{path}: expected a folder, a .zip or a .csv with FER-2013 in it")
-    except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
+    except _DAMAGED as error:
         raise UserError(f"{path}: damaged zip ({error}); download it again") from None
     except UnicodeDecodeError:
         raise UserError(f"{path}: not a text file; expected a CSV with the columns emotion, pixels, Usage") from None
@@ -168,13 +174,12 @@ def _read(path: Path) -> Fer2013:
 
 
 def _read_folder(path: Path, reading: _Reading) -> None:
-    files = sorted(file for file in path.rglob("*") if file.is_file())
-    named = [(file.relative_to(path).as_posix(), file) for file in files]
+    named = [(file.relative_to(path).as_posix(), file) for file in _files(path)]
     images = [(name, file) for name, file in named if _is_image(name)]
-    tables = [file for name, file in named if name.lower().endswith(".csv")]
-    if not images and len(tables) == 1:
-        with open(tables[0], encoding="utf-8-sig", newline="") as file:
-            _read_csv(tables[0], file, reading)
+    table = None if images else _table([name for name, _ in named])
+    if table:
+        with open(path / table, encoding="utf-8-sig", newline="") as file:
+            _read_csv(path / table, file, reading)
         return
     for name, file in tqdm(images, desc="reading images", unit=" images", disable=None):
         place = _place(path, name)
@@ -192,22 +197,22 @@ def _read_zip(path: Path, archive: zipfile.ZipFile, reading: _Reading) -> None:
         name = PurePosixPath(member.filename.replace("\\", "/"))
         if name.is_absolute() or ".." in name.parts or (name.parts and name.parts[0].endswith(":")):
             raise UserError(f"{path}: member {member.filename!r} points outside the zip; do not trust this file")
+        if member.flag_bits & 0x1:
+            raise UserError(f"{path}: encrypted; expected a zip without a password")
     images = [member for member in members if _is_image(member.filename)]
-    tables = [
-        member for member in members if member.filename.lower().endswith(".csv") and not _is_hidden(member.filename)
-    ]
-    if not images and len(tables) == 1:
-        with archive.open(tables[0]) as file:
+    table = None if images else _table([member.filename for member in members])
+    if table:
+        if archive.getinfo(table).file_size > _MAX_TABLE_BYTES:
+            raise UserError(f"{path}: {table} is larger than 2 GB; FER-2013's table has 300 MB")
+        with archive.open(table) as file:
             _read_csv(path, io.TextIOWrapper(file, encoding="utf-8-sig", newline=""), reading)
         return
     for member in tqdm(images, desc="reading images", unit=" images", disable=None):
         place = _place(path, member.filename)
-        if member.flag_bits & 0x1:
-            raise UserError(f"{path}: encrypted; expected a zip without a password")
         try:
             with archive.open(member) as file:  # the size in the directory may lie, so bound what is read
                 content = file.read(_MAX_IMAGE_BYTES + 1)
-        except (zipfile.BadZipFile, EOFError, OSError, ValueError, zipfile.zlib.error) as error:
+        except (*_DAMAGED, OSError) as error:
             reading.skip(member.filename, str(error))
             continue
         if len(content) > _MAX_IMAGE_BYTES:
@@ -268,10 +273,17 @@ def _decode(reading: _Reading, place: tuple[str, int], name: str, content: bytes
     reading.add(*place, image, name)
 
 
-def _read_csv(path: Path, lines: Iterable[str], reading: _Reading) -> None:
+def _table(names: list[str]) -> str | None:
+    """Returns the challenge's table among the names of files, known by its name or by being the only one."""
+    tables = [name for name in names if name.lower().endswith(".csv") and not _is_hidden(name)]
+    known = [name for name in tables if name.lower().split("/")[-1] in _TABLES]
+    return known[0] if known else tables[0] if len(tables) == 1 else None
+
+
+def _read_csv(path: Path, file: io.TextIOBase, reading: _Reading) -> None:
     """Reads the challenge's table: columns emotion (0 to 6, in the challenge's order), pixels, Usage."""
-    csv.field_size_limit(1 << 20)
-    rows = csv.reader(lines)
+    csv.field_size_limit(_MAX_LINE)
+    rows = csv.reader(iter(lambda: file.readline(_MAX_LINE), ""))
     try:
         header = [column.strip().lower() for column in next(rows, [])]
         missing = [column for column in ("emotion", "pixels", "usage") if column not in header]
@@ -280,6 +292,8 @@ def _read_csv(path: Path, lines: Iterable[str], reading: _Reading) -> None:
             raise UserError(f"{path}: no column {', '.join(missing)}; expected emotion, pixels, Usage; found {found}")
         columns = [header.index(column) for column in ("emotion", "pixels", "usage")]
         for number, row in enumerate(tqdm(rows, desc="reading rows", unit=" rows", disable=None), 1):
+            if number > _MAX_MEMBERS or (number > 10_000 and len(reading.broken) > number / 2):
+                break  # this is no such table, and need not be read to its end
             try:
                 emotion, pixels, usage = (row[column] for column in columns)
                 split = _USAGES[usage.strip().lower()]
@@ -324,14 +338,18 @@ def _arrange(path: Path, reading: _Reading) -> Fer2013:
         classes = ", ".join(CLASSES)
         raise UserError(f"{path}: no images; expected train/<class>/… and test/<class>/… with the classes {classes}")
     if broken:
+        if len(broken) > _MAX_BROKEN * total:
+            raise UserError(f"{path}: {len(broken)} of {total} images are broken, the first: {broken[0]}; repair it")
         for line in broken[:10]:
             print(f"skipped: {line}", file=sys.stderr)
         if len(broken) > 10:
             print(f"skipped: {len(broken) - 10} more", file=sys.stderr)
-        if len(broken) > _MAX_BROKEN * total:
-            raise UserError(f"{path}: {len(broken)} of {total} images are broken, the first: {broken[0]}; repair it")
         notes.append(f"{len(broken)} broken images were skipped: {', '.join(broken[:10])}")
-    if rows["test"]:
+    if rows["validation"]:
+        rows["public"] += rows["validation"]
+        rows["private"] += rows["test"]
+        notes.append("the validation images stand as 'public', the choosing split, and test images as 'private'")
+    elif rows["test"]:
         notes.append(
             f"{len(rows['test'])} test images carry no PublicTest or PrivateTest in their names, so they cannot be "
             "split and stand whole as 'public', the choosing split"
@@ -370,19 +388,20 @@ class _Cache:
         import platformdirs
 
         self._source = source
-        self._key = json.dumps([_CACHE_VERSION, str(source), *_state(source)])
+        self._key = json.dumps([_CACHE_VERSION, str(source), _state(source)])
         name = hashlib.sha256(str(source).encode()).hexdigest()[:16]
-        self._path = Path(platformdirs.user_cache_dir("fer-tf")) / f"{name}.npz"
+        folder = os.environ.get("FER_TF_CACHE") or platformdirs.user_cache_dir("fer-tf")
+        self._path = Path(folder) / f"{name}.npz"
 
     def read(self) -> Fer2013 | None:
         """Returns the copy, or None if there is none that is readable and of the source as it is now."""
         try:
-            with np.load(self._path, allow_pickle=False) as arrays:
+            with open(self._path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
                 if str(arrays["key"]) != self._key:
                     return None
                 splits = {s: Split(*(arrays[f"{s}_{f}"] for f in ("images", "labels", "names"))) for s in SPLITS}
                 return Fer2013(self._source, **splits, notes=tuple(json.loads(str(arrays["notes"]))))
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        except Exception:  # whatever is wrong with it, the source is there to be read again
             return None
 
     def write(self, data: Fer2013) -> None:
@@ -395,22 +414,24 @@ class _Cache:
             print(f"note: no decoded copy kept in {self._path.parent} ({error.strerror})", file=sys.stderr)
 
 
-def _state(source: Path) -> Iterator[int]:
-    """Yields what changes when a file, or any file in a folder, does: count, bytes, newest modification time."""
-    stats = [source.stat()]
-    if source.is_dir():
-        stats = [entry.stat() for entry in _walk(source)]
-    yield len(stats)
-    yield sum(stat.st_size for stat in stats)
-    yield max((stat.st_mtime_ns for stat in stats), default=0)
+def _state(source: Path) -> str:
+    """Returns what changes when a file, or any file in a folder, is changed, moved or renamed."""
+    files = _files(source) if source.is_dir() else [source]
+    stats = ((str(file), file.stat()) for file in files)
+    return hashlib.sha256(repr([(name, s.st_size, s.st_mtime_ns) for name, s in stats]).encode()).hexdigest()
 
 
-def _walk(folder: Path) -> Iterator[os.DirEntry]:
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.is_dir():
-                yield from _walk(Path(entry.path))
-            yield entry
+def _files(folder: Path) -> list[Path]:
+    """Returns the files below a folder, sorted; links are followed, those to nowhere or to a parent left out."""
+    found, seen = [], set()
+    for root, folders, names in os.walk(folder, followlinks=True):
+        here = os.path.realpath(root)
+        if here in seen:
+            folders.clear()
+            continue
+        seen.add(here)
+        found += [Path(root, name) for name in names if os.path.isfile(os.path.join(root, name))]
+    return sorted(found)
 
 
 # -------------------------------------------------------------------------------------------------- audit
@@ -429,7 +450,7 @@ def copies(images: np.ndarray, *others: np.ndarray) -> np.ndarray:
 
 def blanks(images: np.ndarray) -> np.ndarray:
     """Returns bool [N]: which images show nothing (standard deviation of the pixels below one level)."""
-    return images.reshape(len(images), IMAGE_SIZE**2).std(axis=1) < 1
+    return np.array([image.std() < 1 for image in images], bool)
 
 
 def audit(data: Fer2013) -> str:

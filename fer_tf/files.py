@@ -1,5 +1,6 @@
 """Files that are whole or not there: each is written under another name and moved into place."""
 
+import errno
 import hashlib
 import json
 import os
@@ -8,17 +9,27 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from fer_tf.command import UserError
+
 
 @contextmanager
 def written_aside(path: Path | str) -> Iterator[Path]:
     """Yields a temporary path beside `path`; on success the file written there takes its place, on failure it goes.
 
     The temporary name keeps the suffix, by which many writers choose their format. Missing folders are made.
+
+    Raises:
+        OSError: if no file can be written there.
     """
-    path = Path(path)
+    path = Path(path).resolve()  # of a link, what it points to
+    if path.exists() and not path.is_file() and not path.is_dir():
+        yield path  # a pipe or device, which nothing can take the place of
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.part{os.getpid()}{path.suffix}")
     try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
         yield temporary
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
@@ -48,3 +59,20 @@ def sha256(path: Path | str) -> str:
     """Returns the hexadecimal SHA-256 of a file."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_writable(path: Path | str) -> None:
+    """Makes the folder of `path` if it is missing.
+
+    Raises:
+        UserError: if that fails, or if no file can be written there.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{path}: its folder cannot be made ({error.strerror}); choose another place") from None
+    if path.is_dir():
+        raise UserError(f"{path}: is a folder; expected the name of a file")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise UserError(f"{path}: may not be written; choose another place or change the permissions")

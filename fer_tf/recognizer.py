@@ -18,7 +18,7 @@ class Recognizer:
     cropped. One recognizer may be shared between threads.
 
     Example:
-        >>> recognizer = Recognizer("weights/base_cnn-stack_sharpen.onnx")
+        >>> recognizer = Recognizer(weights.DEFAULT_MODEL)
         >>> recognizer(np.zeros((2, 48, 48), np.uint8)).shape
         (2, 7)
 
@@ -80,7 +80,10 @@ class Recognizer:
 
 def _read_card(path: Path, session: onnxruntime.InferenceSession) -> ModelCard:
     """Returns the card of a file whose inputs and outputs are those of the format, or raises `UserError`."""
-    text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+    try:
+        text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: its metadata is damaged; export the model again") from None
     if text is None:
         raise UserError(f"{path}: no model card ({METADATA_KEY}) in it; expected a file that export.onnx wrote")
     try:

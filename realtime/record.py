@@ -14,7 +14,7 @@ import numpy as np
 
 from fer_tf.command import UserError
 from fer_tf.emotions import CLASSES
-from fer_tf.files import written_aside
+from fer_tf.files import check_writable, written_aside
 from realtime.capture import Frame
 from realtime.pipeline import Face
 
@@ -191,19 +191,3 @@ def _named_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror}); choose another place") from None
-
-
-def check_writable(path: Path) -> None:
-    """Makes the folder of `path` if it is missing.
-
-    Raises:
-        UserError: if that fails, or if no file can be written there.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{path}: its folder cannot be made ({error.strerror}); choose another place") from None
-    if path.is_dir():
-        raise UserError(f"{path}: is a folder; expected the name of a file")
-    if not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise UserError(f"{path}: may not be written; choose another place or change the permissions")

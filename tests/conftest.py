@@ -113,11 +113,9 @@ def class_folders(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def own_cache(tmp_path_factory):
-    """Keeps decoded copies out of the user's cache directory."""
-    before = os.environ.get("XDG_CACHE_HOME")
-    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
-    yield
-    os.environ.pop("XDG_CACHE_HOME")
-    if before is not None:
-        os.environ["XDG_CACHE_HOME"] = before
+def own_cache(tmp_path_factory) -> Path:
+    """Where decoded copies go instead of the user's cache directory, in this process and in those it starts."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FER_TF_CACHE", str(folder))
+        yield folder

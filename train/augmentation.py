@@ -3,8 +3,6 @@
 import keras
 import tensorflow as tf
 
-AUGMENTATIONS = ("none", "standard")
-
 
 def augment(
     images: tf.Tensor,

@@ -8,7 +8,7 @@ from tqdm import tqdm
 from fer_tf import fer2013
 from fer_tf.command import Parser, UserError, command
 from fer_tf.emotions import CLASSES
-from fer_tf.files import write_json
+from fer_tf.files import check_writable, write_json
 from fer_tf.recognizer import Recognizer
 
 _TITLES = {
@@ -25,9 +25,9 @@ def evaluate(recognizer: Recognizer, data: fer2013.Fer2013, *, splits: str = "pu
     Args:
         recognizer: The model file to measure, run through onnxruntime.
         data: A data set.
-        splits: `public`, or `all`, which adds `private`, `private_deduplicated` (without the images that stand
-            pixel for pixel in train) and `all` (public and private: the first project's protocol, which holds the
-            split that chose).
+        splits: `public`, or `all`, which adds `private`, `private_deduplicated` (without the images that stand pixel
+            for pixel in train; left out if none is left) and `all` (public and private: the first project's protocol,
+            which holds the split that chose).
 
     Raises:
         UserError: if a split that is asked for is empty.
@@ -50,7 +50,8 @@ def evaluate(recognizer: Recognizer, data: fer2013.Fer2013, *, splits: str = "pu
     if splits == "all":
         original = np.flatnonzero(~fer2013.copies(data.private.images, data.train.images)) + count
         report["private"] = figures(slice(count, None))
-        report["private_deduplicated"] = figures(original)
+        if len(original):
+            report["private_deduplicated"] = figures(original)
         report["all"] = figures(slice(None))
     return report
 
@@ -97,7 +98,11 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--json", metavar="OUT", help="write the figures there")
     arguments = parser.parse_args(argv)
     recognizer = Recognizer(arguments.file)
+    if arguments.json:
+        check_writable(arguments.json)
     data = fer2013.load(fer2013.find(arguments.data))
+    for note in data.notes:
+        print(f"note: {note}")
     report = evaluate(recognizer, data, splits=arguments.splits)
     print(describe(report))
     if arguments.json:

@@ -5,9 +5,12 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
+
 from fer_tf import fer2013
 from fer_tf.command import Parser, UserError, command, muted_stderr, positive, seed
-from train.run_folder import RunFolder, Settings
+from fer_tf.names import ARCHITECTURES, DATASETS
+from train.run_folder import AUGMENTATIONS, RunFolder, Settings
 
 _DEFAULTS = {
     "model": "base_cnn",
@@ -31,15 +34,15 @@ def _parser() -> Parser:
         epilog="Exit codes: 0 done, 2 wrong input, 130 interrupted (continue with --resume).",
     )
     option = parser.add_argument
-    option("--dataset", help=f"what the network is fed (default {_DEFAULTS['dataset']})")
-    option("--model", help=f"architecture (default {_DEFAULTS['model']})")
+    option("--dataset", choices=DATASETS, help=f"what the network is fed (default {_DEFAULTS['dataset']})")
+    option("--model", choices=ARCHITECTURES, help=f"architecture (default {_DEFAULTS['model']})")
     option("--data", help="zip, folder or CSV (default $FER2013, data/fer2013.zip, ../shared/data/fer2013.zip)")
     option("--epochs", type=positive(), help=f"default {_DEFAULTS['epochs']}")
     option("--batch-size", type=positive(), help=f"default {_DEFAULTS['batch_size']}")
     option("--learning-rate", type=positive(float), help=f"its peak (default {_DEFAULTS['learning_rate']})")
     option("--seed", type=seed, help=f"of weights, order and augmentation (default {_DEFAULTS['seed']})")
     option("--limit", type=positive(), help="train on this many images only, chosen at random (default all)")
-    option("--augment", choices=("none", "standard"), help=f"default {_DEFAULTS['augment']}")
+    option("--augment", choices=AUGMENTATIONS, help=f"default {_DEFAULTS['augment']}")
     option("--image-size", type=positive(), metavar="PIXELS", help="what the network is fed (default: 48; resnet50 96)")
     option("--output", help="run folder (default runs/<time>-<model>-<dataset>)")
     option("--resume", metavar="DIR", help="continue the run in this folder; needs no other option")
@@ -52,37 +55,49 @@ def main(argv: list[str] | None = None) -> int:
     arguments = vars(_parser().parse_args(argv))
     output, resume, data_path = (arguments.pop(name) for name in ("output", "resume", "data"))
     given = {name: value for name, value in arguments.items() if value is not None}
-    folder = _opened(resume, output, given) if resume else None
-    if folder and data_path is None:
-        data_path = folder.settings.data
-    data = fer2013.load(fer2013.find(data_path))
+    folder = _opened(resume, output, given) if resume else _new(output, given)
+    data = fer2013.load(fer2013.find(data_path or (folder.settings.data if resume else None)))
     for note in data.notes:
         print(f"note: {note}")
-    if not len(data.train) or not len(data.public):
-        raise UserError(f"{data.source}: {len(data.train)} images to train on and {len(data.public)} to choose by")
-    if folder and data.fingerprint() != folder.settings.data_fingerprint:
+    train = data.train[~fer2013.blanks(data.train.images)]
+    if not len(train) or not len(data.public):
+        raise UserError(f"{data.source}: {len(train)} images to train on and {len(data.public)} to choose the epoch by")
+    if resume and data.fingerprint() != folder.settings.data_fingerprint:
         raise UserError(f"{folder.path} was trained on other images than {data.source} holds; name theirs with --data")
 
     with muted_stderr():
+        from fer_tf.datasets import create_preprocessor
         from train.report import write_report
         from train.training import fit
-    if folder is None:
-        folder = _created(output, {**_DEFAULTS, **given}, data)
-    try:
-        fit(folder, _training_images(data.train, folder.settings), data.public)
-        report = write_report(folder, data.public)
-    except KeyboardInterrupt:
-        epochs = len(folder.read_history())
-        print(
-            f"\nstopped after {epochs} of {folder.settings.epochs} epochs; "
-            f"continue with: python -m train.run --resume {folder.path}",
-            file=sys.stderr,
-        )
-        return 130
+    if not resume:
+        values = {**_DEFAULTS, **given}
+        create_preprocessor(values["dataset"], values["model"], image_size=values["image_size"])  # or says why not
+        folder.create(Settings(**values, data=str(data.source), data_fingerprint=data.fingerprint()))
+    with folder.locked():
+        try:
+            fit(folder, _limited(train, folder.settings), data.public)
+            report = write_report(folder, data.public)
+        except KeyboardInterrupt:
+            epochs = len(folder.read_history())
+            print(
+                f"\nstopped after {epochs} of {folder.settings.epochs} epochs; "
+                f"continue with: python -m train.run --resume {folder.path}",
+                file=sys.stderr,
+            )
+            return 130
     print(f"PublicTest {report['accuracy']:.2%} at epoch {report['epoch']}, temperature {report['temperature']:.3f}")
     print(f"{folder.path}: model.keras, history.csv, settings.json, public.json, curves.png, confusion.png")
     print(f"next: python -m export.onnx {folder.path}")
     return 0
+
+
+def _new(output: str | None, given: dict) -> RunFolder:
+    """Returns the folder of a new run, which is not made yet."""
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    model, dataset = (given.get(name, _DEFAULTS[name]) for name in ("model", "dataset"))
+    folder = RunFolder(output or os.path.join("runs", f"{stamp}-{model}-{dataset}"))
+    folder.check_free()
+    return folder
 
 
 def _opened(path: str, output: str | None, given: dict) -> RunFolder:
@@ -99,25 +114,12 @@ def _opened(path: str, output: str | None, given: dict) -> RunFolder:
     return folder
 
 
-def _created(output: str | None, values: dict, data: fer2013.Fer2013) -> RunFolder:
-    """Makes the folder of a new run."""
-    from fer_tf.datasets import create_preprocessor
-
-    create_preprocessor(values["dataset"], values["model"], image_size=values["image_size"])  # or says what is wrong
-    settings = Settings(**values, data=str(data.source), data_fingerprint=data.fingerprint())
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    return RunFolder.create(output or os.path.join("runs", f"{stamp}-{settings.model}-{settings.dataset}"), settings)
-
-
-def _training_images(train: fer2013.Split, settings: Settings) -> fer2013.Split:
-    """Returns the images to learn from: those that show something, at most `limit` of them."""
-    import numpy as np
-
-    train = train[~fer2013.blanks(train.images)]
-    if settings.limit and settings.limit < len(train):
-        chosen = np.random.default_rng(settings.seed).permutation(len(train))[: settings.limit]
-        train = train[np.sort(chosen)]
-    return train
+def _limited(train: fer2013.Split, settings: Settings) -> fer2013.Split:
+    """Returns at most `limit` of the images, chosen at random."""
+    if settings.limit is None or settings.limit >= len(train):
+        return train
+    chosen = np.random.default_rng(settings.seed).permutation(len(train))[: settings.limit]
+    return train[np.sort(chosen)]
 
 
 if __name__ == "__main__":

@@ -4,12 +4,21 @@ import csv
 import dataclasses
 import json
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from fer_tf.command import UserError
 from fer_tf.files import remove_leftovers, write_json, written_aside
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+AUGMENTATIONS = ("none", "standard")
 
 HISTORY_COLUMNS = (
     "epoch",
@@ -65,28 +74,29 @@ class RunFolder:
         self.public = self.path / "public.json"
         self._settings = self.path / "settings.json"
 
-    @classmethod
-    def create(cls, path: Path | str, settings: Settings) -> "RunFolder":
+    def check_free(self) -> None:
+        """Raises `UserError` if no new run can be made here."""
+        if self._settings.exists():
+            raise UserError(f"{self.path} holds a run; continue it with --resume {self.path} or name another --output")
+        if self.path.exists() and not self.path.is_dir():
+            raise UserError(f"{self.path} is a file; --output expects a folder")
+
+    def create(self, settings: Settings) -> None:
         """Makes a new run's folder.
 
         Raises:
             UserError: if there is a run in it already.
         """
-        folder = cls(path)
-        if folder._settings.exists():
-            raise UserError(f"{path} holds a run; continue it with --resume {path} or name another --output")
-        if folder.path.exists() and not folder.path.is_dir():
-            raise UserError(f"{path} is a file; --output expects a folder")
         import keras
         import tensorflow
 
+        self.check_free()
         versions = {
             "python": platform.python_version(),
             "tensorflow": tensorflow.__version__,
             "keras": keras.__version__,
         }
-        write_json(folder._settings, {**dataclasses.asdict(settings), "versions": versions})
-        return folder
+        write_json(self._settings, {**dataclasses.asdict(settings), "versions": versions})
 
     @classmethod
     def open(cls, path: Path | str) -> "RunFolder":
@@ -99,20 +109,35 @@ class RunFolder:
         if not folder._settings.is_file():
             raise UserError(f"{path}: no run there; expected a folder with settings.json that train.run made")
         folder.settings  # noqa: B018 (reads and checks)
-        remove_leftovers(folder.path)
         return folder
 
     @classmethod
     def newest(cls, root: Path | str = "runs") -> "RunFolder":
-        """Opens the newest run below `root` that has a model.
+        """Opens the newest run below `root` that is finished.
 
         Raises:
             UserError: if there is none.
         """
-        models = sorted(Path(root).glob("*/model.keras"), key=lambda model: model.stat().st_mtime)
-        if not models:
-            raise UserError(f"no run with a model below {root}/; name its folder, or train one with train.run")
-        return cls.open(models[-1].parent)
+        finished = sorted(Path(root).glob("*/public.json"), key=lambda public: public.stat().st_mtime)
+        if not finished:
+            raise UserError(f"no finished run below {root}/; name its folder, or train one with train.run")
+        return cls.open(finished[-1].parent)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keeps other trainings out of the folder, and clears away what a killed one left half written.
+
+        Raises:
+            UserError: if another training is at work in it.
+        """
+        with open(self.path / ".lock", "w") as file:
+            if fcntl:  # the lock goes with its process, however that ends
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except OSError:
+                    raise UserError(f"{self.path}: another training is at work there; wait for it or end it") from None
+            remove_leftovers(self.path)
+            yield
 
     @property
     def settings(self) -> Settings:
@@ -122,6 +147,11 @@ class RunFolder:
         missing = [f.name for f in fields if f.default is dataclasses.MISSING and f.name not in values]
         if missing:
             raise UserError(f"{self._settings}: {', '.join(missing)} missing; it was not written by train.run")
+        kinds = get_type_hints(Settings)
+        for name, value in values.items():
+            number = kinds.get(name) is float and isinstance(value, int)
+            if name in kinds and not (number or isinstance(value, kinds[name])):
+                raise UserError(f"{self._settings}: {name} is {value!r}; it was not written by train.run")
         return Settings(**{field.name: values[field.name] for field in fields if field.name in values})
 
     def public_metrics(self) -> dict[str, Any]:

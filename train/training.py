@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
+from fer_tf.command import UserError
 from fer_tf.datasets import create_preprocessor
 from fer_tf.fer2013 import Split
 from fer_tf.files import written_aside
@@ -149,6 +150,8 @@ class _Recorder(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         self._average()
         logits = self._predict(self._public_batches)
+        if not (np.isfinite(logs["loss"]) and np.isfinite(logits).all()):
+            raise UserError(f"the training diverged in epoch {epoch + 1}; start anew with a lower --learning-rate")
         row = {
             "epoch": epoch + 1,
             "learning_rate": float(self.model.optimizer.learning_rate),

@@ -41,5 +41,6 @@ def load_network(path: Path | str) -> keras.Model:
     """
     try:
         return keras.models.load_model(path)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: not a readable Keras model ({str(error).splitlines()[0]})") from None
+    except Exception as error:  # of Keras, h5py and zipfile, on damaged files
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise UserError(f"{path}: not a readable Keras model ({reason})") from None

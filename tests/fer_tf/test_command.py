@@ -24,11 +24,11 @@ def raising(error):
     [
         (UserError("bad\ninput"), "error: bad input"),
         (FileNotFoundError(2, "No such file or directory", "x.zip"), "error: x.zip: No such file or directory"),
-        (OSError(28, "No space left on device"), "error: [Errno 28] No space left on device"),
+        (OSError(28, "No space left on device"), "error: No space left on device"),
         (MemoryError(), "error: out of memory; close other programs or use less data (--limit)"),
         (
             ModuleNotFoundError("No module named 'tf2onnx.x'", name="tf2onnx.x"),
-            "error: this needs tf2onnx.x, which is not installed; run: pip install 'fer-tf[export]'",
+            "error: this needs tf2onnx.x, which is not installed; run in the checkout: pip install '.[export]'",
         ),
     ],
 )

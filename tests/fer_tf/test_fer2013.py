@@ -14,11 +14,6 @@ PREFIX = {"train": "Training", "public": "PublicTest", "private": "PrivateTest"}
 USAGE = {"train": "Training", "public": "PublicTest", "private": "PrivateTest"}
 
 
-@pytest.fixture(autouse=True)
-def private_cache(tmp_path_factory, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-
-
 @pytest.fixture
 def faces():
     """Ten images of each class and split, as (split, class, pixels)."""
@@ -123,13 +118,50 @@ def test_cache_of_a_folder_notices_a_changed_file(tmp_path, faces):
     assert_holds(fer2013.load(tree), changed)
 
 
-@pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b"", lambda b: b"no archive"])
-def test_damaged_cache_is_read_anew(tmp_path, faces, damage):
+@pytest.mark.parametrize(
+    "damage",
+    [lambda b: b[: len(b) // 2], lambda b: b"", lambda b: b"no archive", lambda b: b[:26] + b"\xff" * 8 + b[34:]],
+)
+def test_damaged_cache_is_read_anew(tmp_path, faces, damage, own_cache):
+    for old in own_cache.iterdir():
+        old.unlink()
     path = write_zip(tmp_path / "data.zip", members_of(faces))
     fer2013.load(path)
-    (cached,) = (p for p in Path(__import__("platformdirs").user_cache_dir("fer-tf")).iterdir())
+    (cached,) = own_cache.iterdir()
     cached.write_bytes(damage(cached.read_bytes()))
     assert_holds(fer2013.load(path), faces)
+
+
+def test_cache_of_a_folder_notices_a_renamed_class(tmp_path, faces):
+    tree = write_tree(tmp_path / "tree", members_of([face for face in faces if face[1] != "sad"]))
+    fer2013.load(tree)
+    for split in ("train", "test"):
+        (tree / split / "angry").rename(tree / split / "sad")
+    renamed = [(s, "sad" if name == "angry" else name, pixels) for s, name, pixels in faces if name != "sad"]
+    assert_holds(fer2013.load(tree), renamed)
+
+
+def test_links_are_followed_and_those_to_nowhere_left_out(tmp_path, faces):
+    tree = write_tree(tmp_path / "real", members_of(faces))
+    linked = tmp_path / "linked"
+    linked.mkdir()
+    for split in ("train", "test"):
+        (linked / split).symlink_to(tree / split)
+    (linked / "train" / "happy" / "lost.png").symlink_to(tmp_path / "nowhere.png")
+    (linked / "again").symlink_to(linked)
+    assert_holds(fer2013.load(linked), faces)
+
+
+def test_a_validation_folder_chooses_and_the_test_folder_does_not(tmp_path, faces):
+    folders = {"train": "train", "public": "val", "private": "test"}
+    members = {f"{folders[s]}/{name}/{n}.png": png(pixels) for n, (s, name, pixels) in enumerate(faces)}
+    assert_holds(fer2013.load(write_zip(tmp_path / "data.zip", members)), faces)
+
+
+def test_the_table_is_found_among_others(tmp_path, faces):
+    table = write_csv(tmp_path / "t.csv", faces).read_bytes()
+    others = {"train.csv": b"emotion,pixels", "test.csv": b"pixels", "archive/icml_face_data.csv": table}
+    assert_holds(fer2013.load(write_zip(tmp_path / "data.zip", others)), faces)
 
 
 def test_other_sizes_depths_and_colours_are_converted_and_counted(tmp_path, faces):
@@ -298,6 +330,27 @@ def encrypted_zip(folder, faces):
     return path
 
 
+def encrypted_table(folder, faces):
+    path = write_zip(folder / "data.zip", {"fer2013.csv": b"emotion,pixels,Usage"})
+    content = bytearray(path.read_bytes())
+    content[6] |= 1
+    content[content.rindex(b"PK\x01\x02") + 8] |= 1
+    path.write_bytes(content)
+    return path
+
+
+def damaged_table(folder, faces):
+    path = write_zip(folder / "data.zip", {"fer2013.csv": write_csv(folder / "t.csv", faces).read_bytes()})
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2 : len(content) // 2 + 500] = bytes(500)
+    path.write_bytes(content)
+    return path
+
+
+def endless_table(folder, faces):
+    return write_zip(folder / "data.zip", {"fer2013.csv": b"emotion,pixels,Usage\n" + b"a\n" * 2_000_000})
+
+
 def bomb(folder, faces):
     content = bytes(30_000_000)
     return write_zip(folder / "data.zip", {f"train/{name}/Training_1.png": content for name in CLASSES})
@@ -320,6 +373,9 @@ MUTILATED = {
     "zip without folders": (zip_of(a=("Training_1.png", b"x")), "class folder"),
     "zip of empty images": (zip_of(a=("train/happy/Training_1.png", b"")), "broken"),
     "encrypted zip": (encrypted_zip, "password"),
+    "encrypted table": (encrypted_table, "password"),
+    "damaged table": (damaged_table, "damaged zip"),
+    "endless table": (endless_table, "10000 of 10000"),
     "text named zip": (text_file(".zip", b"hello"), "zip"),
     "text of another kind": (text_file(".txt", b"hello"), "expected a folder"),
     "empty CSV": (text_file(".csv", b""), "no column"),
@@ -349,7 +405,7 @@ MUTILATED = {
         "unknown Usage",
     ),
     "CSV with short rows": (csv_with(lambda lines: [lines[0], "0", "1"]), "missing"),
-    "CSV with a huge field": (csv_with(lambda lines: [*lines, "0," + "1 " * 10**6 + ",Training"]), "CSV"),
+    "CSV with a huge field": (csv_with(lambda lines: [*lines, "0," + "1 " * 10**6 + ",Training"]), "broken"),
     "CSV with an open quote": (csv_with(lambda lines: [lines[0], '"' + lines[1], *lines[2:]]), "broken|CSV"),
 }
 
@@ -359,7 +415,7 @@ def test_mutilated_data_is_one_clear_line(name, tmp_path, faces, capfd):
     make, expected = MUTILATED[name]
     assert fer2013.main([str(make(tmp_path, faces))]) == 2
     captured = capfd.readouterr()
-    errors = [line for line in captured.err.splitlines() if not line.startswith("skipped: ")]
+    errors = captured.err.splitlines()
     assert len(errors) == 1, captured.err
     assert errors[0].startswith("error: ")
     assert __import__("re").search(expected, errors[0]), errors[0]

@@ -1,10 +1,13 @@
 import hashlib
 import json
 import os
+import re
+from pathlib import Path
 
 import pytest
 
-from fer_tf.files import remove_leftovers, sha256, write_json, written_aside
+from fer_tf.command import UserError
+from fer_tf.files import check_writable, remove_leftovers, sha256, write_json, write_text, written_aside
 
 
 def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -30,6 +33,28 @@ def test_success_replaces_and_makes_folders(tmp_path):
         temporary.write_bytes(b"whole")
     assert path.read_bytes() == b"whole"
     assert os.listdir(path.parent) == ["a.npz"]
+
+
+def test_a_link_stays_and_what_it_points_to_is_replaced(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "a.txt").write_text("old")
+    (tmp_path / "link.txt").symlink_to(tmp_path / "real" / "a.txt")
+    write_text(tmp_path / "link.txt", "new")
+    assert (tmp_path / "link.txt").is_symlink()
+    assert (tmp_path / "real" / "a.txt").read_text() == "new"
+
+
+def test_a_device_is_written_to_and_not_replaced():
+    write_text("/dev/null", "x")
+    assert Path("/dev/null").is_char_device()
+
+
+def test_a_folder_in_the_way_is_named(tmp_path):
+    (tmp_path / "a.json").mkdir()
+    with pytest.raises(OSError, match=re.escape(str(tmp_path / "a.json"))):
+        write_json(tmp_path / "a.json", 1)
+    with pytest.raises(UserError, match="is a folder"):
+        check_writable(tmp_path / "a.json")
 
 
 def test_leftovers_of_killed_writers_go(tmp_path):

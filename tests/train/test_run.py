@@ -14,11 +14,17 @@ import pytest
 
 keras = pytest.importorskip("keras")
 
+from fer_tf import fer2013  # noqa: E402
 from train import run  # noqa: E402
 from train.run_folder import HISTORY_COLUMNS, RunFolder  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
+DIVERGED = "the training diverged in epoch 1; start anew with a lower --learning-rate"
 SMALL = ["--dataset", "original", "--epochs", "3", "--batch-size", "32", "--seed", "5"]
+
+
+def listing(folder: Path) -> list[str]:
+    return sorted(name for name in os.listdir(folder) if name != ".lock")
 
 
 def read_history(folder: Path) -> list[dict[str, float]]:
@@ -36,7 +42,7 @@ def finished(class_folders, tmp_path_factory) -> Path:
 
 def test_the_folder_holds_what_is_promised(finished):
     names = ["confusion.png", "curves.png", "history.csv", "model.keras", "public.json", "settings.json", "state.keras"]
-    assert sorted(os.listdir(finished)) == names
+    assert listing(finished) == names
     rows = read_history(finished)
     assert [row["epoch"] for row in rows] == [1, 2, 3]
     assert set(rows[0]) == set(HISTORY_COLUMNS)
@@ -53,7 +59,6 @@ def test_it_learns_and_keeps_the_best_epoch(finished):
 
 
 def test_the_kept_network_scores_what_the_history_says(finished, class_folders):
-    from fer_tf import fer2013
     from fer_tf.models import load_network
 
     public = fer2013.load(class_folders).public
@@ -91,29 +96,57 @@ def test_resuming_a_finished_run_changes_nothing(finished):
     assert before == ((finished / "history.csv").read_bytes(), (finished / "model.keras").read_bytes())
 
 
-def test_limit_and_blank_images(class_folders):
-    from fer_tf import fer2013
-
+def test_limit_chooses_at_random(class_folders):
     split = fer2013.load(class_folders).train
-    blank = split.images.copy()
-    blank[:5] = 9
-    split = fer2013.Split(blank, split.labels, split.names)
 
     class Settings:
         limit, seed = 40, 0
 
-    chosen = run._training_images(split, Settings)
+    chosen = run._limited(split, Settings)
     assert len(chosen) == 40
-    assert not (chosen.images == 9).all(axis=(1, 2)).any()
     assert len(np.unique(chosen.labels)) > 4
     Settings.limit = None
-    assert len(run._training_images(split, Settings)) == len(split) - 5
+    assert run._limited(split, Settings) is split
+
+
+def test_blank_images_are_left_out(tmp_path, capsys):
+    """A folder of nothing else has nothing to learn from, and no run is made of it."""
+    for number in range(60):
+        (tmp_path / "data" / "happy").mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(tmp_path / "data" / "happy" / f"{number}.png"), np.full((48, 48), number, np.uint8))
+    assert run.main(["--data", str(tmp_path / "data"), "--output", str(tmp_path / "run")]) == 2
+    assert "0 images to train on" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_two_trainings_cannot_share_a_folder(finished, capsys):
+    pytest.importorskip("fcntl")
+    with RunFolder(finished).locked():
+        assert run.main(["--resume", str(finished)]) == 2
+    assert "another training is at work" in capsys.readouterr().err
+
+
+def test_reading_a_run_leaves_its_writer_alone(finished):
+    from fer_tf.files import written_aside
+
+    content = (finished / "history.csv").read_bytes()
+    with written_aside(finished / "history.csv") as temporary:
+        temporary.write_bytes(content)
+        RunFolder.open(finished)
+    assert (finished / "history.csv").read_bytes() == content
+
+
+def test_a_diverged_run_is_one_clear_line(class_folders, tmp_path, capsys):
+    options = [*SMALL, "--learning-rate", "1e20", "--data", str(class_folders), "--output", str(tmp_path / "run")]
+    assert run.main(options) == 2
+    assert capsys.readouterr().err == f"error: {DIVERGED}\n"
+    assert not (tmp_path / "run" / "model.keras").exists()
 
 
 WRONG = {
     "no data": (["--data", "nowhere.zip"], "nowhere.zip"),
-    "unknown data set": (["--dataset", "blurred"], "no data set 'blurred'; expected one of original"),
-    "unknown model": (["--model", "vgg19"], "no architecture 'vgg19'; expected one of base_cnn"),
+    "unknown data set": (["--dataset", "blurred"], "invalid choice: 'blurred'"),
+    "unknown model": (["--model", "vgg19"], "invalid choice: 'vgg19'"),
     "another image size": (["--image-size", "64"], "48 pixels only"),
     "a run is there": (["--output", "{finished}"], "--resume"),
     "resuming nothing": (["--resume", "{tmp}"], "no run there"),
@@ -137,19 +170,29 @@ def test_wrong_input_is_one_clear_line(name, finished, class_folders, tmp_path, 
     arguments = [a.format(finished=finished, tmp=tmp_path, other=other) for a in arguments]
     if "--data" not in arguments and "--resume" not in arguments:
         arguments += ["--data", str(class_folders)]
-    before = sorted(os.listdir(finished))
+    before = listing(finished)
     assert run.main(arguments) == 2
     errors = [line for line in capfd.readouterr().err.splitlines() if line]
     assert len(errors) == 1, errors
     assert errors[0].startswith("error: ")
     assert expected in errors[0]
-    assert sorted(os.listdir(finished)) == before
+    assert listing(finished) == before
 
 
 DAMAGED = {
     "settings without a key": ("settings.json", lambda b: b'{"model": "base_cnn"}', "missing"),
     "settings cut": ("settings.json", lambda b: b[:50], "JSON"),
     "settings of a list": ("settings.json", lambda b: b"[]", "object"),
+    "settings of another kind": (
+        "settings.json",
+        lambda b: b.replace(b'"epochs": 3', b'"epochs": "3"'),
+        "epochs is '3'",
+    ),
+    "state with flipped bytes": (
+        "state.keras",
+        lambda b: b[:9000] + bytes(64) + b[9064:],
+        "not a readable Keras model",
+    ),
     "state cut": ("state.keras", lambda b: b[: len(b) // 2], "not a readable Keras model"),
     "state of text": ("state.keras", lambda b: b"hello", "not a readable Keras model"),
     "history of text": ("history.csv", lambda b: b"epoch,loss\n1,x\n", "damaged"),
@@ -169,7 +212,7 @@ def test_a_damaged_run_folder_is_one_clear_line(name, finished, tmp_path, capfd)
 
 
 def test_a_run_killed_at_random_moments_comes_to_its_end(class_folders, tmp_path):
-    """Five times SIGKILL; each time every file is readable, and the end is that of a run nothing killed."""
+    """Five times SIGKILL; each time every file is readable, and in the end the history is whole."""
     folder = tmp_path / "killed"
     command = [sys.executable, "-m", "train.run"]
     start = [*command, *SMALL, "--epochs", "12", "--data", str(class_folders), "--output", str(folder)]
@@ -196,7 +239,8 @@ def test_a_run_killed_at_random_moments_comes_to_its_end(class_folders, tmp_path
     last = subprocess.run([*command, "--resume", str(folder)], cwd=ROOT, capture_output=True, text=True)
     assert last.returncode == 0, last.stderr
     assert [row["epoch"] for row in read_history(folder)] == list(range(1, 13))
-    assert not [name for name in os.listdir(folder) if name.startswith(".")]
+    assert "public.json" in listing(folder)
+    assert not list(folder.glob(".*.part*"))
 
 
 def assert_readable(folder: Path) -> None:

@@ -22,7 +22,8 @@ def split() -> Split:
 def trained(split, tmp_path_factory):
     """One epoch of 12 steps: the folder, and the trainable weights after each step."""
     settings = Settings("base_cnn", "original", "-", "-", 1, 8, 1e-3, 3, None, "none", ema_steps=1000.0)
-    folder = RunFolder.create(tmp_path_factory.mktemp("run"), settings)
+    folder = RunFolder(tmp_path_factory.mktemp("run"))
+    folder.create(settings)
     weights = []
 
     class Watcher(training._Recorder):
