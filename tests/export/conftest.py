@@ -71,16 +71,21 @@ def resnet50(torch):
 
 
 def randomised(torch, network):
-    """Gives the norms statistics of their own, gathered over random images, and the head some decision."""
+    """Gives the norms the statistics of varied images, and the last layer logits of mean 0 and deviation 1 on them."""
     torch.manual_seed(0)
-    for module in network.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            torch.nn.init.uniform_(module.weight, 0.5, 1.5)
-            torch.nn.init.normal_(module.bias, 0, 0.2)
-    first = next(iter(network.parameters()))
+    channels = next(iter(network.parameters())).shape[1]
+    coarse = torch.rand(32, channels, 6, 6) * torch.rand(32, 1, 1, 1) * 2 - 1
+    images = torch.nn.functional.interpolate(coarse, 48, mode="bilinear") + torch.rand(32, channels, 48, 48) * 0.2
+    norms = [module for module in network.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    for norm in norms:
+        torch.nn.init.uniform_(norm.weight, 0.5, 1.5)
+        torch.nn.init.normal_(norm.bias, 0, 0.2)
+        norm.momentum = 1.0
     with torch.no_grad():
-        for _ in range(5):
-            network.train()(torch.rand(8, first.shape[1], 48, 48) * 2 - 1)
-        last = list(network.parameters())[-2]
-        last *= 10
-    return network.eval()
+        network.train()(images)
+        logits = network.eval()(images)
+        weight, bias = list(network.parameters())[-2:]
+        spread = logits.std(dim=0).mean()
+        weight /= spread
+        bias.copy_((bias - logits.mean(dim=0)) / spread)
+    return network

@@ -45,7 +45,7 @@ def faces() -> dict[str, np.ndarray]:
 @pytest.mark.parametrize(
     ("name", "filtered", "size"),
     [
-        ("Resnet50_Original", None, 224),
+        ("Resnet50_Original", None, 96),
         ("Resnet50_Stack_Ori_Sharpen", "sharpen", 224),
         ("resnet50-stack-ori-hist-median", "hist_median", 96),
     ],
