@@ -1,0 +1,46 @@
+import json
+
+import numpy as np
+import pytest
+
+import weights
+from fer_tf import fer2013
+from fer_tf.recognizer import Recognizer
+
+REPORT = weights.DEFAULT_MODEL.with_suffix(".json")
+ORIGINAL_ACCURACY = 0.5964
+"""Of the first project's BaseCNN on stack_sharpen, on the 7,178."""
+
+
+@pytest.fixture(scope="module")
+def recognizer() -> Recognizer:
+    return Recognizer(weights.DEFAULT_MODEL)
+
+
+def test_the_default_model_is_what_its_name_says(recognizer):
+    card = recognizer.card
+    assert f"{card.architecture}-{card.dataset}" == card.name == weights.DEFAULT_MODEL.stem
+    assert card.temperature != 1
+    assert np.allclose(recognizer(np.zeros((3, 48, 48), np.uint8)).sum(axis=1), 1)
+
+
+def test_it_beats_the_original_on_the_originals_protocol():
+    report = json.loads(REPORT.read_text())
+    assert [report[split]["n"] for split in ("public", "private", "private_deduplicated", "all")] == [
+        3589,
+        3589,
+        3301,
+        7178,
+    ]
+    assert report["all"]["accuracy"] > ORIGINAL_ACCURACY
+
+
+def test_the_report_and_the_card_are_of_this_file(recognizer, fer2013_path):
+    public = fer2013.load(fer2013_path).public
+    predicted = np.concatenate([recognizer(public.images[n : n + 64]) for n in range(0, len(public), 64)]).argmax(
+        axis=1
+    )
+    accuracy = (predicted == public.labels).mean()
+    report = json.loads(REPORT.read_text())["public"]
+    assert report["accuracy"] == pytest.approx(accuracy, abs=1e-3)
+    assert recognizer.card.metrics["accuracy"] == pytest.approx(accuracy, abs=1e-3)
