@@ -1,6 +1,7 @@
 """PyTorch checkpoints, read without running anything in them. The one place that imports torch."""
 
 import re
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,8 @@ def read_state_dict(path: Path | str) -> StateDict:
     if not path.is_file():
         raise UserError(f"{path}: no such file; expected a PyTorch checkpoint (.pth)")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # of pickles by other hands than torch.save's
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises nearly anything on damaged files
         raise UserError(f"{path}: {_reason(str(error))}") from None
     for name in _INSIDE:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import NoReturn
 
 # Before anything imports them: a user's own settings for other projects would break ours.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ["KERAS_BACKEND"] = "tensorflow"
 
 _EXTRA_OF_MODULE = {
