@@ -174,8 +174,8 @@ class _Recorder(keras.callbacks.Callback):
     def _average(self) -> None:
         """Gives `_averaged` the averaged weights, and normalisation statistics that belong to them.
 
-        The running statistics were gathered under the raw weights; under the averaged ones the activations are
-        distributed otherwise, which costs up to a point of accuracy if it is not mended.
+        The running statistics were gathered under the raw weights, and under the averaged ones the activations are
+        distributed otherwise. So they are gathered anew, from nothing, over some training batches.
         """
         raw = self.model.get_weights()
         self.model.optimizer.finalize_variable_values(self.model.trainable_variables)
