@@ -49,7 +49,9 @@ def draw_curves(rows: list[dict[str, float]], path: Path, *, title: str) -> None
     figure.suptitle(title)
     epochs = [row["epoch"] for row in rows]
     for axes, name, unit in zip(figure.subplots(1, 2), ("loss", "accuracy"), ("nats", "share"), strict=True):
-        axes.plot(epochs, [row[name] for row in rows], label="train (augmented)", color="#0072B2")
+        axes.plot(
+            epochs, [row[name] for row in rows], label="train (augmented, smoothed labels, dropout)", color="#0072B2"
+        )
         axes.plot(
             epochs,
             [row[f"public_{name}"] for row in rows],
@@ -58,6 +60,7 @@ def draw_curves(rows: list[dict[str, float]], path: Path, *, title: str) -> None
         )
         axes.set(xlabel="epoch", ylabel=f"{name} ({unit})")
         axes.grid(alpha=0.3)
+        axes.margins(y=0.1)
         axes.legend()
     best = max(rows, key=lambda row: row["public_accuracy"])
     axes.plot(best["epoch"], best["public_accuracy"], "o", color="#D55E00")
