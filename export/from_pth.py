@@ -8,6 +8,7 @@ import numpy as np
 from fer_tf import checkpoint, fer2013
 from fer_tf.card import ModelCard
 from fer_tf.command import Parser, UserError, command, muted_stderr, positive
+from fer_tf.emotions import CLASSES
 from fer_tf.files import sha256
 from fer_tf.names import DATASETS
 from fer_tf.recognizer import Recognizer
@@ -83,11 +84,13 @@ def import_checkpoint(
     data = fer2013.load(fer2013.find(temperature_data)) if temperature_data else None
     with muted_stderr():
         from export.convert import convert, sample_faces
-        from export.state_dict import port, recognise
         from fer_tf.datasets import create_preprocessor
         from fer_tf.models import create_model
+        from fer_tf.state_dict import port, recognise
     try:
-        architecture, channels = recognise(state)
+        architecture, channels, classes = recognise(state)
+        if classes != len(CLASSES):
+            raise UserError(f"its last layer is for {classes} classes; expected {len(CLASSES)}: {', '.join(CLASSES)}")
         dataset = _dataset_of(source, dataset, architecture, channels)
         network = create_model(architecture, dataset)
         port(state, network)

@@ -22,6 +22,7 @@ _DEFAULTS = {
     "limit": None,
     "augment": "standard",
     "image_size": None,
+    "init": None,
 }
 """What a new run is made of unless its option says otherwise; a resumed run keeps its own."""
 
@@ -44,6 +45,7 @@ def _parser() -> Parser:
     option("--limit", type=positive(), help="train on this many images only, chosen at random (default all)")
     option("--augment", choices=AUGMENTATIONS, help=f"default {_DEFAULTS['augment']}")
     option("--image-size", type=positive(), metavar="PIXELS", help="what the network is fed (default: 48; resnet50 96)")
+    option("--init", metavar="FILE.pth", help="start from the weights of a PyTorch checkpoint of the same network")
     option("--output", help="run folder (default runs/<time>-<model>-<dataset>)")
     option("--resume", metavar="DIR", help="continue the run in this folder; needs no other option")
     return parser
@@ -55,6 +57,8 @@ def main(argv: list[str] | None = None) -> int:
     arguments = vars(_parser().parse_args(argv))
     output, resume, data_path = (arguments.pop(name) for name in ("output", "resume", "data"))
     given = {name: value for name, value in arguments.items() if value is not None}
+    if "init" in given:
+        given["init"] = os.path.abspath(given["init"])
     folder = _opened(resume, output, given) if resume else _new(output, given)
     data = fer2013.load(fer2013.find(data_path or (folder.settings.data if resume else None)))
     for note in data.notes:
@@ -77,6 +81,9 @@ def main(argv: list[str] | None = None) -> int:
         try:
             fit(folder, _limited(train, folder.settings), data.public)
             report = write_report(folder, data.public)
+        except UserError:
+            folder.discard_unstarted()
+            raise
         except KeyboardInterrupt:
             epochs = len(folder.read_history())
             print(

@@ -5,7 +5,7 @@ import dataclasses
 import json
 import platform
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -52,6 +52,8 @@ class Settings:
     augment: str
     image_size: int | None = None
     """Height and width that the network is fed; None is its architecture's own."""
+    init: str | None = None
+    """PyTorch checkpoint that the weights start from; None is random ones."""
     label_smoothing: float = 0.1
     weight_decay: float = 0.02
     ema_steps: float = 1000.0
@@ -122,6 +124,15 @@ class RunFolder:
         if not finished:
             raise UserError(f"no finished run below {root}/; name its folder, or train one with train.run")
         return cls.open(finished[-1].parent)
+
+    def discard_unstarted(self) -> None:
+        """Removes a run that has come to no epoch, so that another can be made in its place."""
+        if not self.state.exists():
+            self._settings.unlink()
+            self.history.unlink(missing_ok=True)
+            with suppress(OSError):  # Windows keeps open files, and there may be a user's own
+                (self.path / ".lock").unlink()
+                self.path.rmdir()
 
     @contextmanager
     def locked(self) -> Iterator[None]:

@@ -9,11 +9,13 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
+from fer_tf.checkpoint import read_state_dict
 from fer_tf.command import UserError
 from fer_tf.datasets import create_preprocessor
 from fer_tf.fer2013 import Split
 from fer_tf.files import written_aside
 from fer_tf.models import create_model, load_network
+from fer_tf.state_dict import port, recognise
 from train.input_pipeline import evaluation_batches, training_batches
 from train.run_folder import RunFolder, Settings
 
@@ -37,6 +39,8 @@ def fit(folder: RunFolder, train: Split, public: Split) -> None:
     else:
         keras.utils.set_random_seed(settings.seed)
         model = create_model(settings.model, settings.dataset)
+        if settings.init:
+            _initialise(model, settings)
         _compile(model, settings, steps)
     first_epoch = int(model.optimizer.iterations) // steps
     # Rows behind the state are of an epoch that was killed before it was kept.
@@ -68,6 +72,21 @@ def fit(folder: RunFolder, train: Split, public: Split) -> None:
         shuffle=False,  # the batches are
         verbose=0,
     )
+
+
+def _initialise(model: keras.Model, settings: Settings) -> None:
+    """Puts the weights of a PyTorch checkpoint into a new network; a last layer for other classes is left away."""
+    state = read_state_dict(settings.init)
+    try:
+        architecture, channels, classes = recognise(state)
+        if (architecture, channels) != (settings.model, model.input_shape[-1]):
+            expected = f"{settings.model} of {model.input_shape[-1]} channels"
+            raise UserError(f"holds a {architecture} of {channels} channels; expected a {expected}")
+        port(state, model, head=classes == model.output_shape[-1])
+    except UserError as error:
+        raise UserError(f"--init {settings.init}: {error}") from None
+    if classes != model.output_shape[-1]:
+        print(f"{settings.init}: its last layer is for {classes} classes and was left away; ours starts anew")
 
 
 def predictor(model: keras.Model) -> Callable[[tf.data.Dataset], np.ndarray]:

@@ -154,7 +154,7 @@ WRONG = {
     "another shape": (put("model.13.bias", lambda torch: torch.ones(255)), "must be of shape (256,), found (255,)"),
     "another kernel": (put("model.4.weight", lambda torch: torch.ones(64, 32, 5, 5)), "found (64, 32, 5, 5)"),
     "three channels": (put("model.0.weight", lambda torch: torch.ones(32, 3, 3, 3)), "takes 3 channels"),
-    "eight classes": (put("model.16.weight", lambda torch: torch.ones(8, 256)), "8 classes; expected 7"),
+    "eight classes": (put("model.16.weight", lambda torch: torch.ones(8, 256)), "for 8 classes; expected 7"),
     "NaN": (put("model.16.bias", lambda torch: torch.full((7,), float("nan"))), "NaN or infinite"),
     "infinite": (put("model.2.running_var", lambda torch: torch.full((32,), float("inf"))), "NaN or infinite"),
     "another network": (lambda torch, state: {"features.0.weight": torch.ones(8, 3, 3, 3)}, "neither a BaseCNN"),

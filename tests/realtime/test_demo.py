@@ -40,4 +40,4 @@ def test_without_scikit_image_the_line_names_the_extra(tmp_path):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
-    assert "fer-tf[demo]" in done.stderr
+    assert "pip install '.[demo]'" in done.stderr

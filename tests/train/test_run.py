@@ -140,13 +140,14 @@ def test_a_diverged_run_is_one_clear_line(class_folders, tmp_path, capsys):
     options = [*SMALL, "--learning-rate", "1e20", "--data", str(class_folders), "--output", str(tmp_path / "run")]
     assert run.main(options) == 2
     assert capsys.readouterr().err == f"error: {DIVERGED}\n"
-    assert not (tmp_path / "run" / "model.keras").exists()
+    assert not (tmp_path / "run").exists()
 
 
 WRONG = {
     "no data": (["--data", "nowhere.zip"], "nowhere.zip"),
     "unknown data set": (["--dataset", "blurred"], "invalid choice: 'blurred'"),
     "unknown model": (["--model", "vgg19"], "invalid choice: 'vgg19'"),
+    "no checkpoint to start from": (["--init", "none.pth"], "none.pth: no such file"),
     "another image size": (["--image-size", "64"], "48 pixels only"),
     "a run is there": (["--output", "{finished}"], "--resume"),
     "resuming nothing": (["--resume", "{tmp}"], "no run there"),

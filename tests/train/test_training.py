@@ -3,6 +3,7 @@ import pytest
 
 keras = pytest.importorskip("keras")
 
+from fer_tf.command import UserError  # noqa: E402
 from fer_tf.datasets import create_preprocessor  # noqa: E402
 from fer_tf.fer2013 import Split  # noqa: E402
 from fer_tf.models import load_network  # noqa: E402
@@ -82,3 +83,35 @@ def test_cross_entropy_is_that_of_scikit_learn():
     powers = np.exp(logits.astype(float))
     expected = log_loss(labels, powers / powers.sum(axis=1, keepdims=True), labels=range(7))
     assert training.cross_entropy(logits, labels) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("classes", [7, 1000])
+def test_a_checkpoint_gives_the_first_weights(classes, split, tmp_path, capsys):
+    torch = pytest.importorskip("torch")
+    nn = torch.nn
+    layers = []
+    for inputs, outputs in ((1, 32), (32, 64), (64, 128)):
+        layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU(), nn.BatchNorm2d(outputs), nn.MaxPool2d(2)]
+    layers += [nn.Flatten(), nn.Linear(4608, 256), nn.ReLU(), nn.Dropout(0.5), nn.Linear(256, classes)]
+    network = nn.Module()
+    network.model = nn.Sequential(*layers)
+    torch.save(network.state_dict(), tmp_path / "x.pth")
+    settings = Settings("base_cnn", "original", "-", "-", 1, 8, 1e-3, 3, None, "none", init=str(tmp_path / "x.pth"))
+    model = training.create_model("base_cnn", "original")
+    before = model.get_layer("logits").kernel.numpy()
+    training._initialise(model, settings)
+    found, dense = model.get_layer("conv2").kernel.numpy(), model.get_layer("dense").kernel.numpy()
+    np.testing.assert_array_equal(found, network.model[4].weight.detach().numpy().transpose(2, 3, 1, 0))
+    pixels = np.random.default_rng(0).normal(0, 1, (2, 128, 6, 6)).astype(np.float32)
+    expected = pixels.reshape(2, -1) @ network.model[13].weight.detach().numpy().T
+    np.testing.assert_allclose(pixels.transpose(0, 2, 3, 1).reshape(2, -1) @ dense, expected, atol=1e-4)
+    said = "1000 classes and was left away" in capsys.readouterr().out
+    head = model.get_layer("logits").kernel.numpy()
+    if classes == 7:
+        np.testing.assert_array_equal(head, network.model[16].weight.detach().numpy().T)
+        assert not said
+    else:
+        np.testing.assert_array_equal(head, before)
+        assert said
+    with pytest.raises(UserError, match="holds a base_cnn of 1 channels; expected a base_cnn of 2"):
+        training._initialise(training.create_model("base_cnn", "stack_sharpen"), settings)

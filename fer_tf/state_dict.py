@@ -5,7 +5,6 @@ import numpy as np
 
 from fer_tf.checkpoint import StateDict
 from fer_tf.command import UserError
-from fer_tf.emotions import CLASSES
 
 _BASE_CNN = {
     **{f"conv{number}": f"model.{index}" for number, index in ((1, 0), (2, 4), (3, 8))},
@@ -25,37 +24,43 @@ _NAMES = {
 }
 
 
-def recognise(state: StateDict) -> tuple[str, int]:
-    """Returns the architecture and the number of input channels of a checkpoint, by its names and shapes.
+def recognise(state: StateDict) -> tuple[str, int, int]:
+    """Returns architecture, number of input channels and number of classes of a checkpoint, by its names and shapes.
 
     Raises:
-        UserError: if it is neither a BaseCNN nor a ResNet50 with seven classes.
+        UserError: if it is neither a BaseCNN nor a ResNet50.
     """
     for architecture, first, last in (
-        ("base_cnn", "model.0.weight", "model.16.weight"),
-        ("resnet50", "conv1.weight", "fc.weight"),
+        ("base_cnn", "model.0.weight", "model.16"),
+        ("resnet50", "conv1.weight", "fc"),
     ):
         if first in state and state[first].ndim == 4:
-            classes = len(state[last]) if last in state else len(CLASSES)
-            if classes != len(CLASSES):
-                raise UserError(f"{last} is for {classes} classes; expected {len(CLASSES)}: {', '.join(CLASSES)}")
-            return architecture, state[first].shape[1]
+            if f"{last}.weight" not in state:
+                raise UserError(f"{last}.weight is missing; expected a last layer")
+            return architecture, state[first].shape[1], len(state[f"{last}.weight"])
     names = ", ".join(list(state)[:3])
     raise UserError(f"neither a BaseCNN (model.0.weight …) nor a ResNet50 (conv1.weight …); found {names} …")
 
 
-def port(state: StateDict, network: keras.Model) -> None:
+def port(state: StateDict, network: keras.Model, *, head: bool = True) -> None:
     """Puts every tensor of a checkpoint into a network, each once.
 
     Args:
         state: Weights by PyTorch's names.
         network: A BaseCNN or a ResNet50.
+        head: Whether the last layer is among them; without, it stays as it is, and that of the checkpoint goes.
 
     Raises:
         UserError: if a tensor is missing, left over or of another shape; the network is then half filled.
     """
     left, modules = dict(state), _BASE_CNN if network.name == "base_cnn" else {}
-    for layer in network.layers:
+    *layers, last = network.layers
+    if head:
+        layers.append(last)
+    else:
+        for name in ("weight", "bias"):
+            left.pop(f"{modules.get(last.name, last.name)}.{name}", None)
+    for layer in layers:
         for variable in layer.weights:
             name = f"{modules.get(layer.name, layer.name)}.{_NAMES[variable.name]}"
             if name not in left:
