@@ -24,11 +24,11 @@ def read_state_dict(path: Path | str) -> StateDict:
     Raises:
         UserError: if the file is damaged, holds anything but tensors, or holds numbers that are not finite.
     """
-    import torch
-
     path = Path(path)
     if not path.is_file():
         raise UserError(f"{path}: no such file; expected a PyTorch checkpoint (.pth)")
+    import torch
+
     try:
         with warnings.catch_warnings(action="ignore"):  # of pickles by other hands than torch.save's
             content = torch.load(path, map_location="cpu", weights_only=True)
