@@ -83,6 +83,8 @@ def import_checkpoint(
         )
     data = fer2013.load(fer2013.find(temperature_data)) if temperature_data else None
     with muted_stderr():
+        from scipy.special import softmax
+
         from export.convert import convert, sample_faces
         from fer_tf.datasets import create_preprocessor
         from fer_tf.models import create_model
@@ -113,7 +115,7 @@ def import_checkpoint(
         temperature=temperature,
     )
     faces = sample_faces()
-    expected = _softmax(checkpoint.torch_logits(state, np.asarray(preprocessor(faces))) / temperature)
+    expected = softmax(checkpoint.torch_logits(state, np.asarray(preprocessor(faces))) / temperature, axis=1)
     convert(
         network, preprocessor, card, path, faces=faces, check=lambda recognizer: _prove(recognizer, faces, expected)
     )
@@ -148,6 +150,8 @@ def _dataset_of(source: Path, dataset: str | None, architecture: str, channels: 
 
 def _calibrated(network, preprocessor, public: fer2013.Split) -> tuple[float, dict]:
     """Returns the temperature fitted on PublicTest and the figures there."""
+    from scipy.special import softmax
+
     from fer_tf.metrics import fit_temperature, measure
 
     logits = np.concatenate(
@@ -157,12 +161,7 @@ def _calibrated(network, preprocessor, public: fer2013.Split) -> tuple[float, di
         ]
     )
     temperature = fit_temperature(logits, public.labels)
-    return temperature, measure(_softmax(logits / temperature), public.labels, temperature)
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)
+    return temperature, measure(softmax(logits / temperature, axis=1), public.labels, temperature)
 
 
 def _prove(recognizer: Recognizer, faces: np.ndarray, expected: np.ndarray) -> None:

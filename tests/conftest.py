@@ -119,3 +119,24 @@ def own_cache(tmp_path_factory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FER_TF_CACHE", str(folder))
         yield folder
+
+
+@pytest.fixture(scope="session")
+def torch_base_cnn():
+    """A function that builds the first project's BaseCNN in PyTorch, from its description: an independent oracle.
+
+    Its layers are `network.model[0]` to `[16]`, as in the keys of its checkpoints.
+    """
+    nn = pytest.importorskip("torch").nn
+
+    def build(channels: int, classes: int = 7):
+        layers = []
+        for inputs, outputs in ((channels, 32), (32, 64), (64, 128)):
+            layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU(), nn.BatchNorm2d(outputs), nn.MaxPool2d(2)]
+        layers += [nn.Flatten(), nn.Linear(4608, 256), nn.ReLU(), nn.Dropout(0.5), nn.Linear(256, classes)]
+        network = nn.Module()
+        network.model = nn.Sequential(*layers)
+        network.forward = network.model.forward
+        return network
+
+    return build

@@ -9,21 +9,9 @@ def torch():
 
 
 @pytest.fixture(scope="session")
-def base_cnn_of(torch):
+def base_cnn_of(torch, torch_base_cnn):
     """A function from a number of channels to a BaseCNN with random weights, ready for use."""
-
-    def build(channels: int):
-        nn = torch.nn
-        layers = []
-        for inputs, outputs in ((channels, 32), (32, 64), (64, 128)):
-            layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU(), nn.BatchNorm2d(outputs), nn.MaxPool2d(2)]
-        layers += [nn.Flatten(), nn.Linear(4608, 256), nn.ReLU(), nn.Dropout(0.5), nn.Linear(256, 7)]
-        network = nn.Module()
-        network.model = nn.Sequential(*layers)
-        network.forward = network.model.forward
-        return randomised(torch, network)
-
-    return build
+    return lambda channels: randomised(torch, torch_base_cnn(channels))
 
 
 @pytest.fixture(scope="session")

@@ -321,22 +321,18 @@ def csv_with(change):
     return write
 
 
-def encrypted_zip(folder, faces):
-    path = write_zip(folder / "data.zip", dict([next(iter(members_of(faces).items()))]))
-    content = bytearray(path.read_bytes())
-    content[6] |= 1
-    content[content.rindex(b"PK\x01\x02") + 8] |= 1
-    path.write_bytes(content)
-    return path
+def encrypted(members_of_faces):
+    """A zip whose only member says that it is encrypted."""
 
+    def write(folder, faces):
+        path = write_zip(folder / "data.zip", members_of_faces(faces))
+        content = bytearray(path.read_bytes())
+        content[6] |= 1
+        content[content.rindex(b"PK\x01\x02") + 8] |= 1
+        path.write_bytes(content)
+        return path
 
-def encrypted_table(folder, faces):
-    path = write_zip(folder / "data.zip", {"fer2013.csv": b"emotion,pixels,Usage"})
-    content = bytearray(path.read_bytes())
-    content[6] |= 1
-    content[content.rindex(b"PK\x01\x02") + 8] |= 1
-    path.write_bytes(content)
-    return path
+    return write
 
 
 def damaged_table(folder, faces):
@@ -372,8 +368,8 @@ MUTILATED = {
     "zip with unknown class": (zip_of(a=("train/bored/Training_1.png", b"x")), "class folder"),
     "zip without folders": (zip_of(a=("Training_1.png", b"x")), "class folder"),
     "zip of empty images": (zip_of(a=("train/happy/Training_1.png", b"")), "broken"),
-    "encrypted zip": (encrypted_zip, "password"),
-    "encrypted table": (encrypted_table, "password"),
+    "encrypted zip": (encrypted(lambda faces: dict([next(iter(members_of(faces).items()))])), "password"),
+    "encrypted table": (encrypted(lambda faces: {"fer2013.csv": b"emotion,pixels,Usage"}), "password"),
     "damaged table": (damaged_table, "damaged zip"),
     "endless table": (endless_table, "10000 of 10000"),
     "text named zip": (text_file(".zip", b"hello"), "zip"),

@@ -86,15 +86,9 @@ def test_cross_entropy_is_that_of_scikit_learn():
 
 
 @pytest.mark.parametrize("classes", [7, 1000])
-def test_a_checkpoint_gives_the_first_weights(classes, split, tmp_path, capsys):
+def test_a_checkpoint_gives_the_first_weights(classes, torch_base_cnn, tmp_path, capsys):
     torch = pytest.importorskip("torch")
-    nn = torch.nn
-    layers = []
-    for inputs, outputs in ((1, 32), (32, 64), (64, 128)):
-        layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU(), nn.BatchNorm2d(outputs), nn.MaxPool2d(2)]
-    layers += [nn.Flatten(), nn.Linear(4608, 256), nn.ReLU(), nn.Dropout(0.5), nn.Linear(256, classes)]
-    network = nn.Module()
-    network.model = nn.Sequential(*layers)
+    network = torch_base_cnn(1, classes)
     torch.save(network.state_dict(), tmp_path / "x.pth")
     settings = Settings("base_cnn", "original", "-", "-", 1, 8, 1e-3, 3, None, "none", init=str(tmp_path / "x.pth"))
     model = training.create_model("base_cnn", "original")

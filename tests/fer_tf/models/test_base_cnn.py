@@ -7,21 +7,12 @@ from fer_tf.command import UserError  # noqa: E402
 from fer_tf.models import create_model, load_network  # noqa: E402
 
 
-def torch_base_cnn(channels: int):
-    """The first project's network, from its description."""
-    nn = pytest.importorskip("torch").nn
-    layers = []
-    for inputs, outputs in ((channels, 32), (32, 64), (64, 128)):
-        layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU(), nn.BatchNorm2d(outputs), nn.MaxPool2d(2)]
-    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(4608, 256), nn.ReLU(), nn.Dropout(0.5), nn.Linear(256, 7))
-
-
 @pytest.mark.parametrize(("dataset", "channels"), [("original", 1), ("stack_sharpen", 2)])
-def test_it_is_the_original_layer_for_layer(dataset, channels):
+def test_it_is_the_original_layer_for_layer(dataset, channels, torch_base_cnn):
     """With PyTorch's weights it gives PyTorch's logits, in use and, by the batch's statistics, in training."""
     torch = pytest.importorskip("torch")
     torch.manual_seed(0)
-    theirs, ours = torch_base_cnn(channels), create_model("base_cnn", dataset, dropout=0.0)
+    theirs, ours = torch_base_cnn(channels).model, create_model("base_cnn", dataset, dropout=0.0)
     theirs[15].p = 0.0
     for module in theirs:
         if isinstance(module, torch.nn.BatchNorm2d):
