@@ -1,6 +1,7 @@
 """The training loop: AdamW on a cosine, weights averaged over time, the best epoch by PublicTest."""
 
 import functools
+import sys
 import time
 from collections.abc import Callable
 
@@ -218,3 +219,4 @@ class _Recorder(keras.callbacks.Callback):
             f"epoch {row['epoch']:.0f}/{self._epochs}: loss {row['loss']:.4f}, accuracy {row['accuracy']:.2%}, "
             f"PublicTest {row['public_accuracy']:.2%}{mark}, {row['seconds']:.0f} s, {left:.0f} min left"
         )
+        sys.stdout.flush()  # for those who follow a log file

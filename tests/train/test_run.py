@@ -215,7 +215,7 @@ def test_a_damaged_run_folder_is_one_clear_line(name, finished, tmp_path, capfd)
 def test_a_run_killed_at_random_moments_comes_to_its_end(class_folders, tmp_path):
     """Five times SIGKILL; each time every file is readable, and in the end the history is whole."""
     folder = tmp_path / "killed"
-    command = [sys.executable, "-m", "train.run"]
+    command = [sys.executable, "-u", "-m", "train.run"]
     start = [*command, *SMALL, "--epochs", "12", "--data", str(class_folders), "--output", str(folder)]
     moments = random.Random(0)
     for attempt in range(5):
