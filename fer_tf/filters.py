@@ -190,7 +190,7 @@ FILTERS: dict[str, type[Filter]] = {"hist_median": HistMedian, "sobel": Sobel, "
 
 def _framed(planes):
     """Puts a frame of one pixel around planes [N, H, W]: their outermost pixels repeated."""
-    # `ops.pad` can mirror, which is the same for one pixel, but takes TensorFlow two to ten times as long.
+    # `ops.pad` can mirror, which is the same for one pixel, but takes TensorFlow longer.
     planes = ops.concatenate([planes[:, :1], planes, planes[:, -1:]], axis=1)
     return ops.concatenate([planes[:, :, :1], planes, planes[:, :, -1:]], axis=2)
 

@@ -98,6 +98,16 @@ def fer2013_path() -> Path:
 
 
 @pytest.fixture(scope="session")
+def reference() -> dict[str, np.ndarray]:
+    """Faces and the first project's own filter outputs for them; tests that need them are skipped elsewhere."""
+    path = Path(__file__).parents[2] / "shared/reference/filters.npz"
+    if not path.exists():
+        pytest.skip("needs the first project's own output at ../shared/reference/filters.npz")
+    with np.load(path) as arrays:
+        return dict(arrays)
+
+
+@pytest.fixture(scope="session")
 def class_folders(tmp_path_factory) -> Path:
     """A folder of class folders with 50 generated images a class, each class a grating of its own plus noise."""
     random = np.random.default_rng(0)

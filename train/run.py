@@ -82,7 +82,8 @@ def main(argv: list[str] | None = None) -> int:
             fit(folder, _limited(train, folder.settings), data.public)
             report = write_report(folder, data.public)
         except UserError:
-            folder.discard_unstarted()
+            if not resume:
+                folder.discard_unstarted()
             raise
         except KeyboardInterrupt:
             epochs = len(folder.read_history())

@@ -117,7 +117,7 @@ def _compile(model: keras.Model, settings: Settings, steps: int) -> None:
         ema_momentum=1 - 1 / ema_steps,
     )
     loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=settings.label_smoothing)
-    # XLA makes these networks two to five times slower on a CPU.
+    # XLA makes these networks slower on a CPU.
     model.compile(optimizer, loss, metrics=["accuracy"], jit_compile=False)
 
 

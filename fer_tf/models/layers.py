@@ -8,8 +8,8 @@ import tensorflow as tf
 class BatchNormalization(keras.layers.BatchNormalization):
     """Keras's batch normalisation of channels-last images, trained by TensorFlow's fused operation.
 
-    Keras computes it in many passes over the feature map; fused, a BaseCNN training step on a CPU takes about a
-    third of the time. The running variance gets the unbiased estimate, as in PyTorch. Momentum and ε are PyTorch's
+    Keras computes it in many passes over the feature map, which is where a training step on a CPU would spend most of
+    its time. The running variance gets the unbiased estimate, as in PyTorch. Momentum and ε are PyTorch's
     by default.
     """
 

@@ -17,8 +17,6 @@ from fer_tf.datasets import create_preprocessor  # noqa: E402
 from fer_tf.models import create_model  # noqa: E402
 from fer_tf.recognizer import Recognizer  # noqa: E402
 
-REFERENCE = Path(__file__).parents[3] / "shared/reference/filters.npz"
-
 
 def card(dataset: str, temperature: float = 1.0) -> ModelCard:
     return ModelCard(
@@ -87,10 +85,8 @@ def test_batch_size_changes_no_row(model_file):
     assert recognizer(faces[:0]).shape == (0, 7)
 
 
-@pytest.mark.skipif(not REFERENCE.exists(), reason="needs the reference outputs at ../shared/reference/filters.npz")
-def test_the_sharpening_in_the_graph_is_the_original_ones_to_the_bit(tmp_path):
+def test_the_sharpening_in_the_graph_is_the_original_ones_to_the_bit(reference, tmp_path):
     """A network that shows single pixels of its second plane: no rounding can hide behind a softmax."""
-    reference = np.load(REFERENCE)
     images = keras.Input((48, 48, 2))
     plane = keras.layers.Flatten()(keras.layers.Lambda(lambda x: x[..., 1])(images))
     pixels = keras.layers.Dense(7, use_bias=False)

@@ -16,7 +16,6 @@ from train import evaluate  # noqa: E402
 
 SHARED = Path(__file__).parents[3] / "shared"
 CHECKPOINT = SHARED / "reference/BaseCNN.pth"
-REFERENCE = SHARED / "reference/filters.npz"
 
 
 def original_tensor(face: np.ndarray, filtered: np.ndarray, *, size: int) -> np.ndarray:
@@ -31,12 +30,9 @@ def softmax(torch, logits):
 
 
 @pytest.fixture(scope="module")
-def faces() -> dict[str, np.ndarray]:
+def faces(reference) -> dict[str, np.ndarray]:
     """Real faces and the first project's own filter outputs for them."""
-    if not REFERENCE.exists():
-        pytest.skip("needs the reference outputs at ../shared/reference/filters.npz")
-    with np.load(REFERENCE) as arrays:
-        return {name: arrays[name][:8] for name in ("images", "sharpen", "hist_median")}
+    return {name: reference[name][:8] for name in ("images", "sharpen", "hist_median")}
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,4 @@
 import functools
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -38,14 +37,6 @@ def faces(count=24, size=48):
     images[2::4] //= 64
     images[3] = 255
     return images
-
-
-@pytest.fixture(scope="module")
-def reference():
-    path = Path(__file__).parents[3] / "shared/reference/filters.npz"
-    if not path.exists():
-        pytest.skip("needs the first project's own output at ../shared/reference/filters.npz")
-    return np.load(path)
 
 
 @pytest.mark.parametrize(("size", "new_size"), [(48, 224), (48, 96), (48, 64), (48, 49), (48, 20), (100, 7)])

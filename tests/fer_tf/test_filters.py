@@ -1,5 +1,4 @@
 import functools
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -67,14 +66,6 @@ def extreme_images(height=48, width=48):
             rows * 255 // (height - 1),
         ]
     ).astype(np.uint8)
-
-
-@pytest.fixture(scope="module")
-def reference():
-    path = Path(__file__).parents[3] / "shared/reference/filters.npz"
-    if not path.exists():
-        pytest.skip("needs the first project's own output at ../shared/reference/filters.npz")
-    return np.load(path)
 
 
 def plain_hist_median(image):

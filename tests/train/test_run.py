@@ -119,6 +119,15 @@ def test_blank_images_are_left_out(tmp_path, capsys):
     assert not (tmp_path / "run").exists()
 
 
+def test_a_resumed_run_that_fails_keeps_its_settings(finished, tmp_path, capsys):
+    """As a run killed in its first epoch, whose checkpoint to start from has gone since."""
+    settings = json.loads((finished / "settings.json").read_text())
+    (tmp_path / "settings.json").write_text(json.dumps({**settings, "init": "/gone.pth"}))
+    assert run.main(["--resume", str(tmp_path)]) == 2
+    assert "/gone.pth: no such file" in capsys.readouterr().err
+    assert "settings.json" in listing(tmp_path)
+
+
 def test_two_trainings_cannot_share_a_folder(finished, capsys):
     pytest.importorskip("fcntl")
     with RunFolder(finished).locked():
