@@ -76,3 +76,12 @@ def check_writable(path: Path | str) -> None:
         raise UserError(f"{path}: is a folder; expected the name of a file")
     if not os.access(path if path.exists() else path.parent, os.W_OK):
         raise UserError(f"{path}: may not be written; choose another place or change the permissions")
+
+
+@contextmanager
+def named_errors(path: Path | str) -> Iterator[None]:
+    """Turns what the system says about a file that cannot be written into a `UserError`."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror}); choose another place") from None

@@ -1,28 +1,15 @@
-"""Keeps what was seen: labelled video or a picture, and a table with one row for each face.
-
-Video and table survive being killed.
-"""
+"""Keeps what was seen: labelled video, which survives being killed, or a picture. Tables are in `realtime.tables`."""
 
 import contextlib
-import csv
 import os
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from fer_tf.command import UserError
-from fer_tf.emotions import CLASSES
-from fer_tf.files import check_writable, written_aside
+from fer_tf.files import check_writable, named_errors, written_aside
 from realtime.capture import Frame
-from realtime.pipeline import Face
-
-COLUMNS = (
-    *("source", "time_s", "frame", "face", "x", "y", "width", "height"),
-    *("model", "expression", "confidence"),
-    *(f"p_{name}" for name in CLASSES),
-)
 
 VIDEO_CODECS = {".mp4": "mp4v", ".avi": "MJPG"}
 """Four-character code of the codec by suffix."""
@@ -66,7 +53,7 @@ class ImageSink:
     def close(self) -> None:
         """Writes the file, if there was a frame."""
         if self._image is not None:
-            with _named_errors(self.path), written_aside(self.path) as temporary:
+            with named_errors(self.path), written_aside(self.path) as temporary:
                 temporary.write_bytes(cv2.imencode(self.path.suffix, self._image)[1])
 
 
@@ -141,53 +128,3 @@ class VideoSink:
     def _move(self) -> None:
         if self._opened_as != self.path:
             os.replace(self._opened_as, self.path)
-
-
-class CsvSink:
-    """Writes one row for each face to a CSV file (UTF-8), each row as soon as it is known.
-
-    Args:
-        path: Where to; a file that is there is replaced, missing folders are made.
-        source: Name of the source.
-        model: Name of the model.
-
-    Raises:
-        UserError: if nothing can be written there.
-    """
-
-    def __init__(self, path: Path | str, *, source: str, model: str):
-        self.path = Path(path)
-        self._names = (source, model)
-        check_writable(self.path)
-        with _named_errors(self.path):
-            # Buffered by line: a row goes out in one piece.
-            self._file = open(self.path, "w", newline="", encoding="utf-8", buffering=1)  # noqa: SIM115
-            self._rows = csv.writer(self._file, lineterminator="\n")
-            self._rows.writerow(COLUMNS)
-
-    def write(self, frame: Frame, faces: Sequence[Face]) -> None:
-        """Adds a row for each of the faces of a frame.
-
-        Raises:
-            UserError: if they cannot be written, because the disk is full for instance.
-        """
-        source, model = self._names
-        for index, face in enumerate(faces):
-            row = [source, f"{frame.time_s:.3f}", frame.index, index, *face.box, model]
-            row += [face.label, *(f"{p:.4f}" for p in (face.confidence, *face.probabilities))]
-            with _named_errors(self.path):
-                self._rows.writerow(row)
-
-    def close(self) -> None:
-        """Ends the file."""
-        with _named_errors(self.path):
-            self._file.close()
-
-
-@contextlib.contextmanager
-def _named_errors(path: Path) -> Iterator[None]:
-    """Turns what the system says about a file that cannot be written into a `UserError`."""
-    try:
-        yield
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror}); choose another place") from None

@@ -24,7 +24,8 @@ from realtime.detect import FaceDetector
 from realtime.display import DisplayProbe, Window
 from realtime.draw import draw_faces
 from realtime.pipeline import Pipeline
-from realtime.record import CsvSink, ImageSink, VideoSink, open_recording
+from realtime.record import ImageSink, VideoSink, open_recording
+from realtime.tables import CsvSink
 
 
 @dataclass
@@ -47,7 +48,8 @@ def main(argv: list[str] | None = None) -> int:
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(_stop_on_signals())
         probe = None if arguments.no_window else stack.enter_context(DisplayProbe())
-        recognizer = Recognizer(arguments.model, threads=arguments.threads)
+        files = [arguments.model] + [arguments.compare] * bool(arguments.compare)
+        recognizer, *others = (Recognizer(file, threads=arguments.threads) for file in files)
         source = stack.enter_context(contextlib.closing(open_source(arguments.source)))
         video = table = window = None
         if probe:
@@ -57,9 +59,9 @@ def main(argv: list[str] | None = None) -> int:
             video = open_recording(arguments.output, fps=source.fps, live=source.live)
             stack.enter_context(contextlib.closing(video))
         if arguments.csv:
-            table = CsvSink(arguments.csv, source=source.name, model=recognizer.card.name)
+            table = CsvSink(arguments.csv)
             stack.enter_context(contextlib.closing(table))
-        pipeline = Pipeline(FaceDetector(), recognizer)
+        pipeline = Pipeline(FaceDetector(), recognizer, compare=others[0] if others else None)
         totals = run(source, pipeline, video, table, window, stop, max_frames=arguments.max_frames)
     _print_summary(totals, [path for path in (arguments.output, arguments.csv) if path])
     if source.failure:
@@ -87,12 +89,12 @@ def run(
     length = source.length and min(source.length, max_frames or source.length)
     frames = itertools.islice(source, max_frames)
     for frame in tqdm(frames, total=length or max_frames, unit="frame", disable=None):
-        faces = pipeline(frame)
+        faces = pipeline(frame.image, frame.time_s)
         totals.start_up = totals.start_up or _seconds_since_process_start()
         totals.frames += 1
         totals.faces += len(faces)
         if table:
-            table.write(frame, faces)
+            table.write(source.name, frame, faces)
         if video or window:
             draw_faces(frame.image, faces)
         if video:
@@ -120,17 +122,18 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         help="number of a camera, path of a video or image, address of a stream, or demo (default: 0)",
     )
     parser.add_argument("--model", type=Path, default=weights.DEFAULT_MODEL, help="model file (default: %(default)s)")
+    parser.add_argument("--compare", type=Path, metavar="FILE", help="a second model, run on the same faces")
     parser.add_argument(
         "--output", type=Path, help="record the labelled frames here (.mp4, .avi), or the last of them (.png, .jpg)"
     )
-    parser.add_argument("--csv", type=Path, help="write a row for each face here")
+    parser.add_argument("--csv", type=Path, help="write a row for each face and model here")
     parser.add_argument("--no-window", action="store_true", help="open no window")
     parser.add_argument("--max-frames", type=positive(), metavar="N", help="end after N frames")
     parser.add_argument("--threads", type=positive(), metavar="N", help="of the network (default: all)")
     arguments = parser.parse_args(argv)
     if arguments.no_window and not (arguments.output or arguments.csv):
         raise UserError("--no-window without --output or --csv leaves nothing to see; name one of them")
-    for name in map(str, (arguments.source, arguments.model, arguments.output, arguments.csv)):
+    for name in map(str, (arguments.source, arguments.model, arguments.compare, arguments.output, arguments.csv)):
         if name.encode(errors="replace").decode() != name:
             raise UserError(f"{name!r}: a name that is not UTF-8 cannot be passed on to OpenCV; rename it")
     _check_overwriting(arguments)
@@ -140,6 +143,8 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
 def _check_overwriting(arguments: argparse.Namespace) -> None:
     """Raises `UserError` if an output would replace an input or the other output."""
     named = {"--source": Path(arguments.source), "--model": arguments.model}
+    if arguments.compare:
+        named["--compare"] = arguments.compare
     for option, path in (("--output", arguments.output), ("--csv", arguments.csv)):
         if path is None:
             continue

@@ -3,11 +3,12 @@ import pytest
 
 from fer_tf.emotions import CLASSES
 from realtime.draw import COLOURS, draw_faces
-from realtime.pipeline import Face
+from realtime.pipeline import Face, Reading
 
 
 def face(box, *probabilities):
-    return Face(box, np.array(probabilities or [0, 0, 0, 1, 0, 0, 0], np.float32))
+    row = np.array(probabilities or [0, 0, 0, 1, 0, 0, 0], np.float32)
+    return Face(box, 0, np.zeros((48, 48), np.uint8), (Reading("tiny", row, row),))
 
 
 def count(image, colour):

@@ -1,11 +1,15 @@
+import doctest
+from types import SimpleNamespace
+
 import cv2
 import numpy as np
 import pytest
 
+from fer_tf.command import UserError
 from fer_tf.emotions import CLASSES
 from fer_tf.recognizer import Recognizer
-from realtime.capture import Frame
-from realtime.pipeline import Face, Pipeline, crop_face
+from realtime import pipeline
+from realtime.pipeline import Face, Pipeline, Reading, crop_face
 
 
 @pytest.fixture
@@ -52,44 +56,122 @@ def test_a_crop_is_never_stretched():
     assert abs(width - height) <= 1
 
 
-def test_all_faces_of_a_frame_go_through_one_call_and_come_from_left_to_right(image):
-    calls = []
+class FakeModel:
+    """Gives the rows of `answers` one after the other, and remembers what it was asked."""
 
-    def recognizer(faces):
-        calls.append(faces)
-        return np.eye(7, dtype=np.float32)[: len(faces)]
+    def __init__(self, answers, name="fake"):
+        self.card = SimpleNamespace(name=name)
+        self.answers, self.calls = np.asarray(answers, np.float32), []
 
-    boxes = np.array([[90, 10, 50, 50], [5, 60, 40, 40], [50, 0, 30, 30]])
-    faces = Pipeline(lambda _: boxes, recognizer)(Frame(image, 0, 0.0))
-    (batch,) = calls
-    assert batch.shape == (3, 48, 48)
-    assert batch.dtype == np.uint8
+    def __call__(self, faces):
+        self.calls.append(faces)
+        rows, self.answers = np.split(self.answers, [len(faces)])
+        return rows
+
+
+BOXES = np.array([[90, 10, 50, 50], [5, 60, 40, 40], [50, 0, 30, 30]])
+
+
+def test_each_model_is_called_once_for_all_faces(image):
+    model, other = FakeModel(np.eye(7)[:3], "a"), FakeModel(np.eye(7)[3:6], "b")
+    faces = Pipeline(lambda _: BOXES, model, compare=other)(image)
+    ((batch,), (other_batch,)) = model.calls, other.calls
+    assert (batch.shape, batch.dtype) == ((3, 48, 48), np.uint8)
+    np.testing.assert_array_equal(batch, other_batch)
     assert [face.box for face in faces] == [(5, 60, 40, 40), (50, 0, 30, 30), (90, 10, 50, 50)]
-    assert [face.label for face in faces] == list(CLASSES[:3])
+    assert [[(r.model, r.label) for r in face.readings] for face in faces] == [
+        [("a", CLASSES[index]), ("b", CLASSES[index + 3])] for index in range(3)
+    ]
     for face, crop in zip(faces, batch, strict=True):
-        np.testing.assert_array_equal(crop, reference_crop(image, face.box))
+        np.testing.assert_array_equal(face.crop, reference_crop(image, face.box))
+        np.testing.assert_array_equal(face.crop, crop)
+
+
+def test_two_models_of_one_name_can_be_told_apart(image):
+    faces = Pipeline(lambda _: BOXES[:1], FakeModel(np.eye(7)[:1]), compare=FakeModel(np.eye(7)[:1]))(image)
+    assert [reading.model for reading in faces[0].readings] == ["fake", "fake (2)"]
 
 
 def test_a_frame_without_faces_needs_no_recognizer(image):
-    def recognizer(faces):
-        raise AssertionError
+    model = FakeModel([])
+    assert Pipeline(lambda _: np.zeros((0, 4), np.int32), model)(image) == []
+    assert model.calls == []
 
-    assert Pipeline(lambda _: np.zeros((0, 4), np.int32), recognizer)(Frame(image, 0, 0.0)) == []
+
+@pytest.mark.parametrize("shape", [(120, 160), (120, 160, 1), (120, 160, 3), (120, 160, 4)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_any_opencv_array_goes_in(shape, dtype):
+    (face,) = Pipeline(lambda _: BOXES[:1], FakeModel(np.eye(7)[:1]))(np.full(shape, 9 * 257, np.uint16).astype(dtype))
+    assert (face.crop == 9).all()
+
+
+def test_smoothing_is_per_face_and_model_and_raw_is_not_smoothed(image):
+    first, second = np.eye(7)[[0, 1]], np.eye(7)[[2, 3]]
+    model = FakeModel(np.concatenate([first, second]))
+    live = Pipeline(lambda _: BOXES[:2], model, compare=FakeModel(np.tile(np.eye(7)[6], (4, 1))), smoothing=0.5)
+    live(image, 10.0)
+    faces = live(image, 10.2)
+    kept = np.exp(-0.2 / 0.5)
+    for index, face in enumerate(faces):
+        np.testing.assert_array_equal(face.raw, second[index])
+        np.testing.assert_allclose(face.probabilities, kept * first[index] + (1 - kept) * second[index], atol=1e-6)
+        np.testing.assert_allclose(face.readings[1].probabilities, np.eye(7)[6], atol=1e-6)
+        assert face.label == CLASSES[index]
+
+
+def test_without_smoothing_probabilities_are_raw(image):
+    rows = np.random.default_rng(0).dirichlet(np.ones(7), 5).astype(np.float32)
+    live = Pipeline(lambda _: BOXES[:1], FakeModel(rows), smoothing=0)
+    for index, row in enumerate(rows):
+        (face,) = live(image, index / 25)
+        np.testing.assert_array_equal(face.probabilities, row)
+
+
+def test_a_face_is_uncertain_below_the_confidence_asked_for(image):
+    rows = np.array([[0.5, 0.5, 0, 0, 0, 0, 0], [0.2, 0.2, 0.2, 0.4, 0, 0, 0]])
+    faces = Pipeline(lambda _: BOXES[:2], FakeModel(rows), min_confidence=0.5)(image)
+    assert [face.certain for face in faces] == [True, False]
+    assert faces[1].label == "happy"
+
+
+def test_a_reset_begins_another_stream(image):
+    live = Pipeline(lambda _: BOXES[:1], FakeModel(np.eye(7)[:3]), smoothing=10)
+    assert live(image, 0.0)[0].track == 0
+    live.reset()
+    (face,) = live(image, 0.1)
+    assert (face.track, face.label) == (0, CLASSES[1])
+
+
+@pytest.mark.parametrize(
+    "options", [{"smoothing": -1}, {"smoothing": float("nan")}, {"detect_every": 0}, {"min_confidence": 1.5}]
+)
+def test_numbers_out_of_range_are_refused(options):
+    with pytest.raises(UserError, match=f"{next(iter(options))} must"):
+        Pipeline(lambda _: BOXES, FakeModel([]), **options)
 
 
 def test_with_a_model_file(make_model_file, tmp_path):
-    recognizer = Recognizer(make_model_file(tmp_path / "tiny.onnx"))
+    path = make_model_file(tmp_path / "tiny.onnx")
     image = np.zeros((100, 200, 3), np.uint8)
     image[:, 100:] = 255
     boxes = np.array([[120, 20, 60, 60], [20, 20, 60, 60]])
-    black, white = Pipeline(lambda _: boxes, recognizer)(Frame(image, 0, 0.0))
-    np.testing.assert_allclose(black.probabilities, np.full(7, 1 / 7), atol=1e-6)
-    np.testing.assert_allclose(white.probabilities, np.exp(range(7)) / np.exp(range(7)).sum(), atol=1e-6)
+    black, white = Pipeline(lambda _: boxes, path, compare=Recognizer(path))(image)
+    for black_reading, white_reading in zip(black.readings, white.readings, strict=True):
+        np.testing.assert_allclose(black_reading.probabilities, np.full(7, 1 / 7), atol=1e-6)
+        expected = np.exp(range(7)) / np.exp(range(7)).sum()
+        np.testing.assert_allclose(white_reading.probabilities, expected, atol=1e-6)
     assert white.label == "surprise"
-    assert white.confidence == pytest.approx(float(white.probabilities[6]))
+    assert white.confidence == pytest.approx(float(expected[6]))
+    assert not black.certain
 
 
-def test_a_face_names_its_most_probable_expression():
-    face = Face((0, 0, 1, 1), np.array([0.1, 0, 0, 0.6, 0.3, 0, 0], np.float32))
+def test_a_reading_names_its_most_probable_expression():
+    probabilities = np.array([0.1, 0, 0, 0.6, 0.3, 0, 0], np.float32)
+    face = Face((0, 0, 1, 1), 0, np.zeros((48, 48), np.uint8), (Reading("m", probabilities, probabilities[::-1]),))
     assert face.label == "happy"
     assert face.confidence == pytest.approx(0.6)
+    np.testing.assert_array_equal(face.raw, probabilities[::-1])
+
+
+def test_the_example_in_the_docstring_runs():
+    assert doctest.testmod(pipeline).failed == 0

@@ -1,4 +1,3 @@
-import csv
 import os
 import signal
 import subprocess
@@ -10,13 +9,7 @@ import pytest
 
 from fer_tf.command import UserError
 from realtime.capture import Frame
-from realtime.pipeline import Face
-from realtime.record import CsvSink, VideoSink, open_recording
-
-COLUMNS = (
-    "source,time_s,frame,face,x,y,width,height,model,expression,confidence,"
-    "p_angry,p_disgust,p_fear,p_happy,p_neutral,p_sad,p_surprise"
-)
+from realtime.record import VideoSink, open_recording
 
 
 def gray(value, size=(48, 64)):
@@ -88,56 +81,18 @@ def test_a_picture_is_the_last_frame(tmp_path, name):
     assert np.abs(picture.astype(int) - 200).max() < 3
 
 
-@pytest.mark.parametrize("name", ["file/out.csv", "folder"])
-def test_where_no_table_can_be_is_an_error(tmp_path, name):
-    (tmp_path / "file").write_text("")
-    (tmp_path / "folder").mkdir()
-    with pytest.raises(UserError, match=name):
-        CsvSink(tmp_path / name, source="demo", model="tiny")
-
-
-def test_rows_hold_what_was_seen_and_are_there_at_once(tmp_path):
-    path = tmp_path / "new" / "out.csv"
-    sink = CsvSink(path, source='a "b", c', model="tiny")
-    probabilities = np.array([0.05, 0.1, 0.15, 0.4, 0.2, 0.06, 0.04], np.float32)
-    faces = [Face((1, 2, 30, 40), probabilities), Face((50, 60, 70, 80), probabilities[::-1])]
-    sink.write(Frame(gray(0), 0, 0.0), [])
-    sink.write(Frame(gray(0), 7, 1.23456), faces)
-    text = path.read_text()  # before it is closed
-    sink.close()
-    assert text.splitlines()[0] == COLUMNS
-    first, second = csv.DictReader(text.splitlines())
-    assert (first["source"], first["model"]) == ('a "b", c', "tiny")
-    assert [first[key] for key in ("time_s", "frame", "face")] == ["1.235", "7", "0"]
-    assert [second[key] for key in ("frame", "face", "x", "y", "width", "height")] == [
-        "7",
-        "1",
-        "50",
-        "60",
-        "70",
-        "80",
-    ]
-    assert (first["expression"], second["expression"]) == ("happy", "happy")
-    assert float(first["confidence"]) == pytest.approx(0.4)
-    written = [float(value) for key, value in first.items() if key.startswith("p_")]
-    np.testing.assert_allclose(written, probabilities, atol=1e-4)
-
-
 KILLED = """
 import os, signal, sys
 import numpy as np
 from realtime.capture import Frame
-from realtime.pipeline import Face
-from realtime.record import CsvSink, VideoSink, open_recording
+from realtime.record import VideoSink, open_recording
 video = VideoSink(sys.argv[1], fps=25)
-table = CsvSink(sys.argv[2], source="x", model="tiny")
 rng = np.random.default_rng(0)
 noise = rng.integers(0, 256, (300, 400, 3), np.uint8)
 for index in range(200):
     image = np.ascontiguousarray(noise[index % 50 : index % 50 + 240, index % 70 : index % 70 + 320])
     frame = Frame(image, index, index / 25)
     video.write(image, frame)
-    table.write(frame, [Face((1, 2, 3, 4), np.full(7, 1 / 7, np.float32))])
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
@@ -145,14 +100,10 @@ os.kill(os.getpid(), signal.SIGKILL)
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
 @pytest.mark.parametrize("suffix", [".mp4", ".avi"])
 def test_a_killed_recording_can_be_played(tmp_path, suffix):
-    video, table = tmp_path / f"out{suffix}", tmp_path / "out.csv"
+    video = tmp_path / f"out{suffix}"
     environment = os.environ | {"OPENCV_FFMPEG_LOGLEVEL": "-8"}
-    done = subprocess.run([sys.executable, "-c", KILLED, video, table], env=environment)
+    done = subprocess.run([sys.executable, "-c", KILLED, video], env=environment)
     assert done.returncode == -signal.SIGKILL
     frames, fps = read_video(video)
     assert fps == pytest.approx(25)
     assert len(frames) > 150  # of 200, the rest being the last 256 KiB
-    lines = table.read_text().splitlines(keepends=True)
-    assert len(lines) == 201
-    assert all(line.endswith("\n") for line in lines)
-    assert len(list(csv.DictReader(lines))) == 200

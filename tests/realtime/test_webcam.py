@@ -75,8 +75,20 @@ def test_the_demo_is_recorded_and_tabulated(model, tmp_path):
         assert row["expression"] == CLASSES[int(np.argmax(probabilities))]
         assert float(row["confidence"]) == max(probabilities)
         assert sum(probabilities) == pytest.approx(1, abs=1e-3)
-    pairs = [row["face"] for row in rows if row["frame"] == "69"]
-    assert pairs == ["0", "1"]
+    assert {row["face"] for row in rows if int(row["frame"]) < 50} == {"0"}
+    assert len({row["face"] for row in rows if row["frame"] == "69"}) == 2
+
+
+def test_two_models_are_compared_on_the_same_faces(make_model_file, model, tmp_path):
+    table = tmp_path / "demo.csv"
+    other = make_model_file(tmp_path / "other.onnx", card_changes={"name": "other", "framework": "torch"})
+    arguments = ["--source", "demo", "--model", model, "--compare", str(other), "--no-window", "--max-frames", "9"]
+    assert webcam.main([*arguments, "--csv", str(table), "--output", str(tmp_path / "demo.png")]) == 0
+    with open(table, newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["model"] for row in rows] == ["tiny-original", "other"] * 9
+    for one, another in zip(rows[::2], rows[1::2], strict=True):
+        assert one | {"model": "other"} == another
 
 
 def test_a_recording_can_be_a_source(model, tmp_path):
@@ -122,6 +134,10 @@ WRONG = {
     "no frame at all": ["--source", "demo", "--no-window", "--csv", "x.csv", "--max-frames", "0"],
     "no threads": ["--source", "demo", "--no-window", "--csv", "x.csv", "--threads", "-1"],
     "a model that is none": ["--source", "demo", "--no-window", "--csv", "x.csv", "--model", "text.mp4"],
+    "CSV over the compared model": [
+        *("--source", "demo", "--no-window", "--compare", "tiny.onnx", "--model", "missing.onnx", "--csv", "tiny.onnx")
+    ],
+    "no such compared model": ["--source", "demo", "--no-window", "--csv", "x.csv", "--compare", "missing.onnx"],
     "no such model": ["--source", "demo", "--no-window", "--csv", "x.csv", "--model", "missing.onnx"],
 }
 

@@ -1,0 +1,197 @@
+"""Keeps faces apart across the frames of a stream, and smooths what is said of each over time."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+_REACH, _REACH_PER_SECOND, _LARGEST_REACH = 0.5, 2.0, 1.5
+"""How far a face may have moved, in sizes of its box: at once, more for each second unseen, and at most."""
+
+_LARGEST_GROWTH = 2.0
+"""By what factor a face's size may have changed."""
+
+_FOLLOWED_SIDE = 480
+"""Between detections, faces are followed in a gray image of at most this many pixels a side."""
+
+_GRID = np.stack(np.meshgrid(*[np.linspace(0.15, 0.85, 7)] * 2), axis=-1).reshape(-1, 2)
+"""Where in a box it is followed, as shares of its width and height: float64 [49, 2]."""
+
+
+@dataclass(eq=False)
+class Track:
+    """A face that stays the same one from frame to frame."""
+
+    id: int
+    box: np.ndarray
+    """float64 [4]: left, top, width and height in pixels of the frame that it was seen in last."""
+    seen_s: float
+    """When that was, in seconds of the tracker's clock."""
+    average: np.ndarray | None = None
+    """float64 [..., 7]: the smoothed probabilities, None before the first."""
+    averaged_s: float = 0.0
+
+    def smooth(self, probabilities: np.ndarray, tau: float) -> np.ndarray:
+        """Takes what the face shows at the time it was seen, and returns the exponential average over time.
+
+        The first reading starts the average. After `dt` seconds a new one weighs `1 - exp(-dt / tau)`, so that the
+        average is alike at any frame rate.
+
+        Args:
+            probabilities: float32 [..., 7], rows that sum to 1.
+            tau: Time constant in seconds; 0 for no smoothing.
+
+        Returns:
+            float32 of the same shape; rows sum to 1.
+        """
+        elapsed, self.averaged_s = self.seen_s - self.averaged_s, self.seen_s
+        if self.average is None or tau == 0:
+            self.average = probabilities.astype(np.float64)
+        else:
+            self.average = self.average - math.expm1(-elapsed / tau) * (probabilities - self.average)
+        return self.average.astype(np.float32)
+
+
+class Tracker:
+    """Finds the faces of each frame of one stream, and says which of them it has seen before.
+
+    A box continues the track that is nearest in place and overlap, if that is near enough for the time since. A face
+    that is lost is remembered for a moment. No id is given twice.
+
+    The detector runs on every Nth frame, and at once if a face can no longer be followed or if the frames change
+    their size; between, boxes move and grow with what optical flow sees inside them. Time that goes backwards counts
+    as standing still.
+
+    Args:
+        detector: uint8 [H, W, 3] BGR to int [N, 4] boxes (left, top, width, height).
+        detect_every: Run the detector on every Nth frame.
+        memory: Seconds for which a face that is lost keeps its id.
+    """
+
+    def __init__(self, detector: Callable[[np.ndarray], np.ndarray], *, detect_every: int = 1, memory: float = 0.8):
+        self.detector = detector
+        self.detect_every = detect_every
+        self.memory = memory
+        self.reset()
+
+    def reset(self) -> None:
+        """Forgets everything, for another stream."""
+        self._visible: list[Track] = []
+        self._lost: list[Track] = []
+        self._next_id = 0
+        self._clock, self._time_s = 0.0, math.inf
+        self._size = np.zeros(2)
+        self._gray = np.zeros((0, 0), np.uint8)
+        self._undetected = 0
+
+    def __call__(self, image: np.ndarray, time_s: float) -> list[Track]:
+        """Returns the tracks of the faces that are in a frame, in the order of their ids.
+
+        Args:
+            image: uint8 [H, W, 3], BGR.
+            time_s: When it was taken, in seconds.
+        """
+        # A clock of its own, since time may step backwards, when a video is played again for instance.
+        self._clock += max(0.0, time_s - self._time_s)
+        self._time_s = time_s
+        self._fit(image)
+        previous, self._gray = self._gray, self._gray if self.detect_every == 1 else _reduced(image)
+        self._undetected += 1
+        if self._undetected >= self.detect_every or not self._follow(previous):
+            self._undetected = 0
+            self._match(np.reshape(self.detector(image), (-1, 4)).astype(np.float64))
+        return list(self._visible)
+
+    def _fit(self, image: np.ndarray) -> None:
+        """Scales what is known to the size of the frame, if that has changed, and has the faces detected anew."""
+        size = np.array(image.shape[1::-1], np.float64)
+        if (size != self._size).any():
+            for track in self._visible + self._lost:
+                track.box = track.box * np.tile(size / self._size, 2)
+            self._size = size
+            self._undetected = self.detect_every
+
+    def _match(self, boxes: np.ndarray) -> None:
+        """Continues a track with each box, the best pairs first, or begins one."""
+        known = self._visible + [track for track in self._lost if self._clock - track.seen_s <= self.memory]
+        costs = _costs(known, boxes, self._clock)
+        matched: dict[int, Track] = {}
+        for flat in np.argsort(costs, axis=None, kind="stable")[: np.isfinite(costs).sum()]:
+            row, column = divmod(int(flat), len(boxes))
+            if column not in matched and known[row] not in matched.values():
+                matched[column] = known[row]
+        self._lost = [track for track in known if track not in matched.values()]
+        for column in sorted(range(len(boxes)), key=lambda index: tuple(boxes[index])):
+            if column not in matched:
+                matched[column] = Track(self._next_id, boxes[column], self._clock)
+                self._next_id += 1
+        for column, track in matched.items():
+            track.box, track.seen_s = boxes[column], self._clock
+        self._visible = sorted(matched.values(), key=lambda track: track.id)
+
+    def _follow(self, previous: np.ndarray) -> bool:
+        """Moves the visible boxes to where they are in this frame; returns False if one of them cannot be found."""
+        reduction = max(self._gray.shape) / self._size.max()
+        for track, box in zip(self._visible, _moved(self._visible, previous, self._gray, reduction), strict=True):
+            centre = box[:2] + box[2:] / 2
+            if not ((centre >= 0) & (centre < self._size)).all():  # nor is NaN
+                return False
+            track.box, track.seen_s = box, self._clock
+        return True
+
+
+def _costs(tracks: list[Track], boxes: np.ndarray, now: float) -> np.ndarray:
+    """Returns how badly each box continues each track, infinite where it cannot: float64 [tracks, boxes]."""
+    ours = np.array([track.box for track in tracks]).reshape(-1, 1, 4)
+    unseen = np.array([now - track.seen_s for track in tracks]).reshape(-1, 1)
+    our_size, their_size = (np.sqrt(np.maximum(1, box[..., 2] * box[..., 3])) for box in (ours, boxes))
+    distance = np.hypot(*np.moveaxis((ours - boxes)[..., :2] + (ours - boxes)[..., 2:] / 2, -1, 0)) / our_size
+    shared = np.minimum(ours[..., :2] + ours[..., 2:], boxes[:, :2] + boxes[:, 2:])
+    shared = np.maximum(0, shared - np.maximum(ours[..., :2], boxes[:, :2])).prod(axis=-1)
+    overlap = shared / (our_size**2 + their_size**2 - shared)
+    near = distance <= np.minimum(_LARGEST_REACH, _REACH + _REACH_PER_SECOND * unseen)
+    alike = np.abs(np.log(their_size / our_size)) <= math.log(_LARGEST_GROWTH)
+    return np.where(near & alike, distance + 1 - overlap, np.inf)
+
+
+def _reduced(image: np.ndarray) -> np.ndarray:
+    """Returns a frame in gray and small enough to be followed quickly: uint8 [h, w]."""
+    reduction = min(1.0, _FOLLOWED_SIDE / max(image.shape))
+    size = [max(1, round(side * reduction)) for side in image.shape[1::-1]]
+    return cv2.cvtColor(cv2.resize(image, size, interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2GRAY)
+
+
+def _moved(tracks: list[Track], previous: np.ndarray, gray: np.ndarray, reduction: float) -> np.ndarray:
+    """Returns the boxes of tracks in the next image by the median motion inside each; NaN where it is not clear.
+
+    Args:
+        tracks: With boxes of the previous frame.
+        previous: uint8 [h, w].
+        gray: uint8 [h, w], the next.
+        reduction: Pixels of these images for a pixel of the frame.
+
+    Returns:
+        float64 [tracks, 4].
+    """
+    boxes = np.array([track.box for track in tracks]).reshape(-1, 4)
+    if not tracks:
+        return boxes
+    before = (boxes[:, None, :2] + _GRID * boxes[:, None, 2:]) * reduction
+    points = before.reshape(-1, 1, 2).astype(np.float32)
+    there, found, _ = cv2.calcOpticalFlowPyrLK(previous, gray, points, None, winSize=(15, 15))
+    back, found_back, _ = cv2.calcOpticalFlowPyrLK(gray, previous, there, None, winSize=(15, 15))
+    # What does not come back to where it started was followed wrongly.
+    good = ((found & found_back) > 0).ravel() & (np.abs(back - points).max(axis=(1, 2)) < 1)
+    after, good = there.reshape(before.shape), good.reshape(before.shape[:2])
+    result = np.full_like(boxes, np.nan)
+    for index in np.flatnonzero(good.mean(axis=1) > 1 / 3):
+        old, new = before[index, good[index]], after[index, good[index]]
+        old_centre, new_centre = np.median(old, axis=0), np.median(new, axis=0)
+        growth = np.median(np.abs(new - new_centre)) / np.median(np.abs(old - old_centre))
+        shift = np.median(new - old, axis=0) / reduction
+        centre = boxes[index, :2] + boxes[index, 2:] / 2 + shift
+        size = boxes[index, 2:] * growth
+        result[index] = [*(centre - size / 2), *size]
+    return result
