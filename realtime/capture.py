@@ -1,25 +1,23 @@
-"""Where frames come from: a camera, a video or image file, a stream's address, or the demo clip."""
+"""What a source of frames is: images at hand, a video file, or a camera or stream that goes on by itself."""
 
 import math
-import os
-import re
+import threading
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import cv2
 import numpy as np
 
-from fer_tf.command import UserError, muted_stderr
-from realtime import demo
+from fer_tf.command import UserError
 
 DEFAULT_FPS = 25.0
 """Frames a second where the source does not say, or says nonsense."""
 
-# Formats that OpenCV would read as one image although they may move.
-_MOVING = {".gif", ".mjpeg", ".mjpg"}
+
+class SourceError(UserError):
+    """A source that cannot be opened or read. Where there are several, the others are not concerned."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +30,8 @@ class Frame:
     """From 0."""
     time_s: float
     """Seconds since the first frame: of the stream for files, of the clock for live sources."""
+    captured: float = field(default_factory=time.monotonic, compare=False)
+    """When it was read: seconds of `time.monotonic()`."""
 
 
 class Source(Protocol):
@@ -46,12 +46,14 @@ class Source(Protocol):
     """Number of frames, if known."""
     failure: str | None
     """After the last frame: why it came too early, if it did."""
+    problem: str | None
+    """Why no frame comes at present, if that is so."""
 
     def __iter__(self) -> Iterator[Frame]:
-        """Yields the frames."""
+        """Yields the frames, and gives the device or file back at the end."""
 
     def close(self) -> None:
-        """Gives the device or file back."""
+        """Ends the iteration, from any thread, as soon as no read is under way."""
 
 
 class ClipSource:
@@ -65,7 +67,7 @@ class ClipSource:
     """
 
     live = False
-    failure = None
+    failure = problem = None
 
     def __init__(self, name: str, images: Iterable[np.ndarray], *, fps: float, length: int):
         self.name, self.fps, self.length = name, fps, length
@@ -80,125 +82,126 @@ class ClipSource:
         """Does nothing: there is nothing to give back."""
 
 
-class VideoSource:
-    """A camera, video file or stream, read by OpenCV.
+class FileSource:
+    """A video that has an end, read by OpenCV: every frame of it, at the times of its stream.
 
     Args:
         name: What to call it.
         capture: Opened already.
-        live: Whether it is a camera or stream.
     """
 
-    def __init__(self, name: str, capture: cv2.VideoCapture, *, live: bool):
-        self.name, self.live = name, live
+    live = False
+    problem = None
+
+    def __init__(self, name: str, capture: cv2.VideoCapture):
+        self.name, self.fps = name, _fps_of(capture)
         self.failure: str | None = None
-        fps, length = capture.get(cv2.CAP_PROP_FPS), capture.get(cv2.CAP_PROP_FRAME_COUNT)
-        self.fps = fps if math.isfinite(fps) and 1 <= fps <= 240 else DEFAULT_FPS
-        self.length = int(length) if not live and 0 < length < 2**31 else None
+        length = capture.get(cv2.CAP_PROP_FRAME_COUNT)
+        self.length = int(length) if 0 < length < 2**31 else None
         self._capture = capture
+        self._closed = threading.Event()
 
     def __iter__(self) -> Iterator[Frame]:
-        """Yields the frames until the source has no more.
+        """Yields the frames until there are no more.
 
         Raises:
-            UserError: if it has none at all.
+            SourceError: if there is none at all.
         """
         index, start, time_s = 0, 0.0, -1.0
-        while True:
-            present, image = self._capture.read()
-            if not present:
-                break
-            if self.live:
-                start = start if index else time.monotonic()
-                time_s = time.monotonic() - start
-            else:
+        try:
+            while not self._closed.is_set() and (image := _read(self._capture)) is not None:
                 # Frames of a file need not be equally far apart; in a file without times all have the same.
                 position = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
                 start = start if index else position
                 elapsed = position - start
                 time_s = elapsed if elapsed > time_s else time_s + 1 / self.fps
-            yield Frame(to_bgr(image), index, time_s)
-            index += 1
-        if not index:
-            raise UserError(f"{self.name}: it opens, but gives no frame; is it damaged, or in use by another program?")
-        if self.live:
-            self.failure = f"{self.name}: no more frames after {index}; is it still connected?"
-        elif self.length and index < 0.9 * self.length:  # containers may be a little wrong about their length
+                yield Frame(image, index, time_s)
+                index += 1
+        finally:
+            self._capture.release()
+        if not index and not self._closed.is_set():
+            raise SourceError(f"{self.name}: it opens, but gives no frame; is it damaged?")
+        if self.length and index < 0.9 * self.length:  # containers may be a little wrong about their length
             self.failure = f"{self.name}: ends after {index} of {self.length} frames; it seems to be cut off"
 
     def close(self) -> None:
-        """Gives the device or file back."""
-        self._capture.release()
+        """Ends the iteration after the frame that is being read."""
+        self._closed.set()
 
 
-def open_source(text: str) -> Source:
-    """Opens what the user named.
+class LiveSource:
+    """A camera or stream, opened anew whenever it stops, with pauses that grow from half a second to ten.
 
     Args:
-        text: The number or device of a camera, `demo`, an address with `://` in it, or the path of a video or
-            an image.
+        name: What to call it.
+        open_capture: Opens it; what it returns may turn out not to be opened.
+        remedy: What its user can do if it cannot be opened.
 
     Raises:
-        UserError: if there is no such thing, or if it cannot be read as video or image.
-        ModuleNotFoundError: if the demo lacks its photograph.
+        SourceError: if it cannot be opened the first time.
     """
-    if text == "demo":
-        images, length = demo.demo_clip()
-        return ClipSource(text, images, fps=demo.FPS, length=length)
-    if text.isdecimal():
-        # No camera has a number that OpenCV's int does not hold.
-        return _open_camera(text, cv2.VideoCapture(min(int(text), 2**16)))
-    if Path(text).is_char_device():
-        return _open_camera(text, cv2.VideoCapture(text, cv2.CAP_V4L2))
-    if "://" in text:
-        name = re.sub(r"//[^/]*@", "//", text)  # a password is not for logs and tables
-        capture = cv2.VideoCapture(text, cv2.CAP_FFMPEG)
-        if not capture.isOpened():
-            raise UserError(f"{name}: no video stream can be read there; is the address right and reachable?")
-        # A file that lies behind an address has a length; what is happening now has none.
-        return VideoSource(name, capture, live=capture.get(cv2.CAP_PROP_FRAME_COUNT) <= 0)
-    return _open_file(text)
 
+    live = True
+    length = failure = None
 
-def _open_camera(text: str, capture: cv2.VideoCapture) -> Source:
-    if not capture.isOpened():
-        raise UserError(
-            f"camera {text} cannot be opened; connect one, close the program that uses it, "
-            "or try another --source: a number, a file, an address or demo"
-        )
-    return VideoSource(text, capture, live=True)
+    patience = 0.5
+    """Seconds that reads may fail before the source is opened anew."""
+    silence = 3.0
+    """Seconds without a frame that are a problem, even if no read has failed."""
 
+    def __init__(self, name: str, open_capture: Callable[[], cv2.VideoCapture], *, remedy: str):
+        self.name = name
+        self._open = open_capture
+        self._capture = open_capture()
+        if not self._capture.isOpened():
+            raise SourceError(f"{name} cannot be opened; {remedy}")
+        self.fps = _fps_of(self._capture)
+        self._closed = threading.Event()
+        self._last_frame = time.monotonic()
+        self._lost = False
 
-def _open_file(text: str) -> Source:
-    path = Path(text)
-    if path.is_dir():
-        raise UserError(f"{text}: is a folder; expected a video or an image file")
-    if not path.exists():
-        raise UserError(
-            f"{text}: no such file; --source takes the number of a camera, a video or image file, "
-            "an address with :// in it, or demo"
-        )
-    if not os.access(path, os.R_OK):
-        raise UserError(f"{text}: may not be read; change its permissions")
-    absolute = str(path.resolve())  # a colon in a relative one would look like a protocol
-    if path.suffix.lower() not in _MOVING and cv2.haveImageReader(absolute):
-        image = _read_image(absolute)
-        if image is None:
-            raise UserError(f"{text}: the image cannot be decoded; it seems to be cut off or damaged")
-        return ClipSource(text, [image], fps=DEFAULT_FPS, length=1)
-    capture = cv2.VideoCapture(absolute, cv2.CAP_FFMPEG)
-    if not capture.isOpened():
-        raise UserError(f"{text}: neither a video nor an image that can be read; is it cut off or damaged?")
-    return VideoSource(text, capture, live=False)
+    def __iter__(self) -> Iterator[Frame]:
+        """Yields frames until it is closed; their times are those of the clock.
 
+        Raises:
+            SourceError: if there is no first one.
+        """
+        index, attempts, start = 0, 0, 0.0
+        opened = time.monotonic()
+        try:
+            while not self._closed.is_set():
+                image, now = _read(self._capture), time.monotonic()
+                if image is not None:
+                    self._last_frame, self._lost, attempts = now, False, 0
+                    start = start if index else now
+                    yield Frame(image, index, now - start, now)
+                    index += 1
+                elif now - max(opened, self._last_frame) < self.patience:
+                    self._closed.wait(0.01)
+                elif not index:
+                    raise SourceError(f"{self.name}: it opens, but gives no frame; does another program use it?")
+                else:
+                    self._lost = True
+                    self._capture.release()
+                    self._closed.wait(min(10.0, 0.5 * 2**attempts))
+                    attempts = min(attempts + 1, 8)
+                    if not self._closed.is_set():
+                        self._capture = self._open()
+                    opened = time.monotonic()
+        finally:
+            self._capture.release()
 
-def _read_image(path: str) -> np.ndarray | None:
-    """Returns the image, turned as its camera was held, or None if it cannot be decoded."""
-    try:
-        with muted_stderr():
-            return cv2.imread(path, cv2.IMREAD_COLOR)
-    except cv2.error:  # larger than OpenCV allows
+    @property
+    def problem(self) -> str | None:
+        """Why no frame comes at present: for how long there has been none. None if all is well."""
+        silent = time.monotonic() - self._last_frame
+        if self._lost or silent >= self.silence:
+            return f"no frame for {silent:.0f} s, trying again"
         return None
+
+    def close(self) -> None:
+        """Ends the iteration after the read or the pause that is under way."""
+        self._closed.set()
 
 
 def to_bgr(image: np.ndarray) -> np.ndarray:
@@ -223,3 +226,14 @@ def to_bgr(image: np.ndarray) -> np.ndarray:
     if channels == 1:
         return cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
     return cv2.cvtColor(image, cv2.COLOR_BGRA2BGR) if channels == 4 else image
+
+
+def _fps_of(capture: cv2.VideoCapture) -> float:
+    fps = capture.get(cv2.CAP_PROP_FPS)
+    return fps if math.isfinite(fps) and 1 <= fps <= 240 else DEFAULT_FPS
+
+
+def _read(capture: cv2.VideoCapture) -> np.ndarray | None:
+    """Returns the next frame, uint8 [H, W, 3], or None if there is none or nothing in it."""
+    present, image = capture.read()
+    return to_bgr(image) if present and image is not None and image.size else None

@@ -19,12 +19,13 @@ import weights
 from fer_tf.card import EXCLUDED_USES
 from fer_tf.command import Parser, UserError, command, positive
 from fer_tf.recognizer import Recognizer
-from realtime.capture import Source, open_source
+from realtime.capture import Source
 from realtime.detect import FaceDetector
 from realtime.display import DisplayProbe, Window
 from realtime.draw import draw_faces
 from realtime.pipeline import Pipeline
 from realtime.record import ImageSink, VideoSink, open_recording
+from realtime.sources import open_source
 from realtime.tables import CsvSink
 
 

@@ -1,24 +1,27 @@
+import itertools
 import threading
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+import time
 
 import cv2
 import numpy as np
 import pytest
 
 from fer_tf.command import UserError
-from realtime.capture import DEFAULT_FPS, ClipSource, VideoSource, open_source, to_bgr
+from realtime.capture import DEFAULT_FPS, ClipSource, FileSource, LiveSource, SourceError, to_bgr
 
 
 class FakeCapture:
-    """Stands for a camera or a file: gives `images`, then nothing."""
+    """Stands for a camera or a file: gives `images` (a function among them is called first), then nothing."""
 
-    def __init__(self, images, *, fps=30.0, length=0.0, positions=None):
+    def __init__(self, images, *, fps=30.0, length=0.0, positions=None, opened=True):
         self.images = list(images)
         self.properties = {cv2.CAP_PROP_FPS: fps, cv2.CAP_PROP_FRAME_COUNT: length}
-        self.positions = positions
+        self.positions, self.opened = positions, opened
         self.read_so_far = 0
         self.released = False
+
+    def isOpened(self):
+        return self.opened
 
     def get(self, name):
         if name == cv2.CAP_PROP_POS_MSEC:
@@ -29,22 +32,27 @@ class FakeCapture:
         if self.read_so_far == len(self.images):
             return False, None
         self.read_so_far += 1
-        return True, self.images[self.read_so_far - 1]
+        image = self.images[self.read_so_far - 1]
+        return True, image() if callable(image) else image
 
     def release(self):
         self.released = True
 
 
+def live(*captures):
+    """A camera that is what `captures` are, one after the other as it is opened; then it cannot be opened."""
+    waiting = iter(captures)
+    return LiveSource("camera 0", lambda: next(waiting, FakeCapture([], opened=False)), remedy="connect it")
+
+
+@pytest.fixture(autouse=True)
+def _hurried(monkeypatch):
+    monkeypatch.setattr(LiveSource, "patience", 0.02)
+    monkeypatch.setattr(LiveSource, "silence", 0.2)
+
+
 def black(height=8, width=8):
     return np.zeros((height, width, 3), np.uint8)
-
-
-@pytest.fixture
-def image(tmp_path):
-    rng = np.random.default_rng(0)
-    pixels = rng.integers(0, 256, (37, 51, 3), np.uint8)
-    cv2.imwrite(str(tmp_path / "image.png"), pixels)
-    return tmp_path / "image.png", pixels
 
 
 @pytest.mark.parametrize("shape", [(6, 9), (6, 9, 1), (6, 9, 3), (6, 9, 4)])
@@ -65,80 +73,28 @@ def test_an_unknown_kind_of_frame_is_refused(frame):
         to_bgr(frame)
 
 
-def test_an_image_is_a_clip_of_one_frame(image):
-    path, pixels = image
-    source = open_source(str(path))
-    (frame,) = source
-    np.testing.assert_array_equal(frame.image, pixels)
-    assert (frame.index, frame.time_s, source.length, source.live) == (0, 0.0, 1, False)
-
-
-def test_a_video_file_is_read_with_its_times(tmp_path):
-    path = tmp_path / "clip.avi"
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (64, 48))
-    for value in range(0, 200, 10):
-        writer.write(np.full((48, 64, 3), value, np.uint8))
-    writer.release()
-    source = open_source(str(path))
-    frames = list(source)
-    source.close()
-    assert (source.fps, source.length, source.live, source.failure) == (10, 20, False, None)
-    assert [frame.index for frame in frames] == list(range(20))
-    np.testing.assert_allclose([frame.time_s for frame in frames], np.arange(20) / 10, atol=1e-3)
-    np.testing.assert_allclose([frame.image.mean() for frame in frames], np.arange(0, 200, 10), atol=4)
-
-
 def test_times_of_a_file_are_its_own_and_begin_at_zero():
     capture = FakeCapture([black()] * 4, fps=10, length=4, positions=[1400.0, 1450.0, 1700.0, 1710.0])
-    times = [frame.time_s for frame in VideoSource("x", capture, live=False)]
+    times = [frame.time_s for frame in FileSource("x", capture)]
     np.testing.assert_allclose(times, [0, 0.05, 0.3, 0.31])
 
 
 @pytest.mark.parametrize("positions", [None, [-9.2e15] * 4])
 def test_a_file_without_times_gets_those_of_its_rate(positions):
     capture = FakeCapture([black()] * 4, fps=10, length=4, positions=positions)
-    times = [frame.time_s for frame in VideoSource("x", capture, live=False)]
+    times = [frame.time_s for frame in FileSource("x", capture)]
     np.testing.assert_allclose(times, [0, 0.1, 0.2, 0.3])
 
 
 @pytest.mark.parametrize("fps", [0.0, -1.0, float("nan"), float("inf"), 90000.0])
 def test_nonsense_for_a_rate_is_replaced(fps):
-    assert VideoSource("x", FakeCapture([], fps=fps), live=False).fps == DEFAULT_FPS
-
-
-def test_the_size_of_frames_may_change():
-    capture = FakeCapture([black(8, 8), black(16, 12), black(4, 4)])
-    assert [frame.image.shape for frame in VideoSource("0", capture, live=True)] == [
-        (8, 8, 3),
-        (16, 12, 3),
-        (4, 4, 3),
-    ]
-
-
-def test_a_camera_that_stops_says_so_after_what_it_gave():
-    source = VideoSource("0", FakeCapture([black()] * 3), live=True)
-    times = [frame.time_s for frame in source]
-    assert len(times) == 3
-    assert times[0] < 0.05
-    assert times == sorted(times)
-    assert "after 3" in source.failure
+    assert FileSource("x", FakeCapture([], fps=fps)).fps == DEFAULT_FPS
 
 
 def test_a_file_that_is_cut_off_says_so():
-    source = VideoSource("x.mp4", FakeCapture([black()] * 3, length=100), live=False)
+    source = FileSource("x.mp4", FakeCapture([black()] * 3, length=100))
     assert len(list(source)) == 3
     assert "3 of 100" in source.failure
-
-
-def test_a_camera_without_any_frame_is_an_error():
-    with pytest.raises(UserError, match="no frame"):
-        list(VideoSource("0", FakeCapture([]), live=True))
-
-
-def test_a_source_gives_its_device_back():
-    capture = FakeCapture([])
-    VideoSource("0", capture, live=True).close()
-    assert capture.released
 
 
 def test_a_clip_is_timed_by_its_rate():
@@ -146,36 +102,92 @@ def test_a_clip_is_timed_by_its_rate():
     assert [frame.time_s for frame in frames] == [0, 0.04, 0.08]
 
 
-def test_a_password_is_not_in_a_name(monkeypatch):
-    monkeypatch.setattr(cv2, "VideoCapture", lambda *_: type("Closed", (), {"isOpened": lambda _: False})())
-    with pytest.raises(UserError) as caught:
-        open_source("rtsp://user:secret@camera.example/1")
-    assert "rtsp://camera.example/1" in str(caught.value)
-    assert "secret" not in str(caught.value)
+def test_the_size_of_frames_may_change():
+    source = live(FakeCapture([black(8, 8), black(16, 12), black(4, 4)]))
+    shapes = [frame.image.shape for frame in itertools.islice(source, 3)]
+    assert shapes == [(8, 8, 3), (16, 12, 3), (4, 4, 3)]
 
 
-def test_a_path_with_a_colon_is_a_path(image, monkeypatch):
-    path, pixels = image
-    path.rename(path.with_name("udp:1.png"))
-    monkeypatch.chdir(path.parent)
-    (frame,) = open_source("udp:1.png")
-    assert frame.image.shape == pixels.shape
+def test_frames_without_anything_in_them_are_no_frames():
+    images = [np.zeros((0, 0, 3), np.uint8), None, black(), np.zeros((0, 5), np.uint16), np.zeros((6, 9), np.uint16)]
+    source = live(FakeCapture(images))
+    assert [frame.image.shape for frame in itertools.islice(source, 2)] == [(8, 8, 3), (6, 9, 3)]
 
 
-def test_a_video_behind_an_address_is_read_like_a_file(tmp_path):
-    class Quiet(SimpleHTTPRequestHandler):
-        def log_message(self, *_):
-            pass
+def test_a_camera_that_stops_is_opened_anew_and_keeps_its_clock(monkeypatch):
+    pauses = []
+    first, silent, last = (FakeCapture([black()] * count) for count in (3, 0, 2))
+    closed = FakeCapture([], opened=False)
+    source = live(first, closed, closed, silent, last)
 
-    writer = cv2.VideoWriter(str(tmp_path / "clip.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 10, (64, 48))
-    for _ in range(12):
-        writer.write(black(48, 64))
-    writer.release()
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=tmp_path)) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        source = open_source(f"http://127.0.0.1:{server.server_port}/clip.avi")
-        times = [frame.time_s for frame in source]
-        source.close()
-        server.shutdown()
-    assert not source.live
-    np.testing.assert_allclose(times, np.arange(12) / 10, atol=1e-3)
+    def wait(seconds):
+        if seconds >= 0.5:
+            pauses.append(seconds)
+            assert "trying again" in source.problem
+        else:
+            time.sleep(seconds)
+        return False
+
+    monkeypatch.setattr(source._closed, "wait", wait)
+    frames = list(itertools.islice(source, 5))
+    assert [frame.index for frame in frames] == [0, 1, 2, 3, 4]
+    assert frames[0].time_s == 0
+    assert all(one.time_s <= other.time_s for one, other in itertools.pairwise(frames))
+    assert pauses == [0.5, 1, 2, 4]  # two that cannot be opened, one that opens and gives nothing
+    assert first.released
+    assert silent.released
+    assert source.problem is None
+
+
+def test_pauses_grow_to_ten_seconds(monkeypatch):
+    pauses = []
+    source = live(FakeCapture([black()]))
+
+    def wait(seconds):
+        if seconds >= 0.5:
+            pauses.append(seconds)
+        if len(pauses) == 8:
+            source.close()
+
+    monkeypatch.setattr(source._closed, "wait", wait)
+    assert len(list(source)) == 1
+    assert pauses == [0.5, 1, 2, 4, 8, 10, 10, 10]
+
+
+def test_a_read_that_hangs_is_a_problem_by_the_clock():
+    release = threading.Event()
+    source = live(FakeCapture([black(), lambda: release.wait() and black()]))
+    arrived = []
+    reader = threading.Thread(target=lambda: arrived.extend(itertools.islice(source, 2)), daemon=True)
+    reader.start()
+    deadline = time.monotonic() + 10
+    while source.problem is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert "no frame for" in source.problem
+    release.set()
+    reader.join(10)
+    assert len(arrived) == 2
+    assert source.problem is None
+
+
+def test_a_camera_without_any_frame_is_an_error():
+    capture = FakeCapture([])
+    with pytest.raises(SourceError, match="no frame"):
+        list(live(capture))
+    assert capture.released
+
+
+def test_a_camera_that_cannot_be_opened_is_an_error_that_says_what_to_do():
+    with pytest.raises(SourceError, match="camera 0 cannot be opened; connect it"):
+        live()
+
+
+@pytest.mark.parametrize("kind", ["live", "file"])
+def test_a_source_that_is_closed_ends_and_gives_its_device_back(kind):
+    capture = FakeCapture([black()] * 100)
+    source = live(capture) if kind == "live" else FileSource("x", capture)
+    for frame in source:
+        if frame.index == 3:
+            source.close()
+    assert frame.index == 3
+    assert capture.released

@@ -1,0 +1,170 @@
+"""From what a user names to a source of frames: cameras, files, folders, patterns, addresses, the demo clip."""
+
+import glob
+import os
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from fer_tf.command import UserError, muted_stderr
+from realtime import demo
+from realtime.capture import DEFAULT_FPS, ClipSource, FileSource, LiveSource, Source, SourceError
+
+IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".jp2", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+VIDEO_SUFFIXES = (
+    *(".3gp", ".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mjpeg", ".mjpg", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg"),
+    *(".mts", ".ogv", ".ts", ".webm", ".wmv"),
+)
+"""What is taken from a folder; a file that is named itself may end in anything."""
+
+NETWORK_TIMEOUT = 10.0
+"""Seconds after which a stream that cannot be opened, or that sends nothing, has failed."""
+
+
+def expand_sources(named: Sequence[str]) -> list[str]:
+    """Returns the single sources that a user means, each of which `open_source` opens.
+
+    Args:
+        named: Sources; a folder stands for the images and videos in it (not in its subfolders), and a pattern
+            that a shell has not expanded (`*.mp4`) for the files that it matches, both in natural order (2 before 10).
+
+    Raises:
+        UserError: if a folder has none of these, or a pattern matches nothing.
+    """
+    return [source for text in named for source in _expand(text)]
+
+
+def _expand(text: str) -> list[str]:
+    if "://" in text:
+        return [text]
+    path = Path(text)
+    if path.is_dir():
+        wanted = IMAGE_SUFFIXES + VIDEO_SUFFIXES
+        found = [file for file in path.iterdir() if file.suffix.lower() in wanted and not file.name.startswith(".")]
+        expected = "images or videos in this folder"
+    elif glob.has_magic(text) and not path.exists():
+        found = [Path(match) for match in glob.glob(text, recursive=True)]
+        expected = "files that match"
+    else:
+        return [text]
+    files = sorted((str(file) for file in found if file.is_file()), key=_natural)
+    if not files:
+        raise UserError(f"{text}: there are no {expected}; name others")
+    return files
+
+
+def _natural(text: str) -> list[tuple[int, str]]:
+    """Returns a key that sorts `frame2` before `frame10`."""
+    parts = re.split(r"(\d+)", text)
+    return [(int(part), part) if index % 2 else (-1, part) for index, part in enumerate(parts)]
+
+
+def is_camera(text: str) -> bool:
+    """Returns whether a single source is the number or the device of a camera."""
+    return text.isdecimal() or Path(text).is_char_device()
+
+
+def open_source(text: str, *, camera_size: tuple[int, int] | None = None) -> Source:
+    """Opens a single source.
+
+    Args:
+        text: The number or device of a camera, `demo`, an address with `://` in it, or the path of a video or
+            an image.
+        camera_size: Width and height in pixels to ask a camera for; it gives the nearest that it has.
+
+    Raises:
+        SourceError: if there is no such thing, or if it cannot be read as video or image.
+        ModuleNotFoundError: if the demo lacks its photograph.
+    """
+    if text == "demo":
+        images, length = demo.demo_clip()
+        return ClipSource(text, images, fps=demo.FPS, length=length)
+    if is_camera(text):
+        return LiveSource(
+            f"camera {text}",
+            lambda: _open_camera(text, camera_size),
+            remedy="connect one, close the program that uses it, or try another --source: a number, a file, "
+            "an address or demo",
+        )
+    if "://" in text:
+        name = re.sub(r"//[^/]*@", "//", text)  # a password is not for logs and tables
+        capture = _open_address(text)
+        if not capture.isOpened():
+            raise SourceError(f"{name}: no video stream can be read there; is the address right and reachable?")
+        # A file that lies behind an address has a length; what is happening now has none.
+        if capture.get(cv2.CAP_PROP_FRAME_COUNT) > 0:
+            return FileSource(name, capture)
+        opened = [capture]
+        return LiveSource(name, lambda: opened.pop() if opened else _open_address(text), remedy="is it reachable?")
+    return _open_file(text)
+
+
+def _open_camera(text: str, size: tuple[int, int] | None) -> cv2.VideoCapture:
+    # No camera has a number that OpenCV's int does not hold.
+    capture = cv2.VideoCapture(min(int(text), 2**16)) if text.isdecimal() else cv2.VideoCapture(text, cv2.CAP_V4L2)
+    if size and capture.isOpened():
+        # Uncompressed, most cameras give few frames a second in their larger sizes.
+        capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG"))
+        capture.set(cv2.CAP_PROP_FRAME_WIDTH, size[0])
+        capture.set(cv2.CAP_PROP_FRAME_HEIGHT, size[1])
+    return capture
+
+
+def _open_address(text: str) -> cv2.VideoCapture:
+    timeout = round(1000 * NETWORK_TIMEOUT)
+    limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, timeout, cv2.CAP_PROP_READ_TIMEOUT_MSEC, timeout]
+    return cv2.VideoCapture(text, cv2.CAP_FFMPEG, limits)
+
+
+def _open_file(text: str) -> Source:
+    path = Path(text)
+    if path.is_dir():
+        raise SourceError(f"{text}: is a folder; expected a video or an image file")
+    if not path.exists():
+        raise SourceError(
+            f"{text}: no such file; a source is the number of a camera, a video or image file, a folder of them, "
+            "an address with :// in it, or demo"
+        )
+    if not os.access(path, os.R_OK):
+        raise SourceError(f"{text}: may not be read; change its permissions")
+    absolute = str(path.resolve())  # a colon in a relative one would look like a protocol
+    # OpenCV would read some formats as one image although they may move.
+    if path.suffix.lower() not in VIDEO_SUFFIXES and cv2.haveImageReader(absolute):
+        image = _read_image(absolute)
+        if image is None:
+            raise SourceError(f"{text}: the image cannot be decoded; it seems to be cut off or damaged")
+        return ClipSource(text, [image], fps=DEFAULT_FPS, length=1)
+    capture = cv2.VideoCapture(absolute, cv2.CAP_FFMPEG)
+    if not capture.isOpened():
+        raise SourceError(f"{text}: neither a video nor an image that can be read; is it cut off or damaged?")
+    return FileSource(text, capture)
+
+
+def _read_image(path: str) -> np.ndarray | None:
+    """Returns the image, turned as its camera was held, or None if it cannot be decoded."""
+    try:
+        with muted_stderr():
+            return cv2.imread(path, cv2.IMREAD_COLOR)
+    except cv2.error:  # larger than OpenCV allows
+        return None
+
+
+def find_cameras(numbers: Sequence[int] = range(10)) -> Iterator[tuple[str, int, int, float]]:
+    """Yields the cameras that can be opened: number, width, height and frames a second (0 if it does not say).
+
+    Args:
+        numbers: Which to try; on Linux those of `/dev/video*` are added.
+    """
+    paths = glob.glob("/dev/video*") if sys.platform == "linux" else []
+    devices = (path.removeprefix("/dev/video") for path in paths)
+    for number in sorted({*numbers, *(int(device) for device in devices if device.isdecimal())}):
+        with muted_stderr():
+            capture = cv2.VideoCapture(number)
+        if capture.isOpened():
+            width, height = (int(capture.get(name)) for name in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
+            yield str(number), width, height, capture.get(cv2.CAP_PROP_FPS)
+        capture.release()

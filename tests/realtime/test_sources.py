@@ -1,0 +1,161 @@
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+import cv2
+import numpy as np
+import pytest
+
+from fer_tf.command import UserError
+from realtime import sources
+from realtime.capture import SourceError
+from realtime.sources import expand_sources, find_cameras, open_source
+
+
+def black(height=8, width=8):
+    return np.zeros((height, width, 3), np.uint8)
+
+
+@pytest.fixture
+def image(tmp_path):
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (37, 51, 3), np.uint8)
+    cv2.imwrite(str(tmp_path / "image.png"), pixels)
+    return tmp_path / "image.png", pixels
+
+
+def test_an_image_is_a_clip_of_one_frame(image):
+    path, pixels = image
+    source = open_source(str(path))
+    (frame,) = source
+    np.testing.assert_array_equal(frame.image, pixels)
+    assert (frame.index, frame.time_s, source.length, source.live) == (0, 0.0, 1, False)
+
+
+def test_a_video_file_is_read_with_its_times(tmp_path):
+    path = tmp_path / "clip.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (64, 48))
+    for value in range(0, 200, 10):
+        writer.write(np.full((48, 64, 3), value, np.uint8))
+    writer.release()
+    source = open_source(str(path))
+    frames = list(source)
+    source.close()
+    assert (source.fps, source.length, source.live, source.failure) == (10, 20, False, None)
+    assert [frame.index for frame in frames] == list(range(20))
+    np.testing.assert_allclose([frame.time_s for frame in frames], np.arange(20) / 10, atol=1e-3)
+    np.testing.assert_allclose([frame.image.mean() for frame in frames], np.arange(0, 200, 10), atol=4)
+
+
+def test_a_password_is_not_in_a_name(monkeypatch):
+    monkeypatch.setattr(cv2, "VideoCapture", lambda *_: type("Closed", (), {"isOpened": lambda _: False})())
+    with pytest.raises(UserError) as caught:
+        open_source("rtsp://user:secret@camera.example/1")
+    assert "rtsp://camera.example/1" in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_path_with_a_colon_is_a_path(image, monkeypatch):
+    path, pixels = image
+    path.rename(path.with_name("udp:1.png"))
+    monkeypatch.chdir(path.parent)
+    (frame,) = open_source("udp:1.png")
+    assert frame.image.shape == pixels.shape
+
+
+def test_a_video_behind_an_address_is_read_like_a_file(tmp_path):
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    writer = cv2.VideoWriter(str(tmp_path / "clip.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 10, (64, 48))
+    for _ in range(12):
+        writer.write(black(48, 64))
+    writer.release()
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=tmp_path)) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        source = open_source(f"http://127.0.0.1:{server.server_port}/clip.avi")
+        times = [frame.time_s for frame in source]
+        source.close()
+        server.shutdown()
+    assert not source.live
+    np.testing.assert_allclose(times, np.arange(12) / 10, atol=1e-3)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in ("b10.png", "b2.PNG", "a.mp4", "notes.txt", ".hidden.png", "B1.jpg"):
+        (tmp_path / name).touch()
+    (tmp_path / "deeper.png").mkdir()
+    (tmp_path / "deeper.png" / "c.png").touch()
+    return tmp_path
+
+
+def names(paths):
+    return [path.replace("\\", "/").rpartition("/")[2] for path in paths]
+
+
+def test_a_folder_stands_for_what_is_in_it_in_natural_order(folder):
+    assert names(expand_sources([str(folder)])) == ["B1.jpg", "a.mp4", "b2.PNG", "b10.png"]
+
+
+def test_a_pattern_stands_for_what_matches_it(folder):
+    assert names(expand_sources([str(folder / "b*"), str(folder / "a.mp4")])) == ["b2.PNG", "b10.png", "a.mp4"]
+    assert names(expand_sources([str(folder / "**" / "c.png")])) == ["c.png"]
+
+
+def test_what_is_not_a_folder_or_pattern_stands_for_itself(folder):
+    named = ["0", "demo", "rtsp://host/*?x=[1]", "missing.mp4", str(folder / "a.mp4")]
+    assert expand_sources(named) == named
+
+
+def test_a_file_whose_name_looks_like_a_pattern_is_a_file(tmp_path):
+    path = tmp_path / "a[1].png"
+    path.touch()
+    assert expand_sources([str(path)]) == [str(path)]
+
+
+@pytest.mark.parametrize("pattern", ["", "*.png"])
+def test_nothing_in_a_folder_or_for_a_pattern_is_an_error(tmp_path, pattern):
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(UserError, match="there are no"):
+        expand_sources([str(tmp_path / pattern)])
+
+
+class Camera:
+    """Stands for OpenCV's capture where there are cameras 1 and 12."""
+
+    def __init__(self, number, backend=None):
+        self.number = number
+        self.asked = {}
+
+    def isOpened(self):
+        return self.number in (1, 12)
+
+    def get(self, name):
+        return {cv2.CAP_PROP_FRAME_WIDTH: 640.0, cv2.CAP_PROP_FRAME_HEIGHT: 480.0, cv2.CAP_PROP_FPS: 30.0}[name]
+
+    def set(self, name, value):
+        self.asked[name] = value
+
+    def release(self):
+        pass
+
+
+def test_cameras_are_found_by_number_and_by_device(monkeypatch):
+    monkeypatch.setattr(cv2, "VideoCapture", Camera)
+    monkeypatch.setattr(sources.glob, "glob", lambda _: ["/dev/video1", "/dev/video12", "/dev/video-dec0"])
+    monkeypatch.setattr(sources.sys, "platform", "linux")
+    assert list(find_cameras()) == [("1", 640, 480, 30.0), ("12", 640, 480, 30.0)]
+
+
+def test_a_camera_is_asked_for_its_size(monkeypatch):
+    monkeypatch.setattr(cv2, "VideoCapture", Camera)
+    asked = open_source("1", camera_size=(1280, 720))._capture.asked
+    assert (asked[cv2.CAP_PROP_FRAME_WIDTH], asked[cv2.CAP_PROP_FRAME_HEIGHT]) == (1280, 720)
+
+
+def test_a_camera_that_is_not_there_is_an_error(monkeypatch):
+    monkeypatch.setattr(cv2, "VideoCapture", Camera)
+    with pytest.raises(SourceError, match="camera 3 cannot be opened"):
+        open_source("3")
