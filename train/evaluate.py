@@ -1,5 +1,6 @@
 """Measures a model file on FER-2013: `python -m train.evaluate FILE.onnx`."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,12 +20,19 @@ _TITLES = {
 }
 
 
-def evaluate(recognizer: Recognizer, data: fer2013.Fer2013, *, splits: str = "public") -> dict[str, dict[str, Any]]:
+def evaluate(
+    recognize: Callable[[np.ndarray], np.ndarray],
+    data: fer2013.Fer2013,
+    *,
+    temperature: float,
+    splits: str = "public",
+) -> dict[str, dict[str, Any]]:
     """Returns the figures of `fer_tf.metrics.measure` by split.
 
     Args:
-        recognizer: The model file to measure, run through onnxruntime.
+        recognize: What is measured, a `Recognizer` for instance: uint8 [N, 48, 48] to float [N, 7] probabilities.
         data: A data set.
+        temperature: Of the calibration that is in the probabilities.
         splits: `public`, or `all`, which adds `private`, `private_deduplicated` (without the images that stand pixel
             for pixel in train; left out if none is left) and `all` (public and private: the first project's protocol,
             which holds the split that chose).
@@ -40,10 +48,10 @@ def evaluate(recognizer: Recognizer, data: fer2013.Fer2013, *, splits: str = "pu
         raise UserError(f"{data.source}: its '{missing}' split is empty; use --splits public or a data set that has it")
     images = np.concatenate([split.images for split in wanted])
     labels = np.concatenate([split.labels for split in wanted])
-    probabilities = _predict(recognizer, images)
+    probabilities = _predict(recognize, images)
 
     def figures(chosen: np.ndarray | slice) -> dict[str, Any]:
-        return measure(probabilities[chosen], labels[chosen], recognizer.card.temperature)
+        return measure(probabilities[chosen], labels[chosen], temperature)
 
     count = len(data.public)
     report = {"public": figures(slice(count))}
@@ -75,11 +83,11 @@ def describe(report: dict[str, dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def _predict(recognizer: Recognizer, images: np.ndarray, batch_size: int = 64) -> np.ndarray:
+def _predict(recognize: Callable[[np.ndarray], np.ndarray], images: np.ndarray, batch_size: int = 64) -> np.ndarray:
     with tqdm(total=len(images), desc="recognizing", unit=" faces", disable=None) as bar:
         rows = []
         for start in range(0, len(images), batch_size):
-            rows.append(recognizer(images[start : start + batch_size]))
+            rows.append(recognize(images[start : start + batch_size]))
             bar.update(len(rows[-1]))
     return np.concatenate(rows)
 
@@ -103,7 +111,7 @@ def main(argv: list[str] | None = None) -> None:
     data = fer2013.load(fer2013.find(arguments.data))
     for note in data.notes:
         print(f"note: {note}")
-    report = evaluate(recognizer, data, splits=arguments.splits)
+    report = evaluate(recognizer, data, temperature=recognizer.card.temperature, splits=arguments.splits)
     print(describe(report))
     if arguments.json:
         write_json(arguments.json, report)

@@ -71,7 +71,7 @@ def draw_curves(rows: list[dict[str, float]], path: Path, *, title: str) -> None
         textcoords="offset points",
         ha="center",
     )
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def draw_confusion(predicted: np.ndarray, labels: np.ndarray, path: Path, *, title: str) -> None:
@@ -90,9 +90,10 @@ def draw_confusion(predicted: np.ndarray, labels: np.ndarray, path: Path, *, tit
             color = "white" if shares[row, column] > 0.5 else "black"
             text = f"{shares[row, column]:.0%}\n{counts[row, column]}"
             axes.text(column, row, text, ha="center", va="center", color=color, fontsize=8)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path) -> None:
+    """Writes a figure as PNG."""
     with written_aside(path) as temporary:
         figure.savefig(temporary, dpi=120)

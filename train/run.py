@@ -12,7 +12,7 @@ from fer_tf.command import Parser, UserError, command, muted_stderr, positive, s
 from fer_tf.names import ARCHITECTURES, DATASETS
 from train.run_folder import AUGMENTATIONS, RunFolder, Settings
 
-_DEFAULTS = {
+DEFAULTS = {
     "model": "base_cnn",
     "dataset": "stack_sharpen",
     "epochs": 60,
@@ -35,15 +35,15 @@ def _parser() -> Parser:
         epilog="Exit codes: 0 done, 2 wrong input, 130 interrupted (continue with --resume).",
     )
     option = parser.add_argument
-    option("--dataset", choices=DATASETS, help=f"what the network is fed (default {_DEFAULTS['dataset']})")
-    option("--model", choices=ARCHITECTURES, help=f"architecture (default {_DEFAULTS['model']})")
+    option("--dataset", choices=DATASETS, help=f"what the network is fed (default {DEFAULTS['dataset']})")
+    option("--model", choices=ARCHITECTURES, help=f"architecture (default {DEFAULTS['model']})")
     option("--data", help="zip, folder or CSV (default $FER2013, data/fer2013.zip, ../shared/data/fer2013.zip)")
-    option("--epochs", type=positive(), help=f"default {_DEFAULTS['epochs']}")
-    option("--batch-size", type=positive(), help=f"default {_DEFAULTS['batch_size']}")
-    option("--learning-rate", type=positive(float), help=f"its peak (default {_DEFAULTS['learning_rate']})")
-    option("--seed", type=seed, help=f"of weights, order and augmentation (default {_DEFAULTS['seed']})")
+    option("--epochs", type=positive(), help=f"default {DEFAULTS['epochs']}")
+    option("--batch-size", type=positive(), help=f"default {DEFAULTS['batch_size']}")
+    option("--learning-rate", type=positive(float), help=f"its peak (default {DEFAULTS['learning_rate']})")
+    option("--seed", type=seed, help=f"of weights, order and augmentation (default {DEFAULTS['seed']})")
     option("--limit", type=positive(), help="train on this many images only, chosen at random (default all)")
-    option("--augment", choices=AUGMENTATIONS, help=f"default {_DEFAULTS['augment']}")
+    option("--augment", choices=AUGMENTATIONS, help=f"default {DEFAULTS['augment']}")
     option("--image-size", type=positive(), metavar="PIXELS", help="what the network is fed (default: 48; resnet50 96)")
     option("--init", metavar="FILE.pth", help="start from the weights of a PyTorch checkpoint of the same network")
     option("--output", help="run folder (default runs/<time>-<model>-<dataset>)")
@@ -60,49 +60,97 @@ def main(argv: list[str] | None = None) -> int:
     if "init" in given:
         given["init"] = os.path.abspath(given["init"])
     folder = _opened(resume, output, given) if resume else _new(output, given)
-    data = fer2013.load(fer2013.find(data_path or (folder.settings.data if resume else None)))
-    for note in data.notes:
-        print(f"note: {note}")
-    train = data.train[~fer2013.blanks(data.train.images)]
-    if not len(train) or not len(data.public):
-        raise UserError(f"{data.source}: {len(train)} images to train on and {len(data.public)} to choose the epoch by")
-    if resume and data.fingerprint() != folder.settings.data_fingerprint:
-        raise UserError(f"{folder.path} was trained on other images than {data.source} holds; name theirs with --data")
-
-    with muted_stderr():
-        from fer_tf.datasets import create_preprocessor
-        from train.report import write_report
-        from train.training import fit
+    data = load_data(data_path or (folder.settings.data if resume else None))
     if not resume:
-        values = {**_DEFAULTS, **given}
-        create_preprocessor(values["dataset"], values["model"], image_size=values["image_size"])  # or says why not
-        folder.create(Settings(**values, data=str(data.source), data_fingerprint=data.fingerprint()))
-    with folder.locked():
-        try:
-            fit(folder, _limited(train, folder.settings), data.public)
-            report = write_report(folder, data.public)
-        except UserError:
-            if not resume:
-                folder.discard_unstarted()
-            raise
-        except KeyboardInterrupt:
-            epochs = len(folder.read_history())
-            print(
-                f"\nstopped after {epochs} of {folder.settings.epochs} epochs; "
-                f"continue with: python -m train.run --resume {folder.path}",
-                file=sys.stderr,
-            )
-            return 130
+        create(folder, {**DEFAULTS, **given}, data)
+    try:
+        report = complete(folder, data)
+    except UserError:
+        if not resume:
+            folder.discard_unstarted()
+        raise
+    except KeyboardInterrupt:
+        epochs = len(folder.read_history())
+        print(
+            f"\nstopped after {epochs} of {folder.settings.epochs} epochs; "
+            f"continue with: python -m train.run --resume {folder.path}",
+            file=sys.stderr,
+        )
+        return 130
     print(f"PublicTest {report['accuracy']:.2%} at epoch {report['epoch']}, temperature {report['temperature']:.3f}")
     print(f"{folder.path}: model.keras, history.csv, settings.json, public.json, curves.png, confusion.png")
     print(f"next: python -m export.onnx {folder.path}")
     return 0
 
 
+def load_data(path: str | None) -> fer2013.Fer2013:
+    """Returns a data set to train on, and prints what is odd about it.
+
+    Args:
+        path: zip, folder or CSV; None looks where `fer_tf.fer2013.find` does.
+
+    Raises:
+        UserError: if there is none, or nothing in it to train on or to choose the epoch by.
+    """
+    data = fer2013.load(fer2013.find(path))
+    for note in data.notes:
+        print(f"note: {note}")
+    usable = int((~fer2013.blanks(data.train.images)).sum())
+    if not usable or not len(data.public):
+        raise UserError(f"{data.source}: {usable} images to train on and {len(data.public)} to choose the epoch by")
+    return data
+
+
+def create(folder: RunFolder, values: dict, data: fer2013.Fer2013) -> None:
+    """Makes the folder of a new run.
+
+    Args:
+        folder: Where.
+        values: As in `DEFAULTS`.
+        data: What it is to be trained on.
+
+    Raises:
+        UserError: if these settings do not go together, or if there is a run in the folder.
+    """
+    with muted_stderr():
+        from fer_tf.datasets import create_preprocessor
+    create_preprocessor(values["dataset"], values["model"], image_size=values["image_size"])  # or says why not
+    folder.create(Settings(**values, data=str(data.source), data_fingerprint=data.fingerprint()))
+
+
+def complete(folder: RunFolder, data: fer2013.Fer2013) -> dict:
+    """Trains a run to its last epoch, from where it stands, and returns what `train.report.write_report` does.
+
+    Args:
+        folder: A run's folder, new, interrupted or finished.
+        data: What the run was begun with; its blank training images are left out.
+
+    Raises:
+        UserError: if it was begun with other images, if another training is at work there, or if it diverges.
+    """
+    with muted_stderr():
+        from train.report import write_report
+        from train.training import fit
+    if data.fingerprint() != folder.settings.data_fingerprint:
+        raise UserError(f"{folder.path} was trained on other images than {data.source} holds; name theirs with --data")
+    train = data.train[~fer2013.blanks(data.train.images)]
+    with folder.locked():
+        fit(folder, _limited(train, folder.settings), data.public)
+        return write_report(folder, data.public)
+
+
+def _limited(train: fer2013.Split, settings: Settings) -> fer2013.Split:
+    """Returns at most `limit` of the images, chosen at random."""
+    if settings.limit is None or settings.limit >= len(train):
+        return train
+    chosen = np.random.default_rng(settings.seed).permutation(len(train))[: settings.limit]
+    return train[np.sort(chosen)]
+
+
 def _new(output: str | None, given: dict) -> RunFolder:
     """Returns the folder of a new run, which is not made yet."""
     stamp = time.strftime("%Y%m%d-%H%M%S")
-    model, dataset = (given.get(name, _DEFAULTS[name]) for name in ("model", "dataset"))
+    model, dataset = (given.get(name, DEFAULTS[name]) for name in ("model", "dataset"))
     folder = RunFolder(output or os.path.join("runs", f"{stamp}-{model}-{dataset}"))
     folder.check_free()
     return folder
@@ -120,14 +168,6 @@ def _opened(path: str, output: str | None, given: dict) -> RunFolder:
             option = name.replace("_", "-")
             raise UserError(f"{path} is a run with --{option} {kept}, not {value}; leave the option away or start anew")
     return folder
-
-
-def _limited(train: fer2013.Split, settings: Settings) -> fer2013.Split:
-    """Returns at most `limit` of the images, chosen at random."""
-    if settings.limit is None or settings.limit >= len(train):
-        return train
-    chosen = np.random.default_rng(settings.seed).permutation(len(train))[: settings.limit]
-    return train[np.sort(chosen)]
 
 
 if __name__ == "__main__":

@@ -74,11 +74,16 @@ class RunFolder:
         self.state = self.path / "state.keras"
         self.history = self.path / "history.csv"
         self.public = self.path / "public.json"
+        self.evaluation = self.path / "evaluation.json"
         self._settings = self.path / "settings.json"
+
+    def exists(self) -> bool:
+        """Returns whether there is a run in it."""
+        return self._settings.exists()
 
     def check_free(self) -> None:
         """Raises `UserError` if no new run can be made here."""
-        if self._settings.exists():
+        if self.exists():
             raise UserError(f"{self.path} holds a run; continue it with --resume {self.path} or name another --output")
         if self.path.exists() and not self.path.is_dir():
             raise UserError(f"{self.path} is a file; --output expects a folder")
@@ -174,6 +179,10 @@ class RunFolder:
         if not self.public.is_file():
             raise UserError(f"{self.path}: the run is not finished; continue it with train.run --resume {self.path}")
         return self._read_json(self.public)
+
+    def read_evaluation(self) -> dict[str, dict[str, Any]]:
+        """Returns the figures by split that `train.matrix` has left in a cell of its own."""
+        return self._read_json(self.evaluation)
 
     def read_history(self) -> list[dict[str, float]]:
         """Returns one row for each finished epoch, keyed by `HISTORY_COLUMNS`."""

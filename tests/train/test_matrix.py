@@ -1,0 +1,94 @@
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("keras")
+
+from train import matrix, run, training
+from train.run_folder import RunFolder
+
+
+def train_matrix(class_folders: Path, output: Path, *options: str) -> int:
+    return matrix.main(
+        ["--epochs", "1", "--limit", "64", "--data", str(class_folders), "--output", str(output), *options]
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(class_folders, tmp_path_factory) -> Path:
+    """A matrix of two cells."""
+    output = tmp_path_factory.mktemp("matrix")
+    assert train_matrix(class_folders, output, "--datasets", "original", "stack_sobel") == 0
+    return output
+
+
+def modified(output: Path) -> dict[str, int]:
+    return {str(path): os.stat(path).st_mtime_ns for path in output.glob("*/*")}
+
+
+def test_each_cell_is_a_run_and_is_measured(trained):
+    assert sorted(p.name for p in trained.iterdir()) == [
+        "base_cnn-original-seed0",
+        "base_cnn-stack_sobel-seed0",
+        "matrix.json",
+        "matrix.md",
+        "matrix.png",
+    ]
+    cells = json.loads((trained / "matrix.json").read_text())["cells"]
+    assert [(cell["model"], cell["dataset"], cell["seed"]) for cell in cells] == [
+        ("base_cnn", "original", 0),
+        ("base_cnn", "stack_sobel", 0),
+    ]
+    for cell in cells:
+        public = RunFolder.open(trained / f"base_cnn-{cell['dataset']}-seed0").public_metrics()
+        assert cell["accuracy"]["public"] == public["accuracy"]
+
+
+def test_finished_cells_are_kept_and_others_added(trained, class_folders):
+    before = modified(trained)
+    assert train_matrix(class_folders, trained, "--datasets", "original", "--seeds", "0", "1") == 0
+    after = modified(trained)
+    assert {path: after[path] for path in before} == before
+    assert "base_cnn-original-seed1" in " ".join(after)
+    assert "± " in (trained / "matrix.md").read_text()
+
+
+def test_an_interrupted_cell_is_continued(class_folders, tmp_path, monkeypatch, capsys):
+    def interrupt(self, row, best):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training._Recorder, "_say", interrupt)
+        assert train_matrix(class_folders, tmp_path, "--datasets", "original") == 130
+    assert "same command" in capsys.readouterr().err
+    kept = (tmp_path / "base_cnn-original-seed0" / "state.keras").read_bytes()
+    assert train_matrix(class_folders, tmp_path, "--datasets", "original") == 0
+    assert (tmp_path / "base_cnn-original-seed0" / "state.keras").read_bytes() == kept
+
+
+def test_a_run_of_train_run_is_a_cell(class_folders, tmp_path):
+    cell = tmp_path / "base_cnn-original-seed0"
+    options = ["--dataset", "original", "--epochs", "1", "--limit", "64", "--data", str(class_folders)]
+    assert run.main([*options, "--output", str(cell)]) == 0
+    model = (cell / "model.keras").read_bytes()
+    assert train_matrix(class_folders, tmp_path, "--datasets", "original") == 0
+    assert (cell / "model.keras").read_bytes() == model
+
+
+def test_a_cell_that_was_made_otherwise_is_refused(trained, class_folders, capsys):
+    before = modified(trained)
+    assert train_matrix(class_folders, trained, "--datasets", "original", "--epochs", "2") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "--epochs 1, not 2" in line
+    assert modified(trained) == before
+
+
+def test_a_cell_that_fails_does_not_stop_the_others(class_folders, tmp_path, capsys):
+    broken = tmp_path / "base_cnn-original-seed0"
+    broken.write_text("a file where the cell's folder should be")
+    assert train_matrix(class_folders, tmp_path, "--datasets", "original", "sobel") == 1
+    captured = capsys.readouterr()
+    assert "base_cnn-original-seed0" in captured.err
+    assert "| base_cnn | sobel | 1 |" in captured.out

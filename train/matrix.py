@@ -1,0 +1,88 @@
+"""Trains every network on every data set and compares them: `python -m train.matrix`."""
+
+import itertools
+import sys
+from pathlib import Path
+
+from fer_tf.command import Parser, UserError, command, muted_stderr, positive, seed
+from fer_tf.files import write_json
+from fer_tf.names import ARCHITECTURES, DATASETS
+from train.run import DEFAULTS, complete, create, load_data
+from train.run_folder import RunFolder
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        prog="python -m train.matrix",
+        description="Train a cell for each network, data set and seed, and write what they score as a table "
+        "(matrix.md, matrix.json) and a chart (matrix.png). A finished cell is kept and an interrupted one continued, "
+        "so give the same command again, or another one with the same --output to add cells.",
+        epilog="Exit codes: 0 done, 1 some cells failed, 2 wrong input, 130 interrupted (give the command again).",
+    )
+    option = parser.add_argument
+    option("--models", nargs="+", choices=ARCHITECTURES, default=[DEFAULTS["model"]], help="default %(default)s")
+    option("--datasets", nargs="+", choices=DATASETS, default=list(DATASETS), help="default all nine")
+    option("--epochs", type=positive(), default=25, help="of each cell (default %(default)s)")
+    option("--seeds", nargs="+", type=seed, default=[0], help="default %(default)s")
+    option("--limit", type=positive(), help="train on this many images only, chosen at random (default all)")
+    option("--data", help="zip, folder or CSV (default $FER2013, data/fer2013.zip, ../shared/data/fer2013.zip)")
+    option("--output", type=Path, default=Path("runs/matrix"), help="folder of the cells (default %(default)s)")
+    return parser
+
+
+@command
+def main(argv: list[str] | None = None) -> int:
+    """Trains what is not trained yet, measures it, and writes the comparison of all cells in the folder."""
+    arguments = _parser().parse_args(argv)
+    wanted = list(dict.fromkeys(itertools.product(arguments.seeds, arguments.models, arguments.datasets)))
+    cells = []
+    for number, model, dataset in wanted:
+        values = {**DEFAULTS, "model": model, "dataset": dataset, "seed": number}
+        values |= {"epochs": arguments.epochs, "limit": arguments.limit}
+        folder = RunFolder(arguments.output / f"{model}-{dataset}-seed{number}")
+        _check_settings(folder, values)
+        cells.append((folder, values))
+    data = load_data(arguments.data)
+    with muted_stderr():
+        import keras
+
+        from train.matrix_report import measure_cell, write_matrix
+
+    failed = 0
+    for number, (folder, values) in enumerate(cells, 1):
+        print(f"cell {number}/{len(cells)}: {folder.path.name}", flush=True)
+        try:
+            if not folder.exists():
+                create(folder, values, data)
+            if not folder.evaluation.exists():
+                if not folder.public.exists():
+                    complete(folder, data)
+                write_json(folder.evaluation, measure_cell(folder, data))
+        except UserError as error:
+            failed += 1
+            print(f"error: {folder.path.name}: {error}", file=sys.stderr)
+            continue
+        except KeyboardInterrupt:
+            print("\nstopped; give the same command again to continue", file=sys.stderr)
+            return 130
+        finally:
+            keras.backend.clear_session()
+        write_matrix(arguments.output)  # after each cell, so that there is something to look at
+    if failed < len(cells):
+        print((arguments.output / "matrix.md").read_text(encoding="utf-8"))
+        print(f"{arguments.output}: matrix.md, matrix.json, matrix.png")
+    return 1 if failed else 0
+
+
+def _check_settings(folder: RunFolder, values: dict) -> None:
+    """Raises `UserError` if the folder holds a cell that was made otherwise."""
+    if folder.exists():
+        for name, value in values.items():
+            kept = getattr(folder.settings, name)
+            if kept != value:
+                option = f"--{name.replace('_', '-')}"
+                raise UserError(f"{folder.path} is a cell with {option} {kept}, not {value}; take another --output")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

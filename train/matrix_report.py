@@ -1,0 +1,205 @@
+"""What a matrix of runs says: the table, the chart, and whether stacking helps."""
+
+import statistics
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from scipy.special import softmax
+from scipy.stats import t
+
+from fer_tf.datasets import create_preprocessor
+from fer_tf.fer2013 import Fer2013
+from fer_tf.files import write_json, write_text
+from fer_tf.models import load_network
+from fer_tf.names import ARCHITECTURES, DATASETS
+from train.evaluate import evaluate
+from train.report import save_figure
+from train.run_folder import RunFolder
+from train.training import predictor
+
+FIRST_PROJECT = {
+    "base_cnn": {
+        "original": 56.42,
+        "hist_median": 56.20,
+        "canny": 40.68,
+        "stack_hist_median": 58.12,
+        "stack_canny": 53.37,
+        "stack_sharpen": 59.64,
+    },
+    "resnet50": {"original": 58.93, "hist_median": 60.17, "stack_hist_median": 61.70, "stack_sharpen": 64.64},
+}
+"""Accuracy in percent that the first project reports for its cells, on Public + Private, by network and data set."""
+
+_SPLITS = {
+    "public": "PublicTest",
+    "private": "PrivateTest",
+    "private_deduplicated": "without copies",
+    "all": "Public + Private",
+}
+
+Rows = dict[tuple[str, str], dict[int, dict[str, Any]]]
+"""Evaluations by network and data set, and by seed."""
+
+
+def measure_cell(folder: RunFolder, data: Fer2013) -> dict[str, dict[str, Any]]:
+    """Returns the figures of a finished run on all splits that the data set has: those of `train.evaluate.evaluate`."""
+    settings, temperature = folder.settings, folder.public_metrics()["temperature"]
+    preprocessor = create_preprocessor(settings.dataset, settings.model, image_size=settings.image_size)
+    predict = predictor(load_network(folder.model))
+    return evaluate(
+        lambda faces: softmax(predict([preprocessor(faces)]) / temperature, axis=1),
+        data,
+        temperature=temperature,
+        splits="all" if len(data.private) else "public",
+    )
+
+
+def write_matrix(root: Path) -> None:
+    """Writes `matrix.md`, `matrix.json` and `matrix.png` about all the cells below `root` that are measured."""
+    folders = [RunFolder.open(path.parent) for path in sorted(root.glob("*/evaluation.json"))]
+    rows: Rows = defaultdict(dict)
+    for folder in folders:
+        rows[folder.settings.model, folder.settings.dataset][folder.settings.seed] = folder.read_evaluation()
+    rows = {key: rows[key] for key in sorted(rows, key=_order)}
+    epochs = sorted({folder.settings.epochs for folder in folders})
+    write_json(
+        root / "matrix.json",
+        {
+            "epochs": epochs,
+            "cells": [
+                {
+                    "model": model,
+                    "dataset": dataset,
+                    "seed": seed,
+                    "accuracy": {split: figures["accuracy"] for split, figures in evaluation.items()},
+                    "first_project": FIRST_PROJECT.get(model, {}).get(dataset),
+                }
+                for (model, dataset), seeds in rows.items()
+                for seed, evaluation in sorted(seeds.items())
+            ],
+        },
+    )
+    lines = [
+        f"Each cell was trained for {' or '.join(map(str, epochs))} epochs by one recipe. Accuracy in percent, mean ± "
+        "standard deviation where there are several seeds. PublicTest chose the epoch; Public + Private is the first "
+        "project's protocol, and holds it.",
+        "",
+        *_table(rows),
+        "",
+        *_stacking(rows),
+    ]
+    write_text(root / "matrix.md", "\n".join(lines) + "\n")
+    save_figure(_chart(rows), root / "matrix.png")
+
+
+def paired_difference(one: dict[int, float], other: dict[int, float]) -> tuple[float, float | None, int]:
+    """Returns by how much the values of `one` exceed those of `other`, over the seeds that both have.
+
+    Returns:
+        Mean difference; half the width of its 95 % interval by Student's t, None of fewer than two seeds; and the
+        number of seeds.
+    """
+    differences = [one[seed] - other[seed] for seed in sorted(one.keys() & other.keys())]
+    count = len(differences)
+    if count < 2:
+        return differences[0], None, count
+    half = float(t.ppf(0.975, count - 1)) * statistics.stdev(differences) / count**0.5
+    return statistics.mean(differences), half, count
+
+
+def _order(key: tuple[str, str]) -> tuple[int, int]:
+    return ARCHITECTURES.index(key[0]), DATASETS.index(key[1])
+
+
+def _percent(seeds: dict[int, dict[str, Any]], split: str) -> dict[int, float]:
+    """Returns the accuracy in percent on a split by seed, without the seeds that have none."""
+    return {seed: 100 * figures[split]["accuracy"] for seed, figures in seeds.items() if split in figures}
+
+
+def _table(rows: Rows) -> list[str]:
+    lines = [
+        f"| network | data set | seeds | {' | '.join(_SPLITS.values())} | first project | difference |",
+        f"|---|---|--:|{'--:|' * (len(_SPLITS) + 2)}",
+    ]
+    for (model, dataset), seeds in rows.items():
+        values = {split: list(_percent(seeds, split).values()) for split in _SPLITS}
+        first = FIRST_PROJECT.get(model, {}).get(dataset)
+        ours = statistics.mean(values["all"]) if values["all"] else None
+        difference = "–" if first is None or ours is None else f"{ours - first:+.2f}"
+        lines.append(
+            f"| {model} | {dataset} | {len(seeds)} | {' | '.join(map(_cell, values.values()))} "
+            f"| {'–' if first is None else f'{first:.2f}'} | {difference} |"
+        )
+    return lines
+
+
+def _cell(values: list[float]) -> str:
+    if not values:
+        return "–"
+    spread = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.2f}{spread}"
+
+
+def _stacking(rows: Rows) -> list[str]:
+    """Says of each stack how it compares with the face alone."""
+    lines = []
+    for (model, dataset), seeds in rows.items():
+        alone = rows.get((model, "original"))
+        if not dataset.startswith("stack_") or not alone:
+            continue
+        parts = []
+        for split in ("private", "all"):
+            ours, theirs = _percent(seeds, split), _percent(alone, split)
+            if ours.keys() & theirs.keys():
+                mean, half, count = paired_difference(ours, theirs)
+                spread = "one seed" if half is None else f"± {half:.2f}, {count} seeds"
+                parts.append(f"{mean:+.2f} ({spread}) on {_SPLITS[split]}")
+        if parts:
+            lines.append(f"- {model}, {dataset} over original: {', '.join(parts)}.")
+    if lines:
+        lines[:0] = [
+            "What stacking adds to the face alone, in points, paired by seed (± half the 95 % interval, Student's t):",
+            "",
+        ]
+    return lines
+
+
+def _chart(rows: Rows) -> Figure:
+    """Draws a bar for each data set, the first project's beside it, a panel for each network."""
+    models = list(dict.fromkeys(model for model, _ in rows))
+    split = "all" if all("all" in e for seeds in rows.values() for e in seeds.values()) else "public"
+    figure = Figure(figsize=(9, 1.2 + 0.5 * len(rows)), layout="constrained")
+    panels = figure.subplots(
+        len(models), squeeze=False, height_ratios=[sum(m == model for m, _ in rows) for model in models]
+    )
+    for axes, model in zip(panels[:, 0], models, strict=True):
+        datasets = [dataset for m, dataset in rows if m == model]
+        for place, dataset in enumerate(datasets):
+            seeds = rows[model, dataset]
+            values = list(_percent(seeds, split).values())
+            mean = statistics.mean(values)
+            if len(values) > 1:
+                error, extent = statistics.stdev(values), [[statistics.stdev(values)]] * 2
+            else:
+                (figures,) = seeds.values()
+                low, high = (100 * bound for bound in figures[split]["accuracy_interval"])
+                error, extent = high - mean, [[mean - low], [high - mean]]
+            axes.barh(place - 0.2, mean, 0.4, xerr=extent, color="#0072B2", ecolor="#444444", capsize=2)
+            axes.text(mean + error + 0.5, place - 0.2, f"{mean:.1f}", va="center", fontsize=8)
+            first = FIRST_PROJECT.get(model, {}).get(dataset)
+            if first is not None:
+                axes.barh(place + 0.2, first, 0.4, color="#E69F00")
+                axes.text(first + 0.5, place + 0.2, f"{first:.1f}", va="center", fontsize=8)
+        axes.set(yticks=np.arange(len(datasets)), yticklabels=datasets, xlim=(0, 100), title=model)
+        axes.invert_yaxis()
+        axes.grid(axis="x", alpha=0.3)
+        axes.set_axisbelow(True)
+    axes.set_xlabel(
+        f"accuracy on {_SPLITS[split]}, percent; whiskers: 95 % interval, of several seeds ± one standard deviation"
+    )
+    handles = [axes.barh([0], [0], color=color) for color in ("#0072B2", "#E69F00")]
+    figure.legend(handles, ("this project", "first project"), loc="outside upper right", ncols=2, frameon=False)
+    return figure
