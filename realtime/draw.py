@@ -1,10 +1,13 @@
-"""Paints faces on a frame: box, label and seven bars."""
+"""Paints faces on a frame (box, label and seven bars), and what the loop has to say in its corners."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import takewhile
 
 import cv2
 import numpy as np
 
+from fer_tf.card import IMAGE_SIZE
 from fer_tf.emotions import CLASSES
 from realtime.pipeline import Face
 
@@ -20,7 +23,19 @@ COLOURS = {
 """BGR by class: the palette of Okabe and Ito, which colour-blind people can tell apart."""
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
-_WHITE, _BLACK, _GRAY = (255, 255, 255), (0, 0, 0), (185, 185, 185)
+_WHITE, _BLACK, _GRAY, _DARK = (255, 255, 255), (0, 0, 0), (185, 185, 185), (75, 75, 75)
+
+_QUIET = 0.75
+"""Height of what is said quietly, as a share of other text."""
+
+_LARGEST_PANEL = 0.75
+"""Share of the frame's width or height that a panel may take."""
+
+_HIDDEN_AT_MOST = 0.1
+"""Share of a panel that may lie on faces, labels and other panels, where there are several faces."""
+
+_LONGEST_NAME = 9
+"""Width that the name of a model may take, in heights of text."""
 
 Box = tuple[int, int, int, int]
 
@@ -36,97 +51,207 @@ class _Style:
         self.margin = max(3, round(self.text * 0.6))
         self.row = round(self.text * 1.65)
         self.scale = cv2.getFontScaleFromHeight(_FONT, self.text, self.line)
-        self.names = max(self.measure(name) for name in CLASSES)
-        self.bar = self.text * 5
-        self.panel = (self.names + self.bar + 3 * self.margin, self.row * len(CLASSES) + 2 * self.margin)
 
-    def measure(self, text: str) -> int:
-        """Returns the width of `text`."""
-        return cv2.getTextSize(text, _FONT, self.scale, self.line)[0][0]
+    def measure(self, text: str, size: float = 1.0) -> int:
+        """Returns the width of `text` at `size` times the usual height."""
+        return cv2.getTextSize(text, _FONT, self.scale * size, self.line)[0][0]
 
-    def measure_label(self, face: Face) -> int:
-        """Returns the width of the label of `face` with its margins."""
-        return self.measure(_label(face)) + 2 * self.margin
+    def fit(self, text: str, width: int, size: float = 1.0) -> str:
+        """Returns `text` without so much of its beginning as goes beyond `width`."""
+        shown = text
+        while len(text) > 1 and self.measure(shown, size) > width:
+            text = text[1:]
+            shown = f"..{text}"
+        return shown
+
+    def write(self, image: np.ndarray, text: str, origin: tuple[int, int], colour: tuple, size: float = 1.0) -> None:
+        """Writes `text`, of which the font has only ASCII, from the left end of its baseline on."""
+        text = text.encode("ascii", "replace").decode()
+        line = max(1, round(self.line * size**2))
+        cv2.putText(image, text, origin, _FONT, self.scale * size, colour, line, cv2.LINE_AA)
 
 
-def _label(face: Face) -> str:
-    return f"{face.label} {face.confidence:.0%}"
+@dataclass(frozen=True)
+class _Chip:
+    """What one model says of a face, above its box."""
+
+    box: Box
+    loud: str
+    quiet: str
+    colour: tuple[int, int, int]
+
+    def draw(self, image: np.ndarray, style: _Style) -> None:
+        x, y, width, height = self.box
+        cv2.rectangle(image, (x, y), (x + width - 1, y + height - 1), self.colour, cv2.FILLED)
+        ink = _BLACK if np.dot(self.colour, (0.114, 0.587, 0.299)) > 110 else _WHITE
+        left, baseline = x + style.margin, y + (height + style.text) // 2
+        style.write(image, self.loud, (left, baseline), ink)
+        style.write(image, self.quiet, (left + style.measure(self.loud) + style.margin, baseline), ink, _QUIET)
 
 
-def draw_faces(image: np.ndarray, faces: Sequence[Face]) -> None:
-    """Paints a box, a label and the probabilities for each face on the image itself.
+class _Panel:
+    """Seven bars for each model, under the models' names if there are several, and what they saw of the face."""
 
-    Text grows with the frame. Labels and panels stay inside it, and panels off the faces where there is room.
+    def __init__(self, style: _Style, models: Sequence[str], *, details: bool, show_input: bool):
+        self.style, self.models = style, models
+        self.names = max(style.measure(name) for name in CLASSES)
+        self.head = style.row if len(models) > 1 else 0
+        self.bar = max([5 * style.text, *(style.measure(name, _QUIET) for name in models if self.head)])
+        bars_height = self.head + style.row * len(CLASSES)
+        # A whole factor, so that each pixel is a square.
+        self.crop = max(1, bars_height // IMAGE_SIZE) * IMAGE_SIZE if show_input else 0
+        parts = [self.crop] * show_input + [self.names] * details + [self.bar] * details * len(models)
+        width = sum(parts) + style.margin * (len(parts) + 1)
+        self.size = (width, max(self.crop, bars_height * details) + 2 * style.margin)
+        self.details = details
+        self.fits = self.size[0] <= _LARGEST_PANEL * style.frame[0] and self.size[1] <= _LARGEST_PANEL * style.frame[1]
+
+    def draw(self, image: np.ndarray, place: Box, face: Face) -> None:
+        x, y, width, height = place
+        image[y : y + height, x : x + width] //= 4
+        left, top = x + self.style.margin, y + self.style.margin
+        if self.crop:
+            side = (self.crop, self.crop)
+            enlarged = cv2.resize(face.crop, side, interpolation=cv2.INTER_NEAREST)
+            image[top : top + self.crop, left : left + self.crop] = enlarged[..., None]
+            left += self.crop + self.style.margin
+        if self.details:
+            self._draw_bars(image, left, top, face)
+        # Says whose panel it is.
+        cv2.rectangle(image, (x, y), (x + width - 1, y + height - 1), _colour(face), self.style.line)
+
+    def _draw_bars(self, image: np.ndarray, left: int, top: int, face: Face) -> None:
+        style = self.style
+        first = top + self.head + (style.row + style.text) // 2
+        baselines = range(first, first + style.row * len(CLASSES), style.row)
+        for name, baseline in zip(CLASSES, baselines, strict=True):
+            style.write(image, name, (left, baseline), _WHITE if name == face.label else _GRAY)
+        left += self.names + style.margin
+        for model, reading in zip(self.models, face.readings, strict=True):
+            if self.head:
+                style.write(image, model, (left, top + (style.row + style.text) // 2), _WHITE, _QUIET)
+            for name, baseline, probability in zip(CLASSES, baselines, reading.probabilities, strict=True):
+                upper = baseline - style.text
+                cv2.rectangle(image, (left, upper), (left + self.bar, baseline), _DARK, cv2.FILLED)
+                length = round(self.bar * float(probability))
+                if length:
+                    cv2.rectangle(image, (left, upper), (left + length, baseline), COLOURS[name], cv2.FILLED)
+            left += self.bar + style.margin
+
+
+def draw_faces(image: np.ndarray, faces: Sequence[Face], *, details: bool = True, show_input: bool = False) -> None:
+    """Paints a box, a label for each model and a panel for each face on the image itself.
+
+    Text grows with the frame. Labels and panels stay inside it. Panels keep off the faces; where there is no room
+    for all of them, the largest faces have theirs.
 
     Args:
         image: uint8 [H, W, 3], BGR; changed.
         faces: The faces of this frame.
+        details: Whether a panel has the seven probabilities, in a column for each model.
+        show_input: Whether a panel has what the models saw of the face, enlarged.
+    """
+    if not faces:
+        return
+    style = _Style(image)
+    models = _short_names([reading.model for reading in faces[0].readings], style)
+    chips = [_chips(face, models, style) for face in faces]
+    if details or show_input:
+        panel = _Panel(style, models, details=details, show_input=show_input)
+        taken = [face.box for face in faces] + [chip.box for own in chips for chip in own]
+        order = sorted(range(len(faces)), key=lambda index: -faces[index].box[3])
+        for index in order if panel.fits else ():
+            place, hidden = _place(panel.size, faces[index].box, chips[index][0].box[1], taken, style)
+            if len(faces) == 1 or hidden <= _HIDDEN_AT_MOST:
+                taken.append(place)
+                panel.draw(image, place, faces[index])
+    for face, own in zip(faces, chips, strict=True):  # last, so that no panel hides a label
+        left, top, width, height = face.box
+        corner = (left + width - 1, top + height - 1)
+        cv2.rectangle(image, (left, top), corner, _colour(face), 2 * style.line, cv2.LINE_AA)
+        for chip in own:
+            chip.draw(image, style)
+
+
+def draw_status(image: np.ndarray, lines: Sequence[str], *, alarm: str | None = None) -> None:
+    """Paints lines in the lower left corner, and a problem across the bottom, both over whatever is there.
+
+    Args:
+        image: uint8 [H, W, 3], BGR; changed.
+        lines: What is quietly said, such as the frames per second; may be empty.
+        alarm: What the user has to know, if there is such a thing.
     """
     style = _Style(image)
-    taken = [_with_label(face, style) for face in faces]
-    for face, occupied in zip(faces, list(taken), strict=True):
-        panel = _place_panel(occupied, taken, style)
-        taken.append(panel)
-        _draw_panel(image, panel, face, style)
-    for face in faces:  # last, so that no panel hides a label
-        _draw_box(image, face, style)
+    width, height = style.frame
+    if alarm:
+        height = max(0, height - 2 * style.row)
+        image[height:] = COLOURS["angry"]
+        text = style.fit(alarm, width - 2 * style.margin)
+        style.write(image, text, (style.margin, height + style.row + style.text // 2), _WHITE)
+    if lines:
+        longest = max(style.measure(line, _QUIET) for line in lines) + 2 * style.margin
+        top = max(0, height - style.row * len(lines) - style.margin)
+        image[top:height, :longest] //= 4
+        for index, line in enumerate(lines, start=1):
+            style.write(image, line, (style.margin, top + index * style.row), _WHITE, _QUIET)
 
 
-def _draw_box(image: np.ndarray, face: Face, style: _Style) -> None:
-    left, top, width, height = face.box
-    colour = COLOURS[face.label]
-    cv2.rectangle(image, (left, top), (left + width - 1, top + height - 1), colour, 2 * style.line, cv2.LINE_AA)
-    label = (left - style.line, top - style.row - style.line, style.measure_label(face), style.row)
-    x, y, w, h = _clamp(label, style.frame)
-    cv2.rectangle(image, (x, y), (x + w - 1, y + h - 1), colour, cv2.FILLED)
-    ink = _BLACK if np.dot(colour, (0.114, 0.587, 0.299)) > 110 else _WHITE
-    _write(image, _label(face), (x + style.margin, y + (h + style.text) // 2), ink, style)
+def _colour(face: Face) -> tuple[int, int, int]:
+    return COLOURS[face.label] if face.certain else _GRAY
 
 
-def _draw_panel(image: np.ndarray, panel: Box, face: Face, style: _Style) -> None:
-    x, y, width, height = panel
-    background = image[y : y + height, x : x + width]
-    background[:] = cv2.convertScaleAbs(background, alpha=0.25)
-    outline = (x + width - 1, y + height - 1)
-    cv2.rectangle(image, (x, y), outline, COLOURS[face.label], style.line)  # says whose panel it is
-    left = x + style.names + 2 * style.margin
-    for index, (name, probability) in enumerate(zip(CLASSES, face.probabilities, strict=True)):
-        row = y + style.margin + index * style.row
-        baseline = row + (style.row + style.text) // 2
-        ink = _WHITE if name == face.label else _GRAY
-        _write(image, name, (x + style.margin, baseline), ink, style)
-        upper, lower = baseline - style.text, baseline
-        length = round(style.bar * float(probability))
-        cv2.rectangle(image, (left, upper), (left + style.bar, lower), (75, 75, 75), cv2.FILLED)
-        if length:
-            cv2.rectangle(image, (left, upper), (left + length, lower), COLOURS[name], cv2.FILLED)
+def _chips(face: Face, models: Sequence[str], style: _Style) -> list[_Chip]:
+    """Returns a label for each model, one above the other over the box and inside the frame."""
+    loud = [f"{reading.label} {reading.confidence:.0%}" for reading in face.readings]
+    quiet = [model if len(models) > 1 else "" for model in models]
+    if not face.certain:
+        loud[0], quiet[0] = "uncertain", f"{loud[0]} {quiet[0]}".strip()
+    quiet[0] = f"{quiet[0]} id {face.track}".strip()
+    colours = [_colour(face), *(COLOURS[reading.label] for reading in face.readings[1:])]
+    left, top = face.box[0] - style.line, face.box[1] - style.line - style.row * len(models)
+    top = min(max(top, 0), max(0, style.frame[1] - style.row * len(models)))
+    chips = []
+    for index, (one, other, colour) in enumerate(zip(loud, quiet, colours, strict=True)):
+        width = style.measure(one) + style.measure(other, _QUIET) + 3 * style.margin
+        box = _clamp((left, top + index * style.row, width, style.row), style.frame)
+        chips.append(_Chip(box, one, other, colour))
+    return chips
 
 
-def _write(image: np.ndarray, text: str, origin: tuple[int, int], colour: tuple, style: _Style) -> None:
-    cv2.putText(image, text, origin, _FONT, style.scale, colour, style.line, cv2.LINE_AA)
+def _short_names(models: Sequence[str], style: _Style) -> list[str]:
+    """Returns the names of models without what their beginnings have in common, up to a hyphen, and not too long."""
+    parts = [model.split("-") for model in models]
+    alike = len(list(takewhile(lambda column: len(set(column)) == 1, zip(*parts, strict=False))))
+    names = ["-".join(part[alike:]) or model for part, model in zip(parts, models, strict=True)]
+    return [style.fit(name, _LONGEST_NAME * style.text, _QUIET) for name in names]
 
 
-def _with_label(face: Face, style: _Style) -> Box:
-    """Returns what the box of a face and the label above it occupy together."""
-    left, top, width, height = face.box
-    return left, top - style.row, max(width, style.measure_label(face)), height + style.row
+def _place(size: tuple[int, int], face: Box, above: int, taken: Sequence[Box], style: _Style) -> tuple[Box, float]:
+    """Returns where a panel beside a face hides least of what is in the frame, and what share of it does.
 
+    Of equal places it is the nearest.
 
-def _place_panel(face: Box, taken: Sequence[Box], style: _Style) -> Box:
-    """Returns where the panel of a face hides least of what is in the frame; of equal places, the nearest."""
+    Args:
+        size: Width and height of the panel.
+        face: Box of the face.
+        above: Upper edge of its labels.
+        taken: What should not be hidden.
+        style: Of the frame.
+    """
     left, top, width, height = face
-    panel_width, panel_height = style.panel
+    panel_width, panel_height = size
     gap = style.margin
     right, bottom = left + width, top + height
     columns = (right + gap, left - panel_width - gap, left, right - panel_width)
-    rows = (top, bottom - panel_height, bottom + gap, top - panel_height - gap)
+    rows = (top, bottom - panel_height, bottom + gap, above - panel_height - gap)
     places = [_clamp((x, y, panel_width, panel_height), style.frame) for x in columns for y in rows]
 
     def cost(place: Box) -> tuple[int, int]:
         distance = abs(2 * place[0] + place[2] - left - right) + abs(2 * place[1] + place[3] - top - bottom)
         return sum(_overlap(place, other) for other in taken), distance
 
-    return min(places, key=cost)
+    best = min(places, key=cost)
+    return best, cost(best)[0] / (panel_width * panel_height)
 
 
 def _clamp(box: Box, frame: tuple[int, int]) -> Box:

@@ -1,14 +1,16 @@
+import cv2
 import numpy as np
 import pytest
 
 from fer_tf.emotions import CLASSES
-from realtime.draw import COLOURS, draw_faces
+from realtime.draw import COLOURS, draw_faces, draw_status
 from realtime.pipeline import Face, Reading
 
 
-def face(box, *probabilities):
-    row = np.array(probabilities or [0, 0, 0, 1, 0, 0, 0], np.float32)
-    return Face(box, 0, np.zeros((48, 48), np.uint8), (Reading("tiny", row, row),))
+def face(box, *rows, track=0, certain=True, crop=None):
+    rows = np.array(rows or [[0, 0, 0, 1, 0, 0, 0]], np.float32)
+    readings = tuple(Reading(f"tiny-{name}", row, row) for name, row in zip("ab", rows, strict=False))
+    return Face(box, track, np.zeros((48, 48), np.uint8) if crop is None else crop, readings, certain)
 
 
 def count(image, colour):
@@ -21,18 +23,85 @@ def test_faces_anywhere_in_frames_of_any_size_can_be_drawn(size, place):
     height, width = size
     image = np.zeros((*size, 3), np.uint8)
     side = max(1, min(size) // 3)
-    draw_faces(image, [face((int(place[0] * width), int(place[1] * height), side, side))])
-    assert count(image, COLOURS["happy"]) > 0
+    box = (int(place[0] * width), int(place[1] * height), side, side)
+    draw_faces(image, [face(box, np.eye(7)[3], np.eye(7)[5])], show_input=True)
+    assert count(image, COLOURS["happy"]) + count(image, COLOURS["sad"]) > 0
+    draw_status(image, ["25 frames/s", "latency 20 ms"], alarm="something is wrong " * 9)
+    assert count(image, COLOURS["angry"]) > 0
 
 
 def test_bars_are_as_long_as_their_probabilities():
     probabilities = (0.05, 0.05, 0.2, 0.4, 0.1, 0.1, 0.1)
     image = np.zeros((480, 640, 3), np.uint8)
-    draw_faces(image, [face((50, 200, 100, 100), *probabilities)])
+    draw_faces(image, [face((50, 200, 100, 100), probabilities)])
     panel = image[:, 160:]  # right of the box
     areas = {name: count(panel, COLOURS[name]) for name in CLASSES}
     assert areas["fear"] / areas["sad"] == pytest.approx(2, rel=0.15)
     assert areas["angry"] == pytest.approx(areas["disgust"], rel=0.01)
+
+
+def test_two_models_have_a_label_and_a_column_of_bars_each():
+    image = np.zeros((480, 640, 3), np.uint8)
+    two = face((20, 200, 100, 100), np.eye(7)[0], np.eye(7)[6])
+    draw_faces(image, [two], details=False)
+    assert min(count(image[:198], COLOURS["angry"]), count(image[:198], COLOURS["surprise"])) > 500
+    with_bars = image.copy()
+    draw_faces(with_bars, [two])
+    with_bars[with_bars == image] = 0
+    bars = {name: cv2.boundingRect((with_bars == COLOURS[name]).all(axis=-1).astype(np.uint8)) for name in CLASSES}
+    assert [bars[name][2:] for name in CLASSES[1:6]] == [(0, 0)] * 5
+    angry, surprise = bars["angry"], bars["surprise"]
+    assert surprise[0] > angry[0] + 40
+    assert surprise[1] > angry[1] + 40
+
+
+def test_an_uncertain_face_is_not_given_a_colour_of_an_expression():
+    image = np.zeros((480, 640, 3), np.uint8)
+    draw_faces(image, [face((50, 200, 100, 100), certain=False)], details=False)
+    assert not any(count(image, colour) for colour in COLOURS.values())
+    assert (image[205, 50] == image[205, 51]).all()
+    assert image[205, 50].any()
+
+
+def test_without_details_there_is_nothing_beside_the_box():
+    image = np.zeros((480, 640, 3), np.uint8)
+    draw_faces(image, [face((50, 200, 200, 100))], details=False)
+    assert not image[:, 260:].any()
+    assert not image[310:].any()
+
+
+@pytest.mark.parametrize("details", [True, False])
+def test_the_input_is_shown_pixel_for_pixel(details):
+    crop = np.random.default_rng(0).integers(0, 256, (48, 48), np.uint8)
+    image = np.zeros((720, 1280, 3), np.uint8)
+    draw_faces(image, [face((50, 200, 100, 100), crop=crop)], details=details, show_input=True)
+    factors = [
+        factor
+        for factor in range(1, 8)
+        for enlarged in [np.kron(crop, np.ones((factor, factor), np.uint8))]
+        if cv2.matchTemplate(image[..., 0], enlarged, cv2.TM_SQDIFF).min() < 1
+    ]
+    assert len(factors) == 1
+    assert factors[0] > 1
+
+
+def test_in_a_crowd_no_panel_hides_a_face():
+    image = np.full((480, 640, 3), 200, np.uint8)
+    boxes = [(160 * column + 50, 120 * row + 40, 60, 60) for row in range(4) for column in range(4)]
+    draw_faces(image, [face(box, track=index) for index, box in enumerate(boxes)], show_input=True)
+    for left, top, width, height in boxes:
+        assert (image[top + 4 : top + height - 20, left + 4 : left + width - 4] == 200).all()
+
+
+def test_a_problem_is_shown_across_the_bottom_and_the_rest_above_it():
+    image = np.full((480, 640, 3), 200, np.uint8)
+    draw_status(image, ["25 frames/s"])
+    corner = (image < 100).all(axis=-1)
+    assert corner[-1, 0]
+    assert not corner[:440].any()
+    draw_status(image, [], alarm="camera 0 is gone")
+    assert (image[-1] == COLOURS["angry"]).all()
+    assert (image[:400] == 200).all()
 
 
 def test_panels_stay_off_other_faces_where_there_is_room():

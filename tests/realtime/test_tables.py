@@ -1,4 +1,5 @@
 import csv
+import json
 import os
 import signal
 import subprocess
@@ -8,9 +9,10 @@ import numpy as np
 import pytest
 
 from fer_tf.command import UserError
+from fer_tf.emotions import CLASSES
 from realtime.capture import Frame
 from realtime.pipeline import Face, Reading
-from realtime.tables import CsvSink
+from realtime.tables import CsvSink, JsonlSink, SummarySink
 
 COLUMNS = (
     "source,time_s,frame,face,x,y,width,height,model,expression,confidence,"
@@ -30,12 +32,13 @@ def face(track, *readings, box=(1, 2, 30, 40)):
     return Face(box, track, np.zeros((48, 48), np.uint8), tuple(Reading(*reading) for reading in readings))
 
 
+@pytest.mark.parametrize("kind", [CsvSink, JsonlSink, SummarySink])
 @pytest.mark.parametrize("name", ["file/out.csv", "folder"])
-def test_where_no_table_can_be_is_an_error(tmp_path, name):
+def test_where_no_table_can_be_is_an_error(tmp_path, kind, name):
     (tmp_path / "file").write_text("")
     (tmp_path / "folder").mkdir()
     with pytest.raises(UserError, match=name):
-        CsvSink(tmp_path / name)
+        kind(tmp_path / name)
 
 
 def test_the_csv_file_has_a_row_for_each_face_and_model_at_once(tmp_path):
@@ -62,6 +65,91 @@ def test_the_csv_file_has_a_row_for_each_face_and_model_at_once(tmp_path):
     assert float(rows[0]["confidence"]) == pytest.approx(0.4)
     written = [float(rows[0][key]) for key in COLUMNS.split(",")[11:]]
     np.testing.assert_allclose(written, [*ROW, *ROW[::-1]], atol=1e-4)
+
+
+def test_the_jsonl_file_has_a_line_for_each_frame_at_once(tmp_path):
+    path = tmp_path / "out.jsonl"
+    sink = JsonlSink(path)
+    sink.write(SOURCE, frame(0, 0.0), [])
+    sink.write(
+        SOURCE, frame(1, 0.04), [face(3, (MODEL, ROW, ROW[::-1]), ("other", ROW, ROW)), face(4, ("m", ROW, ROW))]
+    )
+    empty, full = map(json.loads, path.read_text(encoding="utf-8").splitlines())  # before it is closed
+    sink.close()
+    assert empty == {"source": SOURCE, "time_s": 0.0, "frame": 0, "faces": []}
+    assert (full["time_s"], full["frame"]) == (0.04, 1)
+    assert [(entry["face"], entry["box"], entry["certain"]) for entry in full["faces"]] == [
+        (3, [1, 2, 30, 40], True),
+        (4, [1, 2, 30, 40], True),
+    ]
+    reading, other = full["faces"][0]["readings"]
+    assert (reading["model"], reading["expression"], reading["confidence"]) == (MODEL, "happy", 0.4)
+    assert other["model"] == "other"
+    assert list(reading["probabilities"]) == list(reading["raw"]) == list(CLASSES)
+    np.testing.assert_allclose(list(reading["probabilities"].values()), ROW, atol=1e-4)
+    np.testing.assert_allclose(list(reading["raw"].values()), ROW[::-1], atol=1e-4)
+
+
+def summarise(path, *frames):
+    """Writes (source, time, faces) each, and returns what the summary says of the sources."""
+    sink = SummarySink(path)
+    for index, (source, time_s, faces) in enumerate(frames):
+        sink.write(source, frame(index, time_s), faces)
+    assert not path.exists()  # it is written at once when all is known
+    sink.close()
+    return json.loads(path.read_text(encoding="utf-8"))["sources"]
+
+
+def shows(track, expression, confidence=0.7):
+    row = np.full(7, (1 - confidence) / 6, np.float32)
+    row[CLASSES.index(expression)] = confidence
+    return face(track, ("m", row, row))
+
+
+def test_the_summary_counts_seconds_of_the_stream(tmp_path):
+    # Half a second of "happy" in many frames, then a whole second of "sad" in two.
+    times = [*np.arange(0, 0.5, 0.1), 0.5, 1.0]
+    labels = ["happy"] * 5 + ["sad"] * 2
+    frames = [("a", time_s, [shows(0, label)]) for time_s, label in zip(times, labels, strict=True)]
+    entry = summarise(tmp_path / "out.json", *frames)["a"]
+    assert (entry["frames"], entry["seconds"]) == (7, 1.5)
+    (only,) = entry["faces"].values()
+    assert (only["first_s"], only["last_s"], only["frames"], only["seconds"]) == (0.0, 1.0, 7, 1.5)
+    assert only["models"]["m"]["mean_confidence"] == pytest.approx(0.7)
+    seconds = only["models"]["m"]["seconds"]
+    assert list(seconds) == list(CLASSES)
+    assert {name: value for name, value in seconds.items() if value} == {"happy": 0.5, "sad": 1.0}
+
+
+def test_the_summary_keeps_sources_faces_and_models_apart(tmp_path):
+    both = face(2, ("m", ROW, ROW), (MODEL, np.eye(7, dtype=np.float32)[0], ROW))
+    frames = [
+        *((SOURCE, time_s, [shows(0, "fear", 0.5), shows(1, "sad")]) for time_s in (0.0, 0.1)),
+        (SOURCE, 0.2, [shows(1, "sad")]),
+        *(("other", time_s, [both]) for time_s in (0.0, 0.2)),
+        ("a picture", 0.0, [shows(0, "happy")]),
+    ]
+    sources = summarise(tmp_path / "out.json", *frames)
+    assert list(sources) == [SOURCE, "other", "a picture"]
+    first = sources[SOURCE]["faces"]
+    assert {key: (value["seconds"], value["last_s"]) for key, value in first.items()} == {
+        "0": (0.2, 0.1),
+        "1": (0.3, 0.2),
+    }
+    assert first["0"]["models"]["m"]["mean_confidence"] == 0.5
+    models = sources["other"]["faces"]["2"]["models"]
+    assert models["m"]["seconds"]["happy"] == models[MODEL]["seconds"]["angry"] == 0.4
+    assert sources["a picture"]["faces"]["0"]["seconds"] == 0
+
+
+def test_a_pause_or_a_step_back_is_no_expression(tmp_path):
+    times = (0.0, 0.1, 60.0, 60.1, 0.0, 0.1)
+    entry = summarise(tmp_path / "out.json", *(("a", time_s, [shows(0, "sad")]) for time_s in times))["a"]
+    assert entry["seconds"] == pytest.approx(0.1 + 2 + 0.1 + 0 + 0.1 + 0.1)
+
+
+def test_a_summary_of_nothing_is_empty(tmp_path):
+    assert summarise(tmp_path / "out.json") == {}
 
 
 KILLED = """
