@@ -58,7 +58,7 @@ def convert(
         logits = network(preprocessor(faces), training=False)
         return ops.softmax(logits / card.temperature, axis=-1)
 
-    graph, _ = tf2onnx.convert.from_function(recognize, recognize.input_signature, opset=OPSET)
+    graph = to_onnx(recognize)
     _name_interface(graph)
     graph.producer_name, graph.producer_version = "fer-tf", ""
     onnx.helper.set_model_props(graph, {METADATA_KEY: card.to_json()})
@@ -73,6 +73,15 @@ def convert(
     return difference
 
 
+def to_onnx(function: Callable) -> onnx.ModelProto:
+    """Returns the graph of a `tf.function` that has an input signature, in opset 18."""
+    handlers = {"UnsortedSegmentSum": (_segment_sum, [])}
+    graph, _ = tf2onnx.convert.from_function(
+        function, function.input_signature, opset=OPSET, custom_op_handlers=handlers
+    )
+    return graph
+
+
 def sample_faces(count: int = 64, seed: int = 0) -> np.ndarray:
     """Returns generated stand-ins for faces, uint8 [count, 48, 48]: smooth, rough, flat and extreme images."""
     random = np.random.default_rng(seed)
@@ -84,6 +93,26 @@ def sample_faces(count: int = 64, seed: int = 0) -> np.ndarray:
     images[:3] = np.array([0, 255, 128], np.uint8)[:, None, None]
     images[3] = random.integers(0, 2, images[3].shape) * 255
     return images
+
+
+def _segment_sum(graph: tf2onnx.graph.Graph, node: tf2onnx.graph.Node, name: str, arguments: list) -> None:
+    """Converts a sum of vectors' elements by segment into one scatter; the converter's own makes one-hot encodings."""
+    data, segments, count = node.input
+    outputs, kind, shapes = list(node.output), graph.get_dtype(data), node.output_shapes
+    graph.remove_node(node.name)
+    shape = graph.make_node("Reshape", [count, graph.make_const(f"{name}_one", np.array([1], np.int64)).output[0]])
+    size = graph.make_node("Cast", shape.output, attr={"to": onnx.TensorProto.INT64})
+    zero = onnx.helper.make_tensor("value", kind, [1], [0])
+    sums = graph.make_node("ConstantOfShape", size.output, attr={"value": zero})
+    graph.make_node(
+        "ScatterElements",
+        [sums.output[0], segments, data],
+        attr={"axis": 0, "reduction": "add"},
+        name=name,
+        outputs=outputs,
+        dtypes=[kind],
+        shapes=shapes,
+    )
 
 
 def _name_interface(graph: onnx.ModelProto) -> None:

@@ -70,14 +70,11 @@ class HistMedian(Filter):
     def _equalised(self, levels):
         """Equalises int32 [N, H, W]."""
         count, height, width = ops.shape(levels)
-        # One histogram for the batch, in which each image has its own 256 bins: scatter and gather on flat indices
-        # are many times faster in onnxruntime than one-hot encodings.
+        # One histogram for the batch, in which each image has its own 256 bins: sums and gathers on flat indices are
+        # many times faster than one-hot encodings.
         bins = ops.reshape(levels + _LEVELS * ops.reshape(ops.arange(count, dtype="int32"), (-1, 1, 1)), (-1,))
         histogram = ops.reshape(
-            tf.tensor_scatter_nd_add(
-                ops.zeros((count * _LEVELS,), "int32"), ops.expand_dims(bins, 1), ops.ones_like(bins)
-            ),
-            (count, _LEVELS),
+            tf.math.unsorted_segment_sum(ops.ones_like(bins), bins, count * _LEVELS), (count, _LEVELS)
         )
         cdf = ops.cumsum(histogram, axis=1)
         table = (cdf - cdf[:, :1]) * 255 // ops.maximum(height * width - cdf[:, :1], 1)
@@ -135,11 +132,10 @@ class Canny(Filter):
         """Returns the edges."""
         right, down = _gradient(_blurred(ops.cast(images, "float32"), self.sigma))
         magnitude = _magnitude(right, down)
-        magnitude = ops.where(_is_ridge(magnitude, right, down), magnitude, 0.0)
-        strong = ops.where(magnitude >= self.high, magnitude, 0.0)
-        near_strong = _largest(_shifts(_largest(_shifts(_framed_in_black(strong), axis=1)), axis=2)) > 0
-        edges = ops.logical_and(magnitude >= self.low, near_strong)
-        return ops.cast(ops.where(edges, 255, 0), "uint8")
+        ridges = ops.where(_is_ridge(magnitude, right, down), magnitude, 0.0)
+        strongest_near = _largest(_shifts(_largest(_shifts(_framed_in_black(ridges), axis=1)), axis=2))
+        edges = ops.logical_and(ridges >= self.low, strongest_near >= self.high)
+        return ops.where(edges, *(ops.cast(level, "uint8") for level in (255, 0)))
 
     def get_config(self) -> dict:
         """Returns the constructor's arguments."""
@@ -245,14 +241,13 @@ def _magnitude(right, down):
 
 
 def _blurred(planes, sigma: float):
-    """Returns float32 [N, H, W] under a 5×5 Gaussian, a row and a column at a time."""
-    far, near, here = (math.exp(-(distance**2) / (2 * sigma**2)) for distance in (2, 1, 0))
-    total = 2 * (far + near) + here
+    """Returns float32 [N, H, W] under a 5×5 Gaussian whose middle weighs 1, a row and a column at a time."""
+    far, near = (math.exp(-(distance**2) / (2 * sigma**2)) for distance in (2, 1))
     planes = _framed(_framed(planes))
     for axis in (1, 2):
         first, second, third, fourth, fifth = _shifts(planes, axis, 5)
         # Mirror images are summed alike, so their edges are each other's mirror image.
-        planes = far / total * (first + fifth) + near / total * (second + fourth) + here / total * third
+        planes = far * (first + fifth) + near * (second + fourth) + third
     return planes
 
 

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 keras = pytest.importorskip("keras")
-tf2onnx = pytest.importorskip("tf2onnx")
+pytest.importorskip("tf2onnx")
 ort = pytest.importorskip("onnxruntime")
 Image = pytest.importorskip("PIL.Image")
 import tensorflow as tf  # noqa: E402
 
+from export.convert import to_onnx  # noqa: E402
 from fer_tf.command import UserError  # noqa: E402
 from fer_tf.datasets import DATASETS, Preprocessor, channels, create_preprocessor, resize  # noqa: E402
 from fer_tf.filters import FILTERS  # noqa: E402
@@ -17,7 +18,7 @@ from fer_tf.filters import FILTERS  # noqa: E402
 def in_onnxruntime(function, size=48):
     """Returns the exported function as a function on uint8 [N, size, size]."""
     function = tf.function(function, input_signature=[tf.TensorSpec((None, size, size), tf.uint8, name="faces")])
-    graph, _ = tf2onnx.convert.from_function(function, function.input_signature, opset=18)
+    graph = to_onnx(function)
     session = ort.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
     return lambda images: session.run(None, {"faces": images})[0]
 

@@ -6,10 +6,11 @@ import pytest
 from scipy import ndimage
 
 keras = pytest.importorskip("keras")
-tf2onnx = pytest.importorskip("tf2onnx")
+pytest.importorskip("tf2onnx")
 ort = pytest.importorskip("onnxruntime")
 import tensorflow as tf  # noqa: E402
 
+from export.convert import to_onnx  # noqa: E402
 from fer_tf.command import UserError  # noqa: E402
 from fer_tf.filters import FILTERS, Canny, HistMedian, Sharpen, Sobel  # noqa: E402
 
@@ -26,7 +27,7 @@ LAYERS = {
 def as_graphs(name):
     """Returns the layer in a TensorFlow graph, as in a pipeline, and in onnxruntime, as in a model file."""
     function = tf.function(LAYERS[name], input_signature=[tf.TensorSpec((None, None, None), tf.uint8, name="faces")])
-    graph, _ = tf2onnx.convert.from_function(function, function.input_signature, opset=18)
+    graph = to_onnx(function)
     session = ort.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
     return function, lambda images: session.run(None, {"faces": images})[0]
 
