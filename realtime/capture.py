@@ -196,7 +196,7 @@ class LiveSource:
         """Why no frame comes at present: for how long there has been none. None if all is well."""
         silent = time.monotonic() - self._last_frame
         if self._lost or silent >= self.silence:
-            return f"no frame for {silent:.0f} s, trying again"
+            return f"no frame for {math.ceil(silent)} s, trying again"
         return None
 
     def close(self) -> None:

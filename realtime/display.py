@@ -9,9 +9,8 @@ import cv2
 import numpy as np
 
 from fer_tf.command import UserError
-from realtime.capture import Frame
 
-TITLE = "Expressions (q ends)"
+TITLE = "Expressions (q ends, space pauses, s saves, d: details)"
 
 _REMEDY = "use --no-window with --output or --csv, or run it where there is a screen"
 
@@ -59,43 +58,38 @@ class DisplayProbe:
 
 
 class Window:
-    """Shows frames. q, Escape or its close button end it.
+    """Shows images and tells which keys are pressed. q, Escape or its close button end it.
 
     Args:
-        live: Whether frames are shown as they come; otherwise they are shown at the time of their stream.
         widest: Width in pixels that it has at most at first; it can be resized.
     """
 
-    def __init__(self, *, live: bool, widest: int = 1280):
-        self.live, self.widest = live, widest
+    def __init__(self, *, widest: int = 1280):
+        self.widest = widest
         self.is_open = True
-        self._start: float | None = None
+        self._shows = False
 
-    def show(self, image: np.ndarray, frame: Frame) -> bool:
-        """Shows a frame and returns whether the window is still open.
-
-        Args:
-            image: uint8 [H, W, 3], BGR: `frame` with whatever was drawn on it.
-            frame: Gives the time.
-        """
-        if self._start is None:
+    def show(self, image: np.ndarray) -> None:
+        """Shows an image: uint8 [H, W, 3], BGR. It is on the screen after the next `poll`."""
+        if not self._shows:
             cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
             reduction = min(1.0, self.widest / image.shape[1])
             cv2.resizeWindow(TITLE, *(max(1, round(side * reduction)) for side in image.shape[1::-1]))
-            self._start = time.monotonic() - frame.time_s
+            self._shows = True
         cv2.imshow(TITLE, image)
-        ahead = 0.0 if self.live else self._start + frame.time_s - time.monotonic()
-        return self.wait(max(0.001, ahead))
 
-    def wait(self, seconds: float) -> bool:
-        """Waits, and returns whether the window is still open afterwards."""
+    def poll(self, seconds: float) -> str:
+        """Lets the window react for some seconds, or until a key is pressed, and returns the key, or ""."""
+        if not self._shows:
+            time.sleep(seconds)
+            return ""
         key = cv2.waitKey(max(1, round(1000 * seconds))) & 0xFF
         try:
             visible = cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) >= 1
         except cv2.error:  # what Qt has instead of an answer, once the last window is closed
             visible = False
-        self.is_open = visible and key not in (ord("q"), 27)
-        return self.is_open
+        self.is_open = self.is_open and visible and key not in (ord("q"), ord("Q"), 27)
+        return "" if key == 0xFF else chr(key).lower()
 
     def close(self) -> None:
         """Closes the window."""

@@ -1,7 +1,8 @@
 """Keeps what was seen: labelled video, which survives being killed, or a picture. Tables are in `realtime.tables`."""
 
 import contextlib
-import os
+from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 
 import cv2
@@ -11,13 +12,16 @@ from fer_tf.command import UserError
 from fer_tf.files import check_writable, named_errors, written_aside
 from realtime.capture import Frame
 
-VIDEO_CODECS = {".mp4": "mp4v", ".avi": "MJPG"}
-"""Four-character code of the codec by suffix."""
-
+VIDEO_SUFFIX = ".mp4"
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
 
+_TICKS = 90_000
+"""Of the clock of a recording, a second."""
+_BT601 = 6
+_LIMITED_RANGE = 1
 
-def open_recording(path: Path | str, *, fps: float, live: bool = False) -> "VideoSink | ImageSink":
+
+def open_recording(path: Path | str, *, fps: float) -> "VideoSink | ImageSink":
     """Returns what records labelled frames in the format that the suffix of `path` names.
 
     Raises:
@@ -26,9 +30,9 @@ def open_recording(path: Path | str, *, fps: float, live: bool = False) -> "Vide
     suffix = Path(path).suffix.lower()
     if suffix in IMAGE_SUFFIXES:
         return ImageSink(path)
-    if suffix in VIDEO_CODECS:
-        return VideoSink(path, fps=fps, live=live)
-    raise UserError(f"{path}: a recording must end in {', '.join((*VIDEO_CODECS, *IMAGE_SUFFIXES))}")
+    if suffix == VIDEO_SUFFIX:
+        return VideoSink(path, fps=fps)
+    raise UserError(f"{path}: a recording must end in {', '.join((VIDEO_SUFFIX, *IMAGE_SUFFIXES))}")
 
 
 class ImageSink:
@@ -58,73 +62,92 @@ class ImageSink:
 
 
 class VideoSink:
-    """Writes frames to a video file that can be played even if its writer is killed.
+    """Writes frames to an H.264 mp4, each at its own time, that can be played even if its writer is killed.
 
-    What a kill can cost is the last 256 KiB: at a camera's 640×480 pixels two to four seconds, at more pixels
-    less. The first frame sets the size; others are resized to it, and an odd last row or column is cut off.
+    What a kill can cost is the last second. The first frame sets the size; others are resized to it, and a side of
+    an odd number of pixels grows by one.
 
     Args:
-        path: Where to, ending in one of `VIDEO_CODECS`; a file that is there is replaced, missing folders are made.
-        fps: Frames a second of the recording.
-        live: Whether frames come when they come: then they are repeated or left out so that the recording
-            keeps the time of their `time_s`. Otherwise each is written once.
+        path: Where to; a file that is there is replaced, missing folders are made.
+        fps: Frames a second that are expected; the times of the frames decide.
 
     Raises:
         UserError: if nothing can be written there.
     """
 
-    def __init__(self, path: Path | str, *, fps: float, live: bool = False):
+    def __init__(self, path: Path | str, *, fps: float):
         self.path = Path(path)
         check_writable(self.path)
-        self.fps, self.live = fps, live
-        self._writer: cv2.VideoWriter | None = None
+        self.fps = fps
         self._size = (0, 0)
-        self._written = 0
-        # A plain MP4 has its index at its end, and without it cannot be played at all. OpenCV cannot be asked
-        # for a fragmented one, but writes one (as Smooth Streaming uses it) if the name ends in .ismv.
-        fragmented = self.path.suffix.lower() == ".mp4"
-        aside = self.path.with_name(f".{self.path.stem}.part{os.getpid()}.ismv")
-        self._opened_as = aside if fragmented else self.path
+        self._ticks = -1
+        self._container = None
 
     def write(self, image: np.ndarray, frame: Frame) -> None:
         """Adds a frame.
 
         Args:
             image: uint8 [H, W, 3], BGR: `frame` with whatever was drawn on it.
-            frame: Gives the time.
+            frame: Gives the time; one that is not after the last is moved behind it.
 
         Raises:
-            UserError: if the file cannot be opened.
+            UserError: if it cannot be written.
         """
-        if self._writer is None:
-            self._writer = self._open(image)
-        if image.shape[1::-1] != self._size:
-            image = cv2.resize(image, self._size, interpolation=cv2.INTER_AREA)
-        due = round(frame.time_s * self.fps) + 1 if self.live else self._written + 1
-        while self._written < due:
-            self._writer.write(image)
-            self._written += 1
+        import av  # takes a tenth of a second, and most runs record nothing
+
+        with self._named_errors():
+            if self._container is None:
+                self._open(image)
+            if image.shape[1::-1] != self._size:
+                image = cv2.resize(image, self._size, interpolation=cv2.INTER_AREA)
+            bottom, right = (side % 2 for side in image.shape[:2])
+            if bottom or right:
+                image = cv2.copyMakeBorder(image, 0, bottom, 0, right, cv2.BORDER_REPLICATE)
+            picture = av.VideoFrame.from_ndarray(cv2.cvtColor(image, cv2.COLOR_BGR2YUV_I420), format="yuv420p")
+            self._ticks = max(self._ticks + 1, round(frame.time_s * _TICKS))
+            picture.pts, picture.time_base = self._ticks, Fraction(1, _TICKS)
+            picture.duration = round(_TICKS / self.fps)
+            self._container.mux(self._stream.encode(picture))
 
     def close(self) -> None:
-        """Ends the file."""
-        if self._writer is not None:
-            self._writer.release()
-            self._writer = None
-            if self._opened_as.exists():
-                self._move()
+        """Ends the file.
 
-    def _open(self, image: np.ndarray) -> cv2.VideoWriter:
-        self._size = image.shape[1::-1]
-        codec = cv2.VideoWriter.fourcc(*VIDEO_CODECS[self.path.suffix.lower()])
+        Raises:
+            UserError: if its end cannot be written.
+        """
+        if self._container is not None:
+            container, self._container = self._container, None
+            with self._named_errors(), container:
+                container.mux(self._stream.encode())
+
+    def _open(self, image: np.ndarray) -> None:
+        import av
+
+        # Written in fragments, each of which is playable as soon as it is there; at the end made an ordinary file.
+        flags = "hybrid_fragmented+frag_keyframe+empty_moov+default_base_moof"
+        options = {"movflags": flags, "frag_duration": "1000000", "flush_packets": "1"}
         # The whole path, since a colon in a relative one would look like a protocol.
-        writer = cv2.VideoWriter(str(self._opened_as.absolute()), cv2.CAP_FFMPEG, codec, self.fps, self._size)
-        if not writer.isOpened():
-            size = "×".join(map(str, self._size))
-            raise UserError(f"{self.path}: video of {size} pixels cannot be written there; choose another place")
-        with contextlib.suppress(PermissionError):  # Windows moves no open file; there, close() does
-            self._move()
-        return writer
+        self._container = av.open(str(self.path.absolute()), "w", format="mp4", options=options)
+        # Nothing is held back for the sake of compression: what was written is in the file, and memory stays small.
+        options = {"preset": "superfast", "tune": "zerolatency", "crf": "21"}
+        rate = Fraction(self.fps).limit_denominator(1001)
+        self._stream = self._container.add_stream("libx264", rate=rate, options=options)
+        self._size = image.shape[1::-1]
+        codec = self._stream.codec_context
+        codec.width, codec.height = (side + side % 2 for side in self._size)
+        codec.pix_fmt, codec.time_base = "yuv420p", Fraction(1, _TICKS)
+        codec.colorspace, codec.color_range = _BT601, _LIMITED_RANGE  # what cvtColor makes, whatever the size
+        codec.gop_size = max(1, round(self.fps))
+        codec.thread_count = 2
 
-    def _move(self) -> None:
-        if self._opened_as != self.path:
-            os.replace(self._opened_as, self.path)
+    @contextlib.contextmanager
+    def _named_errors(self) -> Iterator[None]:
+        """Turns what FFmpeg says about a file that cannot be written into a `UserError`."""
+        import av
+
+        try:
+            with named_errors(self.path):
+                yield
+        except av.FFmpegError as error:  # those that are no OSError
+            size = "×".join(map(str, self._size))
+            raise UserError(f"{self.path}: video of {size} pixels cannot be written ({error.strerror})") from None

@@ -1,6 +1,5 @@
-"""Names the expressions of the faces before a camera or in a file. `python -m realtime.webcam --help`."""
+"""Names the expressions of the faces before a camera or in files. `python -m realtime.webcam --help`."""
 
-import argparse
 import contextlib
 import itertools
 import os
@@ -8,152 +7,193 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from argparse import Namespace
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import cv2
 from tqdm import tqdm
 
-import weights
-from fer_tf.card import EXCLUDED_USES
-from fer_tf.command import Parser, UserError, command, positive
+from fer_tf.command import command
 from fer_tf.recognizer import Recognizer
-from realtime.capture import Source
+from realtime.arguments import parse
+from realtime.capture import Source, SourceError
 from realtime.detect import FaceDetector
 from realtime.display import DisplayProbe, Window
-from realtime.draw import draw_faces
+from realtime.loop import Loop, say
 from realtime.pipeline import Pipeline
-from realtime.record import ImageSink, VideoSink, open_recording
-from realtime.sources import open_source
-from realtime.tables import CsvSink
-
-
-@dataclass
-class Totals:
-    """What a run of the loop has done."""
-
-    frames: int = 0
-    faces: int = 0
-    seconds: float = 0.0
-    """From before the first frame was read until after the last was done with."""
-    start_up: float | None = None
-    """Seconds from the start of the process until the first frame was recognized, where that can be known."""
+from realtime.record import open_recording
+from realtime.sources import find_cameras, open_source
+from realtime.stage import Stage
+from realtime.tables import CsvSink, JsonlSink, SummarySink
 
 
 @command
 def main(argv: list[str] | None = None) -> int:
-    """Runs the loop until the source ends or its user ends it."""
-    arguments = _parse(argv)
+    """Runs the loop until the sources end or their user ends it."""
+    arguments = parse(argv)
     _silence_opencv()
+    if arguments.list_cameras:
+        return _list_cameras()
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(_stop_on_signals())
         probe = None if arguments.no_window else stack.enter_context(DisplayProbe())
-        files = [arguments.model] + [arguments.compare] * bool(arguments.compare)
-        recognizer, *others = (Recognizer(file, threads=arguments.threads) for file in files)
-        source = stack.enter_context(contextlib.closing(open_source(arguments.source)))
-        video = table = window = None
+        pipeline = _make_pipeline(arguments)
+        window = None
         if probe:
             probe.check()
-            window = stack.enter_context(contextlib.closing(Window(live=source.live)))
-        if arguments.output:
-            video = open_recording(arguments.output, fps=source.fps, live=source.live)
-            stack.enter_context(contextlib.closing(video))
-        if arguments.csv:
-            table = CsvSink(arguments.csv)
-            stack.enter_context(contextlib.closing(table))
-        pipeline = Pipeline(FaceDetector(), recognizer, compare=others[0] if others else None)
-        totals = run(source, pipeline, video, table, window, stop, max_frames=arguments.max_frames)
-    _print_summary(totals, [path for path in (arguments.output, arguments.csv) if path])
-    if source.failure:
-        print(f"error: {source.failure}", file=sys.stderr)
-        return 1
-    return 0
+            window = stack.enter_context(contextlib.closing(Window()))
+        sources = _open_all(arguments, stop)
+        # The first one is opened before the outputs, so that a wrong --source replaces no file.
+        sources = itertools.chain(list(itertools.islice(sources, 1)), sources)
+        tables = []
+        for kind, path in ((CsvSink, arguments.csv), (JsonlSink, arguments.jsonl), (SummarySink, arguments.summary)):
+            if path:
+                tables.append(stack.enter_context(contextlib.closing(kind(path))))
+        kept = arguments.output or arguments.csv or arguments.jsonl or arguments.summary
+        progress = stack.enter_context(_Progress(len(arguments.sources), arguments.max_frames))
+        loop = Loop(
+            pipeline,
+            tables=tables,
+            window=window,
+            stop=stop,
+            max_frames=arguments.max_frames,
+            mirror=arguments.mirror,
+            show_input=arguments.show_input,
+            snapshots=kept.parent if kept else Path(),
+            on_frame=progress.count,
+        )
+        failures = _play_all(zip(sources, arguments.recordings, strict=False), loop, progress)
+    progress.print_summary(loop)
+    for path in (*arguments.written, arguments.csv, arguments.jsonl, arguments.summary):
+        if path:
+            print(f"wrote {path}")
+    return 1 if failures else 0
 
 
-def run(
-    source: Source,
-    pipeline: Pipeline,
-    video: VideoSink | ImageSink | None,
-    table: CsvSink | None,
-    window: Window | None,
-    stop: threading.Event,
-    *,
-    max_frames: int | None = None,
-) -> Totals:
-    """Takes frames from the source through the pipeline to whatever sinks there are.
+def _open_all(arguments: Namespace, stop: threading.Event) -> Iterator[Source | SourceError]:
+    """Yields each source, or why it cannot be opened; only if it is the only one, that is raised."""
+    for name in arguments.sources:
+        try:
+            source = _open(name, stop, arguments.camera_size)
+        except SourceError as error:
+            if len(arguments.sources) == 1:
+                raise
+            source = error
+        if source is None:
+            return
+        yield source
 
-    Ends with the source, after `max_frames`, when the window is closed, or when `stop` is set.
+
+def _open(name: str, stop: threading.Event, camera_size: tuple[int, int] | None) -> Source | None:
+    """Opens a source, or returns None if `stop` is set while an address does not answer."""
+    if "://" not in name:
+        return open_source(name, camera_size=camera_size)
+    with contextlib.closing(Stage(open_source(address) for address in (name,))) as opening:
+        while not stop.is_set():
+            with contextlib.suppress(TimeoutError):
+                return opening.get(0.05)
+    return None
+
+
+def _play_all(pairs: Iterable[tuple[Source | SourceError, Path | None]], loop: Loop, progress: "_Progress") -> int:
+    """Plays one source after the other and returns how many of them failed, each of which is named on stderr."""
+    failures = 0
+    for number, (source, output) in enumerate(pairs, start=1):
+        try:
+            if isinstance(source, SourceError):
+                raise source
+            progress.begin(source)
+            with contextlib.ExitStack() as stack:
+                recording = output and stack.enter_context(contextlib.closing(open_recording(output, fps=source.fps)))
+                loop.play(source, recording, last=number == progress.sources)
+            failure = source.failure
+        except SourceError as error:
+            if progress.sources == 1:
+                raise
+            failure = str(error)
+        if failure:
+            failures += 1
+            say(f"error: {failure}")
+        progress.end(number)
+        if not loop.going:
+            break
+    return failures
+
+
+def _make_pipeline(arguments: Namespace) -> Pipeline:
+    providers = {"providers": [arguments.provider]} if arguments.provider else {}
+    files = [arguments.model] + [arguments.compare] * bool(arguments.compare)
+    recognizer, *others = (Recognizer(file, threads=arguments.threads, **providers) for file in files)
+    return Pipeline(
+        FaceDetector(arguments.detector, model=arguments.detector_model),
+        recognizer,
+        compare=others[0] if others else None,
+        smoothing=arguments.smoothing,
+        detect_every=arguments.detect_every,
+        min_confidence=arguments.min_confidence,
+    )
+
+
+class _Progress:
+    """One bar over all sources, on a terminal, and the figures of the last line.
+
+    Args:
+        sources: How many there are.
+        max_frames: How many frames there will be at most.
     """
-    totals = Totals()
-    start = time.monotonic()
-    length = source.length and min(source.length, max_frames or source.length)
-    frames = itertools.islice(source, max_frames)
-    for frame in tqdm(frames, total=length or max_frames, unit="frame", disable=None):
-        faces = pipeline(frame.image, frame.time_s)
-        totals.start_up = totals.start_up or _seconds_since_process_start()
-        totals.frames += 1
-        totals.faces += len(faces)
-        if table:
-            table.write(source.name, frame, faces)
-        if video or window:
-            draw_faces(frame.image, faces)
-        if video:
-            video.write(frame.image, frame)
-        if window and not window.show(frame.image, frame):
-            break
-        if stop.is_set():
-            break
-    totals.seconds = time.monotonic() - start
-    while window and window.is_open and source.length == 1 and not stop.is_set():
-        window.wait(0.1)  # a single image stays until its user has seen it
-    return totals
+
+    def __init__(self, sources: int, max_frames: int | None):
+        self.sources, self.max_frames = sources, max_frames
+        self.start = time.monotonic()
+        self.start_up: float | None = None
+        self._share = 1.0
+        shape = {"unit": "frame", "total": max_frames}
+        if sources > 1:
+            form = "{l_bar}{bar}| {n:.1f}/{total} sources [{elapsed}<{remaining}]"
+            shape = {"unit": "source", "total": sources, "bar_format": form}
+        self._bar = tqdm(disable=None, **shape)
+
+    def __enter__(self) -> "_Progress":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._bar.close()
+
+    def begin(self, source: Source) -> None:
+        """Takes note of the next source."""
+        if self.sources > 1:
+            self._share = 1 / source.length if source.length else 0
+        elif source.length:
+            self._bar.total = min(source.length, self.max_frames or source.length)
+
+    def count(self) -> None:
+        """Counts a frame."""
+        self.start_up = self.start_up or _seconds_since_process_start()
+        self._bar.update(self._share)
+
+    def end(self, number: int) -> None:
+        """Takes note of the end of a source, counted from 1."""
+        if self.sources > 1:
+            self._bar.update(number - self._bar.n)
+
+    def print_summary(self, loop: Loop) -> None:
+        """Prints what the loop has done."""
+        rate = loop.frames / max(1e-9, time.monotonic() - self.start)
+        parts = [f"{loop.frames} frames", f"{loop.faces} faces", f"{rate:.1f} frames/s"]
+        if self.start_up is not None:
+            parts.append(f"first frame after {self.start_up:.2f} s")
+        print(", ".join(parts))
 
 
-def _parse(argv: list[str] | None) -> argparse.Namespace:
-    """Returns the arguments, checked against each other."""
-    parser = Parser(
-        prog="python -m realtime.webcam",
-        description="Name the expressions of faces, live or in a file. q, Escape or Ctrl-C ends.",
-        epilog=EXCLUDED_USES,
-    )
-    parser.add_argument(
-        "--source",
-        default="0",
-        help="number of a camera, path of a video or image, address of a stream, or demo (default: 0)",
-    )
-    parser.add_argument("--model", type=Path, default=weights.DEFAULT_MODEL, help="model file (default: %(default)s)")
-    parser.add_argument("--compare", type=Path, metavar="FILE", help="a second model, run on the same faces")
-    parser.add_argument(
-        "--output", type=Path, help="record the labelled frames here (.mp4, .avi), or the last of them (.png, .jpg)"
-    )
-    parser.add_argument("--csv", type=Path, help="write a row for each face and model here")
-    parser.add_argument("--no-window", action="store_true", help="open no window")
-    parser.add_argument("--max-frames", type=positive(), metavar="N", help="end after N frames")
-    parser.add_argument("--threads", type=positive(), metavar="N", help="of the network (default: all)")
-    arguments = parser.parse_args(argv)
-    if arguments.no_window and not (arguments.output or arguments.csv):
-        raise UserError("--no-window without --output or --csv leaves nothing to see; name one of them")
-    for name in map(str, (arguments.source, arguments.model, arguments.compare, arguments.output, arguments.csv)):
-        if name.encode(errors="replace").decode() != name:
-            raise UserError(f"{name!r}: a name that is not UTF-8 cannot be passed on to OpenCV; rename it")
-    _check_overwriting(arguments)
-    return arguments
-
-
-def _check_overwriting(arguments: argparse.Namespace) -> None:
-    """Raises `UserError` if an output would replace an input or the other output."""
-    named = {"--source": Path(arguments.source), "--model": arguments.model}
-    if arguments.compare:
-        named["--compare"] = arguments.compare
-    for option, path in (("--output", arguments.output), ("--csv", arguments.csv)):
-        if path is None:
-            continue
-        for other, other_path in named.items():
-            same = path.samefile(other_path) if path.exists() and other_path.exists() else False
-            if same or path.absolute() == other_path.absolute():
-                raise UserError(f"{option} and {other} are the same file ({path}); choose another {option}")
-        named[option] = path
+def _list_cameras() -> int:
+    """Prints the cameras that can be opened."""
+    cameras = list(find_cameras())
+    for number, width, height, fps in cameras:
+        print(f"{number}: {width}x{height}" + (f", {fps:.0f} frames/s" if fps > 0 else ""))
+    if not cameras:
+        print("no camera found")
+    return 0
 
 
 def _silence_opencv() -> None:
@@ -187,16 +227,6 @@ def _seconds_since_process_start() -> float | None:
         return None
     fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
     return time.clock_gettime(time.CLOCK_BOOTTIME) - int(fields[19]) / os.sysconf("SC_CLK_TCK")
-
-
-def _print_summary(totals: Totals, written: list[Path]) -> None:
-    rate = totals.frames / totals.seconds if totals.seconds else 0.0
-    parts = [f"{totals.frames} frames", f"{totals.faces} faces", f"{rate:.1f} frames/s"]
-    if totals.start_up is not None:
-        parts.append(f"first frame after {totals.start_up:.2f} s")
-    print(", ".join(parts))
-    for path in written:
-        print(f"wrote {path}")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from fer_tf.command import UserError
-from realtime.capture import Frame
 from realtime.display import DisplayProbe, Window
 
 IMAGE = np.zeros((48, 64, 3), np.uint8)
@@ -42,32 +41,34 @@ def screen(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("key", "visible", "open_after"),
+    ("key", "visible", "pressed", "open_after"),
     [
-        (-1, 1.0, True),
-        (ord("x"), 1.0, True),
-        (ord("q"), 1.0, False),
-        (27, 1.0, False),
-        (-1, 0.0, False),
-        (-1, None, False),
+        (-1, 1.0, "", True),
+        (ord("x"), 1.0, "x", True),
+        (ord("S"), 1.0, "s", True),
+        (ord("q"), 1.0, "q", False),
+        (ord("Q"), 1.0, "q", False),
+        (27, 1.0, "\x1b", False),
+        (-1, 0.0, "", False),
+        (-1, None, "", False),
     ],
 )
-def test_a_key_or_its_button_closes_the_window(screen, key, visible, open_after):
+def test_a_key_or_its_button_closes_the_window(screen, key, visible, pressed, open_after):
     screen.key, screen.visible = key, visible
-    window = Window(live=True)
-    assert window.show(IMAGE, Frame(IMAGE, 0, 0.0)) is open_after
+    window = Window()
+    window.show(IMAGE)
+    assert window.poll(0.01) == pressed
     assert window.is_open is open_after
     assert screen.shown == 1
+    assert screen.waited == [10]
 
 
-def test_a_file_is_shown_at_its_own_pace_and_a_camera_at_once(screen):
-    for live in (False, True):
-        window = Window(live=live)
-        window.show(IMAGE, Frame(IMAGE, 0, 0.0))
-        window.show(IMAGE, Frame(IMAGE, 1, 2.0))
-    assert screen.waited[0] == 1
-    assert 1500 < screen.waited[1] <= 2000
-    assert screen.waited[2:] == [1, 1]
+def test_a_window_that_has_shown_nothing_yet_is_not_closed(screen):
+    screen.visible = 0.0
+    window = Window()
+    assert window.poll(0.001) == ""
+    assert window.is_open
+    assert not screen.waited  # OpenCV does not wait where it has no window
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is no such variable")

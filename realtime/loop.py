@@ -1,0 +1,261 @@
+"""The live loop: frames are read in one thread, analysed in a second, and drawn, kept and shown in the caller's."""
+
+import contextlib
+import dataclasses
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from fer_tf.command import UserError
+from realtime.capture import Frame, Source, SourceError
+from realtime.display import Window
+from realtime.draw import draw_faces, draw_status
+from realtime.pipeline import Face, Pipeline
+from realtime.record import ImageSink, VideoSink
+from realtime.stage import Stage
+from realtime.tables import CsvSink
+
+FIRST_FRAME_SECONDS = 15.0
+"""After which a live source that has not given any frame is given up."""
+
+PICTURE_SECONDS = 2.0
+"""For which one of several pictures is shown."""
+
+_TICK = 0.02
+"""Seconds after which the window and signals are looked at, at the latest."""
+
+
+class Table(Protocol):
+    """Keeps what was read off the faces."""
+
+    def write(self, source: str, frame: Frame, faces: Sequence[Face]) -> None:
+        """Adds a frame."""
+
+
+class Loop:
+    """Takes the frames of sources, one source after the other, to tables, recordings and a window.
+
+    Of a file every frame is analysed, in order. Of a live source the newest is, whenever the last one is done with; an
+    outage is shown over the last frame and said on stderr, and the loop goes on when frames come again. In the window,
+    q ends, space pauses, s saves the frame and its rows, and d shows or hides the bars.
+
+    Example:
+        >>> Loop(Pipeline(), tables=[CsvSink("faces.csv")]).play(open_source("demo"))
+
+    Args:
+        pipeline: It is reset before each source.
+        tables: Take what was read off each frame.
+        window: Shows the labelled frames; of a file at its own pace.
+        stop: Ends the loop when it is set.
+        max_frames: End after so many frames, of all sources together.
+        mirror: Whether left and right are swapped, before anything else.
+        show_input: Whether to draw what the model sees beside each face.
+        snapshots: Folder for what s saves.
+        on_frame: Called after each frame.
+
+    Attributes:
+        frames: How many were analysed.
+        faces: How many were found in them.
+        going: False when the user, `stop` or `max_frames` has ended it.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        *,
+        tables: Sequence[Table] = (),
+        window: Window | None = None,
+        stop: threading.Event | None = None,
+        max_frames: int | None = None,
+        mirror: bool = False,
+        show_input: bool = False,
+        snapshots: Path = Path(),
+        on_frame: Callable[[], object] = lambda: None,
+    ):
+        self.pipeline, self.tables, self.window = pipeline, tables, window
+        self.stop = stop or threading.Event()
+        self.max_frames, self.mirror, self.show_input = max_frames, mirror, show_input
+        self.snapshots, self.on_frame = snapshots, on_frame
+        self.frames = self.faces = 0
+        self._details, self._paused = True, False
+        self._current: tuple[Source, Frame, list[Face], np.ndarray] | None = None
+        self._outage = False
+        self._zero = 0.0
+        self._pace: deque[tuple[float, float]] = deque(maxlen=30)
+
+    @property
+    def going(self) -> bool:
+        """Whether nobody has ended it."""
+        is_open = self.window is None or self.window.is_open
+        return is_open and not self.stop.is_set() and (self.max_frames is None or self.frames < self.max_frames)
+
+    def play(self, source: Source, recording: VideoSink | ImageSink | None = None, *, last: bool = True) -> None:
+        """Takes a source from its first frame to its last, or until the loop is ended, and closes it.
+
+        Args:
+            source: Just opened.
+            recording: Takes the labelled frames.
+            last: Whether no other follows; a picture then stays in the window until its user has seen it.
+
+        Raises:
+            SourceError: if it gives no frame.
+            UserError: if something cannot be written.
+        """
+        self.pipeline.reset()
+        self._current = None
+        self._pace.clear()
+        frames = Stage(source, size=2, newest=source.live)
+        results = Stage(self._analysed(frames), size=1 if source.live else 2)
+        try:
+            self._take_all(source, results, recording)
+            if self.window and source.length == 1:
+                self._hold(float("inf") if last else PICTURE_SECONDS)
+        finally:
+            for part in (source, frames, results):
+                part.close()
+
+    def _analysed(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, list[Face]]]:
+        for frame in frames:
+            if self.mirror:
+                frame = dataclasses.replace(frame, image=cv2.flip(frame.image, 1))
+            yield frame, self.pipeline(frame.image, frame.time_s)
+
+    def _take_all(self, source: Source, results: Stage, recording: VideoSink | ImageSink | None) -> None:
+        begin = time.monotonic()
+        seen = False
+        while self.going:
+            try:
+                frame, faces = results.get(_TICK)
+            except StopIteration:
+                return
+            except TimeoutError:
+                if source.live and not seen and time.monotonic() - begin > FIRST_FRAME_SECONDS:
+                    raise SourceError(
+                        f"{source.name}: no frame for {FIRST_FRAME_SECONDS:.0f} s; is it blocked?"
+                    ) from None
+                if seen and source.problem:
+                    self._report(source, recording)
+                self._react(0.001)
+                continue
+            seen = True
+            self._outage = False
+            if not self._paused or not source.live:  # what comes during a pause is past when it ends
+                self._take(source, frame, faces, recording)
+            self._react(0.001)
+
+    def _take(self, source: Source, frame: Frame, faces: list[Face], recording: VideoSink | ImageSink | None) -> None:
+        self.frames += 1
+        self.faces += len(faces)
+        for table in self.tables:
+            table.write(source.name, frame, faces)
+        if recording or self.window:
+            labelled = self._labelled(frame, faces)
+            if recording:
+                recording.write(labelled, frame)
+            if self.window:
+                self._wait_for(source, frame)
+            self._current = source, frame, faces, labelled
+            if self.window:
+                now = time.monotonic()
+                self._pace.append((now, now - frame.captured))
+                self._show()
+        self.on_frame()
+
+    def _labelled(self, frame: Frame, faces: list[Face]) -> np.ndarray:
+        """Returns a copy of the frame with its faces painted on it."""
+        image = frame.image.copy()
+        draw_faces(image, faces, details=self._details, show_input=self.show_input)
+        return image
+
+    def _wait_for(self, source: Source, frame: Frame) -> None:
+        """Waits until it is time to show a frame of a file; who is late once does not hurry afterwards."""
+        if source.live:
+            return
+        late = time.monotonic() - self._zero - frame.time_s
+        if frame.index == 0 or late > 0:
+            self._zero = time.monotonic() - frame.time_s
+        while self.going and (self._paused or time.monotonic() < self._zero + frame.time_s):
+            left = self._zero + frame.time_s - time.monotonic()
+            self._react(min(max(left, 0.001), _TICK))
+
+    def _hold(self, seconds: float) -> None:
+        """Keeps what is shown in the window for a while."""
+        end = time.monotonic() + seconds
+        while self.window.is_open and not self.stop.is_set() and (self._paused or time.monotonic() < end):
+            self._react(_TICK)
+
+    def _show(self, alarm: str | None = None) -> None:
+        """Shows the current frame and how fast it goes."""
+        source, _, _, labelled = self._current
+        image = labelled.copy()
+        draw_status(image, self._status(source), alarm=alarm)
+        self.window.show(image)
+
+    def _status(self, source: Source) -> list[str]:
+        """Returns frames a second, for live sources the time from reading a frame to showing it, and the pause."""
+        lines = []
+        times, delays = zip(*self._pace, strict=True)
+        if times[-1] > times[0]:
+            lines.append(f"{(len(times) - 1) / (times[-1] - times[0]):.0f} frames/s")
+        if source.live:
+            lines.append(f"{1000 * sum(delays) / len(delays):.0f} ms")
+        return [*lines, "paused"] if self._paused else lines
+
+    def _report(self, source: Source, recording: VideoSink | ImageSink | None) -> None:
+        """Says that no frames come: once on stderr and in the recording, and in the window as long as it lasts."""
+        problem = source.problem
+        if not problem or self._paused:
+            return
+        if not self._outage:
+            say(f"{source.name}: {problem}")
+            if recording:
+                _, frame, _, labelled = self._current
+                image, now = labelled.copy(), frame.time_s + time.monotonic() - frame.captured
+                draw_status(image, [], alarm=problem)
+                recording.write(image, dataclasses.replace(frame, time_s=now))
+        self._outage = True
+        if self.window:
+            self._show(problem)
+
+    def _react(self, seconds: float) -> None:
+        """Lets the window react for some seconds and does what its keys ask for."""
+        key = self.window.poll(seconds) if self.window else None
+        if not key or not self._current:
+            return
+        source, frame, faces, labelled = self._current
+        if key == "s":
+            self._save(source, frame, faces, labelled)
+            return
+        if key == " ":
+            self._paused = not self._paused
+        elif key == "d":
+            self._details = not self._details
+            self._current = source, frame, faces, self._labelled(frame, faces)
+        self._show()
+
+    def _save(self, source: Source, frame: Frame, faces: list[Face], labelled: np.ndarray) -> None:
+        """Saves a frame as PNG and its rows as CSV, under the time of the day."""
+        stem = str(self.snapshots / f"expressions-{datetime.now():%Y%m%d-%H%M%S-%f}"[:-3])
+        try:
+            with contextlib.closing(CsvSink(f"{stem}.csv")) as table:
+                table.write(source.name, frame, faces)
+            with contextlib.closing(ImageSink(f"{stem}.png")) as picture:
+                picture.write(labelled, frame)
+        except UserError as error:  # no reason to end
+            say(f"error: {error}")
+        else:
+            say(f"wrote {stem}.png and {stem}.csv")
+
+
+def say(line: str) -> None:
+    """Prints a line on stderr, above a progress bar if there is one."""
+    tqdm.write(line, file=sys.stderr)

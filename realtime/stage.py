@@ -1,0 +1,100 @@
+"""Threads that hand things on to each other."""
+
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
+
+
+class Stage(Generic[Item]):
+    """Takes the items of an iterable in a thread of its own and holds a few of them ready.
+
+    Stages can be chained: `Stage(f(item) for item in Stage(items))`. An error in the thread is raised where its items
+    are taken, after those that came before it. Close every stage; the thread may then still be in a call that does
+    not return, which keeps no process from ending.
+
+    Example:
+        >>> with contextlib.closing(Stage(range(3))) as stage:
+        ...     list(stage)
+        [0, 1, 2]
+
+    Args:
+        items: What to take from. If it is a generator, it is closed by the thread.
+        size: How many items wait at most.
+        newest: Whether an item replaces those that wait instead of waiting until there is room.
+    """
+
+    def __init__(self, items: Iterable[Item], *, size: int = 4, newest: bool = False):
+        self._waiting: deque[Item] = deque()
+        self._size, self._newest = size, newest
+        self._changed = threading.Condition()
+        self._done = self._closed = False
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, args=(items,), daemon=True)
+        self._thread.start()
+
+    def get(self, timeout: float | None = None) -> Item:
+        """Returns the next item.
+
+        Args:
+            timeout: Seconds to wait for it; None waits until there is one.
+
+        Raises:
+            TimeoutError: if there is none until then.
+            StopIteration: if there are no more.
+        """
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._waiting or self._done or self._closed, timeout):
+                raise TimeoutError
+            if self._waiting and not self._closed:
+                item = self._waiting.popleft()
+                self._changed.notify_all()
+                return item
+            if self._error and not self._closed:
+                raise self._error
+            raise StopIteration
+
+    def __iter__(self) -> Iterator[Item]:
+        return self
+
+    def __next__(self) -> Item:
+        return self.get()
+
+    def close(self, timeout: float = 0.5) -> None:
+        """Ends it, and waits a moment for its thread.
+
+        Args:
+            timeout: Seconds at most.
+        """
+        with self._changed:
+            self._closed = True
+            self._waiting.clear()
+            self._changed.notify_all()
+        self._thread.join(timeout)
+
+    def _run(self, items: Iterable[Item]) -> None:
+        iterator = iter(items)
+        try:
+            for item in iterator:
+                if not self._put(item):
+                    break
+            if hasattr(iterator, "close"):
+                iterator.close()
+        except BaseException as error:  # whatever it is, it is for whoever takes the items
+            self._error = error
+        with self._changed:
+            self._done = True
+            self._changed.notify_all()
+
+    def _put(self, item: Item) -> bool:
+        """Adds an item and returns whether more are wanted."""
+        with self._changed:
+            if self._newest:
+                self._waiting.clear()
+            self._changed.wait_for(lambda: len(self._waiting) < self._size or self._closed)
+            if not self._closed:
+                self._waiting.append(item)
+                self._changed.notify_all()
+            return not self._closed

@@ -1,0 +1,75 @@
+from pathlib import Path
+
+import pytest
+
+import weights
+from fer_tf.command import UserError
+from realtime.arguments import parse
+
+
+def recordings(*arguments):
+    return [str(path) for path in parse(["--no-window", *arguments]).recordings]
+
+
+def test_without_arguments_the_first_camera_and_the_model_that_weights_names():
+    arguments = parse([])
+    assert arguments.model == weights.DEFAULT_MODEL
+    assert (arguments.sources, arguments.recordings) == (["0"], [None])
+
+
+def test_a_name_with_a_suffix_is_a_file_and_one_without_is_a_folder(tmp_path):
+    (tmp_path / "old.mp4").mkdir()
+    folder = str(Path("out", "demo.mp4"))
+    assert recordings("--source", "demo", "--output", "x.mp4") == ["x.mp4"]
+    assert recordings("--source", "demo", "--output", "out") == [folder]
+    assert recordings("--source", "demo", "--output", "out/") == [folder]
+    assert recordings("--source", "demo", "--output", str(tmp_path / "old.mp4")) == [str(tmp_path / "old.mp4/demo.mp4")]
+
+
+def test_each_source_gets_a_name_of_its_own():
+    named = [
+        *("a/talk.mov", "b/talk.mp4", "b/Talk.png", "b/face.webp", "b/face.JPG", "move.gif", "0"),
+        *("rtsp://user:secret@host:554/live?x=1", "noise"),
+    ]
+    names = [Path(name).name for name in recordings("--output", "out", "--source", *named)]
+    assert names == [
+        *("talk.mp4", "talk-2.mp4", "Talk.png", "face.png", "face.jpg", "move.mp4", "camera-0.mp4"),
+        *("host-554-live-x-1.mp4", "noise.mp4"),
+    ]
+
+
+def test_listing_cameras_needs_nothing_else():
+    assert parse(["--list-cameras", "--no-window"]).list_cameras
+
+
+def test_a_size_is_two_numbers():
+    assert parse(["--camera-size", "1280x720"]).camera_size == (1280, 720)
+
+
+@pytest.mark.parametrize("size", ["1280", "0x720", "axb", "1280x", "-1x2", "1280x720x3"])
+def test_another_size_is_refused(size):
+    with pytest.raises(UserError, match="1280x720"):
+        parse([f"--camera-size={size}"])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--csv", "x", "--jsonl", "x"],
+        ["--csv", "x", "--summary", "./x"],
+        ["--csv", "out/demo.mp4", "--output", "out"],
+        ["--jsonl", str(weights.DEFAULT_MODEL)],
+        ["--compare", "x.onnx", "--summary", "x.onnx"],
+        ["--detector-model", "x.onnx", "--csv", "x.onnx"],
+    ],
+)
+def test_no_output_may_replace_another_file_of_the_run(arguments):
+    with pytest.raises(UserError, match="the same file"):
+        parse(["--source", "demo", "--no-window", *arguments])
+
+
+def test_two_names_of_one_file_are_one_file(tmp_path):
+    (tmp_path / "a.mp4").touch()
+    (tmp_path / "b.csv").hardlink_to(tmp_path / "a.mp4")
+    with pytest.raises(UserError, match="the same file"):
+        parse(["--source", str(tmp_path / "a.mp4"), "--no-window", "--csv", str(tmp_path / "b.csv")])
