@@ -1,4 +1,4 @@
-"""The tf.data pipelines: shuffle, batch, augment, preprocess, prefetch."""
+"""The tf.data pipelines: shuffle, batch, augment, preprocess, mix, prefetch."""
 
 from collections.abc import Callable
 
@@ -18,6 +18,7 @@ def training_batches(
     augmented: bool,
     seed: int,
     first_epoch: int = 0,
+    mixup: float = 0.0,
 ) -> tf.data.Dataset:
     """Returns an endless data set of training batches, epoch after epoch.
 
@@ -27,19 +28,21 @@ def training_batches(
 
     Args:
         images: uint8 [N, 48, 48].
-        labels: int [N].
+        labels: int [N], or float32 [N, 7]: probabilities of the classes.
         preprocessor: uint8 [B, 48, 48] → float32 [B, H, W, C], mapped after the augmentation.
         batch_size: At most N.
         augmented: Whether to vary the images at random.
         seed: Of order and augmentation.
         first_epoch: Which epoch to start with, from 0.
+        mixup: Parameter of `mix`; 0 mixes nothing.
 
     Returns:
-        (float32 [B, H, W, C], float32 [B, 7] one-hot) batches, N // batch_size of them an epoch.
+        (float32 [B, H, W, C], float32 [B, 7] probabilities) batches, N // batch_size of them an epoch.
     """
     count = len(labels)
     with tf.device("cpu"):
-        all_images, all_labels = tf.constant(images), tf.one_hot(labels, len(CLASSES))
+        all_images = tf.constant(images)
+        all_labels = tf.one_hot(labels, len(CLASSES)) if labels.ndim == 1 else tf.constant(labels, tf.float32)
 
     def epoch_batches(epoch: tf.Tensor) -> tf.data.Dataset:
         order = tf.random.experimental.stateless_shuffle(tf.range(count), seed=[seed, epoch])
@@ -47,13 +50,39 @@ def training_batches(
         return batches.enumerate(start=epoch * (count // batch_size))
 
     def prepare(step: tf.Tensor, chosen: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        faces = tf.gather(all_images, chosen)
+        faces, truth = tf.gather(all_images, chosen), tf.gather(all_labels, chosen)
         if augmented:
             faces = augment(faces, seed=[tf.constant(seed, tf.int64), step])
-        return preprocessor(faces), tf.gather(all_labels, chosen)
+        inputs = preprocessor(faces)
+        return mix(inputs, truth, mixup, seed=[tf.constant(~seed, tf.int64), step]) if mixup else (inputs, truth)
 
     epochs = tf.data.Dataset.range(first_epoch, np.iinfo(np.int32).max)
     return epochs.flat_map(epoch_batches).map(prepare, num_parallel_calls=tf.data.AUTOTUNE).prefetch(4)
+
+
+def mix(inputs: tf.Tensor, labels: tf.Tensor, alpha: float, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Mixes each image, and its label, with another one of the batch.
+
+    Source: Zhang et al., mixup: Beyond Empirical Risk Minimization, 2017, arXiv 1710.09412.
+
+    Args:
+        inputs: float32 [B, H, W, C].
+        labels: float32 [B, 7].
+        alpha: Both parameters of the beta distribution that gives each image its share, above 0.
+        seed: int [2].
+
+    Returns:
+        The mixed images and labels.
+    """
+    # A beta variable is one gamma variable's share of two.
+    gammas = tf.random.stateless_gamma([2, tf.shape(inputs)[0]], seed, alpha)
+    share = tf.math.divide_no_nan(gammas[0], gammas[0] + gammas[1])
+
+    def mixed(values: tf.Tensor) -> tf.Tensor:
+        shares = tf.reshape(share, [-1] + [1] * (len(values.shape) - 1))
+        return shares * values + (1 - shares) * values[::-1]
+
+    return mixed(inputs), mixed(labels)
 
 
 def evaluation_batches(

@@ -10,21 +10,35 @@ import numpy as np
 from fer_tf import fer2013
 from fer_tf.command import Parser, UserError, command, muted_stderr, positive, seed
 from fer_tf.names import ARCHITECTURES, DATASETS
-from train.run_folder import AUGMENTATIONS, RunFolder, Settings
+from train.run_folder import AUGMENTATIONS, OPTIMIZERS, RunFolder, Settings
 
 DEFAULTS = {
     "model": "base_cnn",
     "dataset": "stack_sharpen",
     "epochs": 60,
     "batch_size": 128,
+    "optimizer": "adamw",
     "learning_rate": 1.5e-3,
+    "weight_decay": 0.02,
+    "mixup": 0.0,
     "seed": 0,
     "limit": None,
     "augment": "standard",
     "image_size": None,
     "init": None,
 }
-"""What a new run is made of unless its option says otherwise; a resumed run keeps its own."""
+"""What a new run is made of unless its option or its network's recipe says otherwise; a resumed run keeps its own."""
+
+RECIPES = {
+    # With this momentum, as strong as a penalty of 5e-4 on the squared weights.
+    "se_resnet": {"optimizer": "sgd", "learning_rate": 0.1, "weight_decay": 5e-3},
+}
+"""What a network is trained by, where that differs from `DEFAULTS`."""
+
+
+def recipe(model: str) -> dict:
+    """Returns what a new run of a network is made of unless an option says otherwise."""
+    return {**DEFAULTS, **RECIPES.get(model, {}), "model": model}
 
 
 def _parser() -> Parser:
@@ -40,7 +54,10 @@ def _parser() -> Parser:
     option("--data", help="zip, folder or CSV (default $FER2013, data/fer2013.zip, ../shared/data/fer2013.zip)")
     option("--epochs", type=positive(), help=f"default {DEFAULTS['epochs']}")
     option("--batch-size", type=positive(), help=f"default {DEFAULTS['batch_size']}")
-    option("--learning-rate", type=positive(float), help=f"its peak (default {DEFAULTS['learning_rate']})")
+    option("--optimizer", choices=OPTIMIZERS, help="default: the network's recipe")
+    option("--learning-rate", type=positive(float), help="its peak (default: the network's recipe)")
+    option("--weight-decay", type=positive(float), help="a step, times the learning rate (default: the recipe)")
+    option("--mixup", type=positive(float), metavar="ALPHA", help="mix images with each other (default: no)")
     option("--seed", type=seed, help=f"of weights, order and augmentation (default {DEFAULTS['seed']})")
     option("--limit", type=positive(), help="train on this many images only, chosen at random (default all)")
     option("--augment", choices=AUGMENTATIONS, help=f"default {DEFAULTS['augment']}")
@@ -62,7 +79,7 @@ def main(argv: list[str] | None = None) -> int:
     folder = _opened(resume, output, given) if resume else _new(output, given)
     data = load_data(data_path or (folder.settings.data if resume else None))
     if not resume:
-        create(folder, {**DEFAULTS, **given}, data)
+        create(folder, {**recipe(given.get("model", DEFAULTS["model"])), **given}, data)
     try:
         report = complete(folder, data)
     except UserError:

@@ -19,6 +19,7 @@ except ImportError:  # Windows
     fcntl = None
 
 AUGMENTATIONS = ("none", "standard")
+OPTIMIZERS = ("adamw", "sgd")
 
 HISTORY_COLUMNS = (
     "epoch",
@@ -55,7 +56,12 @@ class Settings:
     init: str | None = None
     """PyTorch checkpoint that the weights start from; None is random ones."""
     label_smoothing: float = 0.1
+    optimizer: str = "adamw"
+    """One of `OPTIMIZERS`; `sgd` has Nesterov's momentum of 0.9."""
     weight_decay: float = 0.02
+    """Share of itself that a weight loses each step, times the learning rate."""
+    mixup: float = 0.0
+    """Both parameters of the beta distribution that images are mixed by; 0 mixes none."""
     ema_steps: float = 1000.0
     """Over how many steps the weights are averaged (time constant of the exponential average)."""
     warmup_epochs: float = 2.0

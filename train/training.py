@@ -1,4 +1,4 @@
-"""The training loop: AdamW on a cosine, weights averaged over time, the best epoch by PublicTest."""
+"""The training loop: a cosine, weights averaged over time, the best epoch by PublicTest."""
 
 import functools
 import sys
@@ -56,6 +56,7 @@ def fit(folder: RunFolder, train: Split, public: Split) -> None:
         preprocessor,
         batch_size=batch_size,
         augmented=settings.augment == "standard",
+        mixup=settings.mixup,
     )
     recorder = _Recorder(
         folder,
@@ -105,17 +106,17 @@ def _compile(model: keras.Model, settings: Settings, steps: int) -> None:
     total = settings.epochs * steps
     warmup = int(min(settings.warmup_epochs * steps, total / 5))
     ema_steps = max(min(settings.ema_steps, total / 10), 1)  # a short run must not average over its whole length
-    optimizer = keras.optimizers.AdamW(
-        keras.optimizers.schedules.CosineDecay(
-            settings.learning_rate / 100,
-            total - warmup,
-            warmup_target=settings.learning_rate,
-            warmup_steps=warmup,
-        ),
-        weight_decay=settings.weight_decay,
-        use_ema=True,
-        ema_momentum=1 - 1 / ema_steps,
+    schedule = keras.optimizers.schedules.CosineDecay(
+        settings.learning_rate / 100,
+        total - warmup,
+        warmup_target=settings.learning_rate,
+        warmup_steps=warmup,
     )
+    common = {"weight_decay": settings.weight_decay, "use_ema": True, "ema_momentum": 1 - 1 / ema_steps}
+    if settings.optimizer == "sgd":
+        optimizer = keras.optimizers.SGD(schedule, momentum=0.9, nesterov=True, **common)
+    else:
+        optimizer = keras.optimizers.AdamW(schedule, **common)
     loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=settings.label_smoothing)
     # XLA makes these networks slower on a CPU.
     model.compile(optimizer, loss, metrics=["accuracy"], jit_compile=False)

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
+from scipy.stats import kstest
 
 tf = pytest.importorskip("tensorflow")
 
-from train.input_pipeline import evaluation_batches, training_batches  # noqa: E402
+from train.input_pipeline import evaluation_batches, mix, training_batches  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -57,3 +58,21 @@ def test_evaluation_keeps_order_and_rest(data):
     found = [images.numpy() for images in evaluation_batches(data[0], lambda x: tf.cast(x, tf.float32), batch_size=32)]
     assert [len(images) for images in found] == [32, 32, 6]
     np.testing.assert_array_equal(np.concatenate(found)[:, 5, 7], np.arange(70))
+
+
+def test_mixup_mixes_images_and_labels_by_the_same_shares():
+    inputs = np.arange(4000, dtype=np.float32).reshape(4000, 1, 1, 1)
+    labels = np.tile(np.arange(4000, dtype=np.float32)[:, None], (1, 7))
+    mixed, mixed_labels = mix(tf.constant(inputs), tf.constant(labels), 0.4, seed=[1, 2])
+    np.testing.assert_allclose(mixed[:, 0, 0, 0], mixed_labels[:, 3], rtol=1e-5)
+    other = inputs[::-1, 0, 0, 0]
+    shares = (mixed.numpy()[:, 0, 0, 0] - other) / (inputs[:, 0, 0, 0] - other)
+    assert kstest(shares, "beta", (0.4, 0.4)).pvalue > 0.01
+    again, _ = mix(tf.constant(inputs), tf.constant(labels), 0.4, seed=[1, 2])
+    np.testing.assert_array_equal(mixed, again)
+
+
+def test_labels_may_be_probabilities(data):
+    soft = np.random.default_rng(0).dirichlet(np.ones(7), 70).astype(np.float32)
+    images, labels = numbers(batches((data[0], soft)), 4)
+    np.testing.assert_array_equal(np.concatenate(labels), soft[np.concatenate(images)])
