@@ -40,17 +40,17 @@ _LONGEST_NAME = 9
 Box = tuple[int, int, int, int]
 
 
-class _Style:
-    """Sizes in pixels, all of them from the size of the frame."""
+class Pen:
+    """Writes text, of which the font has only ASCII.
 
-    def __init__(self, image: np.ndarray):
-        height, width = image.shape[:2]
-        self.frame = (width, height)
-        self.text = max(8, round(min(width, height) / 46))  # height of a capital
-        self.line = max(1, round(self.text / 9))
-        self.margin = max(3, round(self.text * 0.6))
-        self.row = round(self.text * 1.65)
-        self.scale = cv2.getFontScaleFromHeight(_FONT, self.text, self.line)
+    Args:
+        text: Height of a capital in pixels.
+    """
+
+    def __init__(self, text: int):
+        self.text = text
+        self.line = max(1, round(text / 9))
+        self.scale = cv2.getFontScaleFromHeight(_FONT, text, self.line)
 
     def measure(self, text: str, size: float = 1.0) -> int:
         """Returns the width of `text` at `size` times the usual height."""
@@ -65,10 +65,21 @@ class _Style:
         return shown
 
     def write(self, image: np.ndarray, text: str, origin: tuple[int, int], colour: tuple, size: float = 1.0) -> None:
-        """Writes `text`, of which the font has only ASCII, from the left end of its baseline on."""
+        """Writes `text` on the image, from the left end of its baseline on."""
         text = text.encode("ascii", "replace").decode()
         line = max(1, round(self.line * size**2))
         cv2.putText(image, text, origin, _FONT, self.scale * size, colour, line, cv2.LINE_AA)
+
+
+class _Style(Pen):
+    """Sizes in pixels, all of them from the size of the frame."""
+
+    def __init__(self, image: np.ndarray):
+        height, width = image.shape[:2]
+        super().__init__(max(8, round(min(width, height) / 46)))
+        self.frame = (width, height)
+        self.margin = max(3, round(self.text * 0.6))
+        self.row = round(self.text * 1.65)
 
 
 @dataclass(frozen=True)

@@ -134,7 +134,7 @@ def _open_file(text: str) -> Source:
     absolute = str(path.resolve())  # a colon in a relative one would look like a protocol
     # OpenCV would read some formats as one image although they may move.
     if path.suffix.lower() not in VIDEO_SUFFIXES and cv2.haveImageReader(absolute):
-        image = _read_image(absolute)
+        image = read_image(absolute)
         if image is None:
             raise SourceError(f"{text}: the image cannot be decoded; it seems to be cut off or damaged")
         return ClipSource(text, [image], fps=DEFAULT_FPS, length=1)
@@ -144,7 +144,7 @@ def _open_file(text: str) -> Source:
     return FileSource(text, capture)
 
 
-def _read_image(path: str) -> np.ndarray | None:
+def read_image(path: str) -> np.ndarray | None:
     """Returns the image, turned as its camera was held, or None if it cannot be decoded."""
     try:
         with muted_stderr():

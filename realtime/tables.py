@@ -101,7 +101,7 @@ class JsonlSink(_LineSink):
 
 
 class SummarySink:
-    """Adds up for how long each face showed each expression, and writes that as one JSON file when it is closed.
+    """Adds up for how long each face showed each expression to each model, as one JSON file when it is closed.
 
     What a frame shows counts until the next frame of the source, the last one for as long as the one before it.
 
@@ -116,6 +116,7 @@ class SummarySink:
         self.path = Path(path)
         check_writable(self.path)
         self._sources: dict[str, dict[str, Any]] = {}
+        self._readings: dict[tuple[str, int, str], dict[str, Any]] = {}
         self._source: str | None = None
         self._time_s = self._step_s = 0.0
         self._faces: Sequence[Face] = ()
@@ -128,10 +129,16 @@ class SummarySink:
         if source != self._source:
             self._step_s = 0.0
         self._source, self._time_s, self._faces = source, frame.time_s, faces
-        entry = self._sources.setdefault(source, {"frames": 0, "seconds": 0.0, "faces": {}})
-        entry["frames"] += 1
+        self._sources.setdefault(source, {"source": source, "frames": 0, "seconds": 0.0})["frames"] += 1
         for face in faces:
-            self._see(entry["faces"], face)
+            for reading in face.readings:
+                key = {"source": source, "face": face.track, "model": reading.model}
+                new = key | {"first_s": frame.time_s, "last_s": 0.0, "frames": 0, "seconds": 0.0}
+                new |= {"mean_confidence": 0.0, "expressions": dict.fromkeys(CLASSES, 0.0)}
+                entry = self._readings.setdefault(tuple(key.values()), new)
+                entry["last_s"] = frame.time_s
+                entry["frames"] += 1
+                entry["mean_confidence"] += (reading.confidence - entry["mean_confidence"]) / entry["frames"]
 
     def close(self) -> None:
         """Writes the file.
@@ -140,37 +147,20 @@ class SummarySink:
             UserError: if it cannot be written.
         """
         self._count_last()
-        for entry in self._sources.values():
-            for face in entry["faces"].values():
-                for model in face["models"].values():
-                    model["mean_confidence"] /= face["frames"]
+        summary = {"sources": list(self._sources.values()), "faces": list(self._readings.values())}
         with named_errors(self.path):
-            write_json(self.path, {"sources": _rounded(self._sources)})
-
-    def _see(self, known: dict[str, dict[str, Any]], face: Face) -> None:
-        """Counts a frame of a face."""
-        entry = known.setdefault(
-            str(face.track), {"first_s": self._time_s, "last_s": 0.0, "frames": 0, "seconds": 0.0, "models": {}}
-        )
-        entry["last_s"] = self._time_s
-        entry["frames"] += 1
-        for reading in face.readings:
-            model = entry["models"].setdefault(
-                reading.model, {"mean_confidence": 0.0, "seconds": dict.fromkeys(CLASSES, 0.0)}
-            )
-            model["mean_confidence"] += reading.confidence
+            write_json(self.path, _rounded(summary))
 
     def _count_last(self) -> None:
         """Counts the time that the last frame lasted."""
         if self._source is None:
             return
-        source = self._sources[self._source]
-        source["seconds"] += self._step_s
+        self._sources[self._source]["seconds"] += self._step_s
         for face in self._faces:
-            entry = source["faces"][str(face.track)]
-            entry["seconds"] += self._step_s
             for reading in face.readings:
-                entry["models"][reading.model]["seconds"][reading.label] += self._step_s
+                entry = self._readings[self._source, face.track, reading.model]
+                entry["seconds"] += self._step_s
+                entry["expressions"][reading.label] += self._step_s
 
 
 def describe_face(face: Face, *, raw: bool = False) -> dict[str, Any]:
@@ -190,7 +180,9 @@ def _by_class(probabilities: np.ndarray) -> dict[str, float]:
 
 
 def _rounded(value: Any) -> Any:
-    """Returns a nested value with all its numbers to a thousandth."""
+    """Returns nested lists and objects with all their numbers to a ten-thousandth."""
     if isinstance(value, dict):
         return {key: _rounded(item) for key, item in value.items()}
-    return round(value, 3) if isinstance(value, float) else value
+    if isinstance(value, list):
+        return [_rounded(item) for item in value]
+    return round(value, 4) if isinstance(value, float) else value

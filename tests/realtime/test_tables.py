@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -52,6 +53,7 @@ def test_the_csv_file_has_a_row_for_each_face_and_model_at_once(tmp_path):
         text = file.read()
     sink.close()
     assert text.split("\n")[0] == COLUMNS
+    assert f"\n{COLUMNS}\n" in (Path(__file__).parents[2] / "docs/formats.md").read_text(encoding="utf-8")
     rows = list(csv.DictReader(text.splitlines(keepends=True)))
     assert [(row["source"], row["model"], row["face"]) for row in rows] == [
         (SOURCE, MODEL, "3"),
@@ -91,13 +93,15 @@ def test_the_jsonl_file_has_a_line_for_each_frame_at_once(tmp_path):
 
 
 def summarise(path, *frames):
-    """Writes (source, time, faces) each, and returns what the summary says of the sources."""
+    """Writes (source, time, faces) each, and returns what the summary says of the sources and of the faces."""
     sink = SummarySink(path)
     for index, (source, time_s, faces) in enumerate(frames):
         sink.write(source, frame(index, time_s), faces)
     assert not path.exists()  # it is written at once when all is known
     sink.close()
-    return json.loads(path.read_text(encoding="utf-8"))["sources"]
+    summary = json.loads(path.read_text(encoding="utf-8"))
+    assert list(summary) == ["sources", "faces"]
+    return summary["sources"], {(entry["source"], entry["face"], entry["model"]): entry for entry in summary["faces"]}
 
 
 def shows(track, expression, confidence=0.7):
@@ -111,45 +115,42 @@ def test_the_summary_counts_seconds_of_the_stream(tmp_path):
     times = [*np.arange(0, 0.5, 0.1), 0.5, 1.0]
     labels = ["happy"] * 5 + ["sad"] * 2
     frames = [("a", time_s, [shows(0, label)]) for time_s, label in zip(times, labels, strict=True)]
-    entry = summarise(tmp_path / "out.json", *frames)["a"]
-    assert (entry["frames"], entry["seconds"]) == (7, 1.5)
-    (only,) = entry["faces"].values()
-    assert (only["first_s"], only["last_s"], only["frames"], only["seconds"]) == (0.0, 1.0, 7, 1.5)
-    assert only["models"]["m"]["mean_confidence"] == pytest.approx(0.7)
-    seconds = only["models"]["m"]["seconds"]
-    assert list(seconds) == list(CLASSES)
-    assert {name: value for name, value in seconds.items() if value} == {"happy": 0.5, "sad": 1.0}
+    sources, faces = summarise(tmp_path / "out.json", *frames)
+    assert sources == [{"source": "a", "frames": 7, "seconds": 1.5}]
+    (entry,) = faces.values()
+    assert (entry["first_s"], entry["last_s"], entry["frames"], entry["seconds"]) == (0.0, 1.0, 7, 1.5)
+    assert entry["mean_confidence"] == pytest.approx(0.7)
+    assert list(entry["expressions"]) == list(CLASSES)
+    assert {name: value for name, value in entry["expressions"].items() if value} == {"happy": 0.5, "sad": 1.0}
 
 
 def test_the_summary_keeps_sources_faces_and_models_apart(tmp_path):
     both = face(2, ("m", ROW, ROW), (MODEL, np.eye(7, dtype=np.float32)[0], ROW))
     frames = [
-        *((SOURCE, time_s, [shows(0, "fear", 0.5), shows(1, "sad")]) for time_s in (0.0, 0.1)),
+        *((SOURCE, time_s, [shows(0, "fear", 0.5 + time_s), shows(1, "sad")]) for time_s in (0.0, 0.1)),
         (SOURCE, 0.2, [shows(1, "sad")]),
         *(("other", time_s, [both]) for time_s in (0.0, 0.2)),
         ("a picture", 0.0, [shows(0, "happy")]),
     ]
-    sources = summarise(tmp_path / "out.json", *frames)
-    assert list(sources) == [SOURCE, "other", "a picture"]
-    first = sources[SOURCE]["faces"]
-    assert {key: (value["seconds"], value["last_s"]) for key, value in first.items()} == {
-        "0": (0.2, 0.1),
-        "1": (0.3, 0.2),
-    }
-    assert first["0"]["models"]["m"]["mean_confidence"] == 0.5
-    models = sources["other"]["faces"]["2"]["models"]
-    assert models["m"]["seconds"]["happy"] == models[MODEL]["seconds"]["angry"] == 0.4
-    assert sources["a picture"]["faces"]["0"]["seconds"] == 0
+    sources, entries = summarise(tmp_path / "out.json", *frames)
+    assert [source["source"] for source in sources] == [SOURCE, "other", "a picture"]
+    fear, sad = entries[SOURCE, 0, "m"], entries[SOURCE, 1, "m"]
+    assert (fear["seconds"], fear["last_s"], fear["mean_confidence"]) == (0.2, 0.1, 0.55)
+    assert (sad["seconds"], sad["last_s"], sad["mean_confidence"]) == (0.3, 0.2, 0.7)
+    assert entries["other", 2, "m"]["expressions"]["happy"] == 0.4
+    assert entries["other", 2, MODEL]["expressions"]["angry"] == 0.4
+    assert entries["a picture", 0, "m"]["seconds"] == 0
+    assert len(entries) == 5
 
 
 def test_a_pause_or_a_step_back_is_no_expression(tmp_path):
     times = (0.0, 0.1, 60.0, 60.1, 0.0, 0.1)
-    entry = summarise(tmp_path / "out.json", *(("a", time_s, [shows(0, "sad")]) for time_s in times))["a"]
-    assert entry["seconds"] == pytest.approx(0.1 + 2 + 0.1 + 0 + 0.1 + 0.1)
+    (source,), _ = summarise(tmp_path / "out.json", *(("a", time_s, [shows(0, "sad")]) for time_s in times))
+    assert source["seconds"] == pytest.approx(0.1 + 2 + 0.1 + 0 + 0.1 + 0.1)
 
 
 def test_a_summary_of_nothing_is_empty(tmp_path):
-    assert summarise(tmp_path / "out.json") == {}
+    assert summarise(tmp_path / "out.json") == ([], {})
 
 
 KILLED = """

@@ -1,0 +1,134 @@
+"""Names the expressions of the faces in pictures. `python -m realtime.predict --help`."""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+import weights
+from fer_tf.card import EXCLUDED_USES
+from fer_tf.command import Parser, UserError, command
+from fer_tf.files import check_writable, named_errors, written_aside
+from realtime.detect import BACKENDS, FaceDetector
+from realtime.draw import draw_faces
+from realtime.pipeline import Face, Pipeline
+from realtime.sources import IMAGE_SUFFIXES, expand_sources, read_image
+from realtime.tables import describe_face
+
+
+@command
+def main(argv: list[str] | None = None) -> int:
+    """Goes through the pictures; one that cannot be read is named and left out."""
+    arguments = _parse(argv)
+    paths = _expand(arguments.images)
+    targets = _targets(paths, arguments.output) if arguments.output else {}
+    detector = FaceDetector(arguments.detector, model=arguments.detector_model)
+    pipeline = Pipeline(detector, arguments.model, smoothing=0, min_confidence=arguments.min_confidence)
+    described, failed = [], []
+    for path in paths:
+        try:
+            image = _read(path)
+        except UserError as error:
+            print(f"error: {error}", file=sys.stderr)
+            failed.append({"source": path, "error": str(error)})
+            continue
+        pipeline.reset()
+        faces = pipeline(image)
+        if arguments.json:
+            described.append(_describe(path, image, faces))
+        else:
+            _print(path, faces)
+        if path in targets:
+            draw_faces(image, faces)
+            with named_errors(targets[path]), written_aside(targets[path]) as temporary:
+                temporary.write_bytes(cv2.imencode(".png", image)[1])
+    if arguments.json:
+        print(json.dumps({"detector": detector.backend, "images": described, "failed": failed}, indent=2))
+    return 1 if failed else 0
+
+
+def _parse(argv: list[str] | None) -> argparse.Namespace:
+    parser = Parser(
+        prog="python -m realtime.predict",
+        description="Name the expressions of the faces in pictures.",
+        epilog=EXCLUDED_USES,
+    )
+    parser.add_argument("images", nargs="+", metavar="IMAGE", help="picture, folder of pictures, or pattern")
+    parser.add_argument("--json", action="store_true", help="print one JSON document (docs/formats.md)")
+    parser.add_argument("--output", type=Path, metavar="DIR", help="write the labelled pictures here, as PNG")
+    parser.add_argument("--model", type=Path, default=weights.DEFAULT_MODEL, help="model file (default: %(default)s)")
+    parser.add_argument("--detector", choices=("auto", *BACKENDS), default="auto", help="default: %(default)s")
+    parser.add_argument("--detector-model", type=Path, metavar="FILE", help="network of the detector yunet")
+    parser.add_argument(
+        "--min-confidence", type=float, default=0.4, metavar="P", help="below it a face is uncertain (default: 0.4)"
+    )
+    return parser.parse_args(argv)
+
+
+def _expand(named: Sequence[str]) -> list[str]:
+    """Returns the files that are named; of what is in a folder or matches a pattern, the pictures."""
+    paths = [
+        path
+        for text in named
+        for path in expand_sources([text])
+        if path == text or Path(path).suffix.lower() in IMAGE_SUFFIXES
+    ]
+    if not paths:
+        raise UserError(f"{', '.join(named)}: there are no pictures; for videos use python -m realtime.webcam")
+    return list(dict.fromkeys(paths))
+
+
+def _targets(paths: Sequence[str], folder: Path) -> dict[str, Path]:
+    """Returns where each labelled picture goes: a name of its own, and none of the pictures' own places."""
+    targets: dict[str, Path] = {}
+    for path in paths:
+        stem, number = Path(path).stem, 2
+        target = folder / f"{stem}.png"
+        while target in targets.values():
+            target, number = folder / f"{stem}-{number}.png", number + 1
+        targets[path] = target
+    originals = {Path(path).resolve() for path in paths}
+    overwritten = [str(target) for target in targets.values() if target.resolve() in originals]
+    if overwritten:
+        raise UserError(f"{overwritten[0]}: the labelled picture would replace a picture; choose another --output")
+    check_writable(folder / "picture.png")
+    return targets
+
+
+def _read(path: str) -> np.ndarray:
+    """Returns a picture, uint8 [H, W, 3], or raises `UserError`."""
+    if path.encode(errors="replace").decode() != path:
+        raise UserError(f"{path!r}: a name that is not UTF-8 cannot be passed on to OpenCV; rename it")
+    if not Path(path).is_file():
+        raise UserError(f"{path}: no such picture")
+    if not os.access(path, os.R_OK):
+        raise UserError(f"{path}: may not be read; change its permissions")
+    image = read_image(path)
+    if image is None:
+        raise UserError(f"{path}: not a picture that can be read; it seems to be of another kind, cut off or damaged")
+    return image
+
+
+def _describe(path: str, image: np.ndarray, faces: Sequence[Face]) -> dict:
+    height, width = image.shape[:2]
+    described = [{"face": face.track, **describe_face(face)} for face in faces]
+    return {"source": path, "width": width, "height": height, "faces": described}
+
+
+def _print(path: str, faces: Sequence[Face]) -> None:
+    print(f"{path}: {len(faces) or 'no'} face{'' if len(faces) == 1 else 's'} found")
+    for face in faces:
+        left, top, width, height = face.box
+        place = f"left {left:5} top {top:5} width {width:4} height {height:4}"
+        print(
+            f"  {face.track:4}  {face.label:8} {face.confidence:4.0%}  {place}{'' if face.certain else '  uncertain'}"
+        )
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,142 @@
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from fer_tf.emotions import CLASSES
+from fer_tf.recognizer import Recognizer
+from realtime import demo, predict
+from realtime.detect import FaceDetector
+from realtime.pipeline import crop_face
+
+
+@pytest.fixture
+def model(make_model_file, tmp_path):
+    return make_model_file(tmp_path / "tiny.onnx")
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """A folder with one face, two faces, none, a broken picture and a video."""
+    pytest.importorskip("skimage")
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    frames = list(demo.demo_clip()[0])
+    cv2.imwrite(str(folder / "1 one.png"), frames[5])
+    cv2.imwrite(str(folder / "2 two.jpg"), frames[70])
+    cv2.imwrite(str(folder / "3 none.png"), np.full((48, 64), 127, np.uint8))
+    whole = (folder / "2 two.jpg").read_bytes()
+    (folder / "4 broken.jpg").write_bytes(whole[:200])
+    (folder / "5 film.mp4").write_bytes(b"not looked at")
+    return folder
+
+
+def test_each_face_of_each_picture_is_printed(model, pictures, capsys):
+    code = predict.main([str(pictures / "1 one.png"), str(pictures / "2 two.jpg"), "--model", str(model)])
+    lines = capsys.readouterr().out.splitlines()
+    assert code == 0
+    assert [line.startswith("  ") for line in lines] == [False, True, False, True, True]
+    assert lines[0].endswith("1 one.png: 1 face found")
+    assert lines[2].endswith("2 two.jpg: 2 faces found")
+    image = cv2.imread(str(pictures / "1 one.png"))
+    (box,) = FaceDetector()(image)
+    (row,) = Recognizer(model)(crop_face(image, tuple(map(int, box)))[None])
+    words = lines[1].split()
+    assert words[:3] == ["0", CLASSES[row.argmax()], f"{row.max():.0%}"]
+    assert words[4::2][:4] == [str(side) for side in box]
+    assert lines[3].index("left") == lines[4].index("left")
+
+
+def test_a_folder_is_gone_through_and_what_is_broken_is_named_and_skipped(model, pictures, capsys):
+    assert predict.main([str(pictures), "--model", str(model), "--json"]) == 1
+    printed = capsys.readouterr()
+    assert printed.err.count("\n") == 1
+    assert "4 broken.jpg" in printed.err
+    document = json.loads(printed.out)
+    assert document["detector"] == FaceDetector().backend
+    names = [entry["source"].split("/")[-1] for entry in document["images"]]
+    assert names == ["1 one.png", "2 two.jpg", "3 none.png"]
+    assert [len(entry["faces"]) for entry in document["images"]] == [1, 2, 0]
+    assert [entry["source"].split("/")[-1] for entry in document["failed"]] == ["4 broken.jpg"]
+    assert (document["images"][0]["width"], document["images"][0]["height"]) == (demo.WIDTH, demo.HEIGHT)
+    for entry in document["images"]:
+        assert [face["face"] for face in entry["faces"]] == list(range(len(entry["faces"])))
+        for face in entry["faces"]:
+            (reading,) = face["readings"]
+            assert reading["model"] == "tiny-original"
+            assert reading["confidence"] == max(reading["probabilities"].values())
+            assert sum(reading["probabilities"].values()) == pytest.approx(1, abs=1e-3)
+
+
+def test_a_picture_is_not_influenced_by_those_before_it(model, pictures, tmp_path, capsys):
+    dark = tmp_path / "dark.png"
+    cv2.imwrite(str(dark), cv2.imread(str(pictures / "1 one.png")) // 3)
+
+    def faces(*paths):
+        assert predict.main([*map(str, paths), "--model", str(model), "--json"]) == 0
+        return json.loads(capsys.readouterr().out)["images"][-1]["faces"]
+
+    alone = faces(dark)
+    assert alone
+    assert faces(pictures / "1 one.png", pictures / "2 two.jpg", dark) == alone
+
+
+def test_no_face_is_said(model, pictures, capsys):
+    assert predict.main([str(pictures / "3 none.png"), "--model", str(model)]) == 0
+    assert capsys.readouterr().out.endswith("3 none.png: no faces found\n")
+
+
+def test_doubt_is_said(model, pictures, capsys):
+    path = str(pictures / "1 one.png")
+    for confidence, doubtful in (("0", False), ("1", True)):
+        predict.main([path, "--model", str(model), "--min-confidence", confidence])
+        assert capsys.readouterr().out.endswith("uncertain\n") is doubtful
+
+
+def test_labelled_pictures_are_written_under_names_of_their_own(model, pictures, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    cv2.imwrite(str(other / "1 one.jpg"), cv2.imread(str(pictures / "1 one.png")))
+    output = tmp_path / "new" / "labelled"
+    assert predict.main([str(pictures), str(other), "--model", str(model), "--output", str(output)]) == 1
+    assert sorted(path.name for path in output.iterdir()) == ["1 one-2.png", "1 one.png", "2 two.png", "3 none.png"]
+    before, after = (cv2.imread(str(folder / "1 one.png")) for folder in (pictures, output))
+    assert before.shape == after.shape
+    assert (before != after).any()
+    np.testing.assert_array_equal(*(cv2.imread(str(folder / "3 none.png")) for folder in (pictures, output)))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "IMAGE"),
+        (["--json", "empty"], "empty"),
+        (["*.gif"], "no files that match"),
+        (["films"], "no pictures"),
+        (["one.png", "--output", "."], "would replace"),
+        (["one.png", "--output", "one.png"], "one.png"),
+        (["one.png", "--model", "missing.onnx"], "no such model file"),
+        (["one.png", "--min-confidence", "2"], "min_confidence"),
+        (["one.png", "--detector", "nose"], "nose"),
+    ],
+)
+def test_what_a_user_gets_wrong_is_said_in_one_line(arguments, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for name in ("empty", "films"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "films" / "film.mp4").touch()
+    cv2.imwrite("one.png", np.zeros((8, 8), np.uint8))
+    assert predict.main(arguments) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.count("\n") == 1
+    assert message in printed.err
+
+
+@pytest.mark.parametrize("name", ["missing.png", "a\udcff.png", "0", "demo"])
+def test_what_is_no_picture_is_named(name, model, capsys):
+    assert predict.main([name, "--model", str(model)]) == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.count("\n") == 1
