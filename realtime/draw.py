@@ -255,14 +255,11 @@ def _place(size: tuple[int, int], face: Box, above: int, taken: Sequence[Box], s
     right, bottom = left + width, top + height
     columns = (right + gap, left - panel_width - gap, left, right - panel_width)
     rows = (top, bottom - panel_height, bottom + gap, above - panel_height - gap)
-    places = [_clamp((x, y, panel_width, panel_height), style.frame) for x in columns for y in rows]
-
-    def cost(place: Box) -> tuple[int, int]:
-        distance = abs(2 * place[0] + place[2] - left - right) + abs(2 * place[1] + place[3] - top - bottom)
-        return sum(_overlap(place, other) for other in taken), distance
-
-    best = min(places, key=cost)
-    return best, cost(best)[0] / (panel_width * panel_height)
+    places = np.array([_clamp((x, y, panel_width, panel_height), style.frame) for x in columns for y in rows])
+    hidden = _overlaps(places, np.array(taken)).sum(axis=1)
+    distances = np.abs(2 * places[:, :2] + places[:, 2:] - (left + right, top + bottom)).sum(axis=1)
+    best = np.lexsort((distances, hidden))[0]
+    return tuple(places[best].tolist()), hidden[best] / (panel_width * panel_height)
 
 
 def _clamp(box: Box, frame: tuple[int, int]) -> Box:
@@ -272,8 +269,8 @@ def _clamp(box: Box, frame: tuple[int, int]) -> Box:
     return min(max(x, 0), frame[0] - width), min(max(y, 0), frame[1] - height), width, height
 
 
-def _overlap(one: Box, other: Box) -> int:
-    """Returns the area that two boxes share."""
-    width = min(one[0] + one[2], other[0] + other[2]) - max(one[0], other[0])
-    height = min(one[1] + one[3], other[1] + other[3]) - max(one[1], other[1])
-    return max(width, 0) * max(height, 0)
+def _overlaps(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Returns the areas that boxes, int [N, 4] and [M, 4], share: int [N, M]."""
+    upper = np.maximum(one[:, None, :2], other[:, :2])
+    lower = np.minimum(one[:, None, :2] + one[:, None, 2:], other[:, :2] + other[:, 2:])
+    return np.maximum(lower - upper, 0).prod(axis=2)

@@ -139,6 +139,8 @@ class Pipeline:
         Raises:
             UserError: if it is no image.
         """
+        if image is None or not image.size:
+            raise UserError("there is no image to look at; cv2.imread gives None for what it cannot read")
         image = to_bgr(image)
         tracks = self._tracker(image, time.monotonic() if time_s is None else time_s)
         if not tracks:

@@ -13,11 +13,11 @@ _REACH, _REACH_PER_SECOND, _LARGEST_REACH = 0.5, 2.0, 1.5
 _LARGEST_GROWTH = 2.0
 """By what factor a face's size may have changed."""
 
-_FOLLOWED_SIDE = 480
+_FOLLOWED_SIDE = 320
 """Between detections, faces are followed in a gray image of at most this many pixels a side."""
 
-_GRID = np.stack(np.meshgrid(*[np.linspace(0.15, 0.85, 7)] * 2), axis=-1).reshape(-1, 2)
-"""Where in a box it is followed, as shares of its width and height: float64 [49, 2]."""
+_GRID = np.stack(np.meshgrid(*[np.linspace(0.15, 0.85, 5)] * 2), axis=-1).reshape(-1, 2)
+"""Where in a box it is followed, as shares of its width and height: float64 [25, 2]."""
 
 
 @dataclass(eq=False)
@@ -94,14 +94,15 @@ class Tracker:
             time_s: When it was taken, in seconds.
         """
         # A clock of its own, since time may step backwards, when a video is played again for instance.
-        self._clock += max(0.0, time_s - self._time_s)
+        if 0 < time_s - self._time_s < math.inf:
+            self._clock += time_s - self._time_s
         self._time_s = time_s
         self._fit(image)
         previous, self._gray = self._gray, self._gray if self.detect_every == 1 else _reduced(image)
         self._undetected += 1
         if self._undetected >= self.detect_every or not self._follow(previous):
             self._undetected = 0
-            self._match(np.reshape(self.detector(image), (-1, 4)).astype(np.float64))
+            self._match(np.reshape(self.detector(image), (-1, 4)).clip([-np.inf, -np.inf, 1, 1]))
         return list(self._visible)
 
     def _fit(self, image: np.ndarray) -> None:
@@ -160,7 +161,7 @@ def _reduced(image: np.ndarray) -> np.ndarray:
     """Returns a frame in gray and small enough to be followed quickly: uint8 [h, w]."""
     reduction = min(1.0, _FOLLOWED_SIDE / max(image.shape))
     size = [max(1, round(side * reduction)) for side in image.shape[1::-1]]
-    return cv2.cvtColor(cv2.resize(image, size, interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2GRAY)
+    return cv2.resize(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), size, interpolation=cv2.INTER_AREA)
 
 
 def _moved(tracks: list[Track], previous: np.ndarray, gray: np.ndarray, reduction: float) -> np.ndarray:

@@ -105,6 +105,12 @@ def test_any_opencv_array_goes_in(shape, dtype):
     assert (face.crop == 9).all()
 
 
+@pytest.mark.parametrize("nothing", [None, np.zeros((0, 0, 3), np.uint8), np.zeros((0, 5), np.uint8)])
+def test_no_image_is_refused(nothing):
+    with pytest.raises(UserError, match="no image"):
+        Pipeline(lambda _: BOXES, FakeModel([]))(nothing)
+
+
 def test_smoothing_is_per_face_and_model_and_raw_is_not_smoothed(image):
     first, second = np.eye(7)[[0, 1]], np.eye(7)[[2, 3]]
     model = FakeModel(np.concatenate([first, second]))

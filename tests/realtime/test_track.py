@@ -83,7 +83,10 @@ def test_the_nearest_pair_is_matched_first():
     assert ids == [[0, 1], [1]]
 
 
-@pytest.mark.parametrize("times", [[0.0] * 5, [5.0, 5.1, 0.0, 0.1, 0.2], [9.0, 6.0, 3.0, 1.0, 0.0]])
+@pytest.mark.parametrize(
+    "times",
+    [[0.0] * 5, [0.0, float("nan"), 0.1, float("inf"), 0.2], [5.0, 5.1, 0.0, 0.1, 0.2], [9.0, 6.0, 3.0, 1.0, 0.0]],
+)
 def test_time_may_stand_still_or_go_back(times):
     assert run([[(100, 100, 80, 80)]] * 5, times) == [[0]] * 5
     # Having gone back it goes on, so that lost faces are forgotten as ever.
