@@ -44,6 +44,13 @@ def test_torch_is_imported_in_one_place(path):
         assert not {name for name in imports_of(path) if name.split(".")[0] == "torch"}
 
 
+@pytest.mark.parametrize("path", sorted(p for room in ROOMS for p in (ROOT / room).rglob("*.py")), ids=str)
+def test_only_the_export_asks_where_a_model_comes_from(path):
+    if path.relative_to(ROOT).parts[0] != "export":
+        names = {node.attr for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute)}
+        assert not names & {"framework", "source_file"}
+
+
 def modules_after(statement: str) -> set[str]:
     code = f"import json, sys; {statement}; print(json.dumps(list(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
