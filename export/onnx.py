@@ -40,7 +40,9 @@ def export_run(folder: RunFolder, output: Path | str | None = None) -> Path:
     network = load_network(folder.model)
     temperature = metrics.pop("temperature")
     training = dataclasses.asdict(settings)
-    training["data"] = Path(training["data"]).name  # where a user keeps it is nobody's business
+    for key in ("data", "init", "ferplus"):  # where a user keeps them is nobody's business
+        training[key] = training[key] and Path(training[key]).name
+    training["teacher"] = training["teacher"] and [Path(path).name for path in training["teacher"]]
     card = ModelCard(
         name=name,
         architecture=settings.model,

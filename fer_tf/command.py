@@ -58,6 +58,9 @@ def positive(kind: type = int) -> Callable[[str], int | float]:
     return _checked(kind, lambda value: 0 < value < float("inf"), f"{name} above 0")
 
 
+share = _checked(float, lambda value: 0 <= value <= 1, "a number from 0 to 1")
+"""An argparse type for a part of a whole."""
+
 seed = _checked(int, lambda value: 0 <= value < 2**31, "a whole number from 0 to 2147483647")
 """An argparse type for the seed of a random generator."""
 

@@ -40,6 +40,25 @@ def measure(probabilities: np.ndarray, labels: np.ndarray, temperature: float = 
     }
 
 
+def measure_votes(probabilities: np.ndarray, shares: np.ndarray, majority: np.ndarray) -> dict[str, Any]:
+    """Returns how well probabilities agree with votes: `n`, `accuracy` and `cross_entropy` (nats), None of no images.
+
+    Args:
+        probabilities: float [N, 7].
+        shares: float [N, 7]: of the votes for each image, as in `fer_tf.ferplus.Votes`.
+        majority: int [N]: the class with the most votes; images of −1 are left out.
+    """
+    known = majority >= 0
+    if not known.any():
+        return {"n": 0, "accuracy": None, "cross_entropy": None}
+    log = np.log(np.maximum(probabilities[known], np.finfo(np.float32).tiny))
+    return {
+        "n": int(known.sum()),
+        "accuracy": float((probabilities[known].argmax(axis=1) == majority[known]).mean()),
+        "cross_entropy": float(-(shares[known] * log).sum(axis=1).mean()),
+    }
+
+
 def expected_calibration_error(probabilities: np.ndarray, labels: np.ndarray, bins: int = 15) -> float:
     """Returns the mean gap between confidence and accuracy, over bins of equal width weighted by what lies in them.
 

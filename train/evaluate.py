@@ -26,6 +26,7 @@ def evaluate(
     *,
     temperature: float,
     splits: str = "public",
+    ferplus: str | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Returns the figures of `fer_tf.metrics.measure` by split.
 
@@ -36,11 +37,15 @@ def evaluate(
         splits: `public`, or `all`, which adds `private`, `private_deduplicated` (without the images that stand pixel
             for pixel in train; left out if none is left) and `all` (public and private: the first project's protocol,
             which holds the split that chose).
+        ferplus: Table of votes for `fer_tf.ferplus.read_votes`. Each split then has `ferplus` too: the `accuracy`
+            against the majority of the votes and the `cross_entropy`, in nats, to their shares, on the `n` images
+            whose majority is one of our classes.
 
     Raises:
-        UserError: if a split that is asked for is empty.
+        UserError: if a split that is asked for is empty, or if the votes cannot be read.
     """
-    from fer_tf.metrics import measure
+    from fer_tf.ferplus import read_votes
+    from fer_tf.metrics import measure, measure_votes
 
     wanted = [data.public] if splits == "public" else [data.public, data.private]
     if not all(map(len, wanted)):
@@ -48,10 +53,14 @@ def evaluate(
         raise UserError(f"{data.source}: its '{missing}' split is empty; use --splits public or a data set that has it")
     images = np.concatenate([split.images for split in wanted])
     labels = np.concatenate([split.labels for split in wanted])
+    votes = read_votes(ferplus, np.concatenate([split.names for split in wanted])) if ferplus else None
     probabilities = _predict(recognize, images)
 
     def figures(chosen: np.ndarray | slice) -> dict[str, Any]:
-        return measure(probabilities[chosen], labels[chosen], temperature)
+        figures = measure(probabilities[chosen], labels[chosen], temperature)
+        if votes:
+            figures["ferplus"] = measure_votes(probabilities[chosen], votes.shares[chosen], votes.majority[chosen])
+        return figures
 
     count = len(data.public)
     report = {"public": figures(slice(count))}
@@ -80,6 +89,13 @@ def describe(report: dict[str, dict[str, Any]]) -> str:
     for name, row in report.items():
         values = ("–" if value is None else f"{value:.1%}" for value in row["recall"].values())
         lines.append(f"| {_TITLES[name]} | {' | '.join(values)} |")
+    if any("ferplus" in row for row in report.values()):
+        lines += ["", "| FER+ | images | accuracy | cross-entropy, nats |", "|---|---|---|---|"]
+        for name, row in report.items():
+            votes = row["ferplus"]
+            lines.append(
+                f"| {_TITLES[name]} | {votes['n']:,} | {votes['accuracy']:.2%} | {votes['cross_entropy']:.3f} |"
+            )
     return "\n".join(lines)
 
 
@@ -103,6 +119,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("file", help="model file (.onnx)")
     parser.add_argument("--data", help="zip, folder or CSV (default $FER2013, data/fer2013.zip, …)")
     parser.add_argument("--splits", choices=("public", "all"), default="public")
+    parser.add_argument("--ferplus", metavar="FILE.csv", help="compare with the votes of FER+, too")
     parser.add_argument("--json", metavar="OUT", help="write the figures there")
     arguments = parser.parse_args(argv)
     recognizer = Recognizer(arguments.file)
@@ -111,7 +128,8 @@ def main(argv: list[str] | None = None) -> None:
     data = fer2013.load(fer2013.find(arguments.data))
     for note in data.notes:
         print(f"note: {note}")
-    report = evaluate(recognizer, data, temperature=recognizer.card.temperature, splits=arguments.splits)
+    options = {"splits": arguments.splits, "ferplus": arguments.ferplus}
+    report = evaluate(recognizer, data, temperature=recognizer.card.temperature, **options)
     print(describe(report))
     if arguments.json:
         write_json(arguments.json, report)

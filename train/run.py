@@ -1,5 +1,6 @@
 """Trains a network: `python -m train.run --dataset stack_sharpen`."""
 
+import dataclasses
 import os
 import sys
 import time
@@ -8,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from fer_tf import fer2013
-from fer_tf.command import Parser, UserError, command, muted_stderr, positive, seed
+from fer_tf.command import Parser, UserError, command, muted_stderr, positive, seed, share
 from fer_tf.names import ARCHITECTURES, DATASETS
 from train.run_folder import AUGMENTATIONS, OPTIMIZERS, RunFolder, Settings
 
@@ -26,6 +27,11 @@ DEFAULTS = {
     "augment": "standard",
     "image_size": None,
     "init": None,
+    "teacher": None,
+    "teacher_weight": 0.7,
+    "ferplus": None,
+    "ferplus_weight": 0.5,
+    "label_smoothing": 0.1,
 }
 """What a new run is made of unless its option or its network's recipe says otherwise; a resumed run keeps its own."""
 
@@ -63,6 +69,11 @@ def _parser() -> Parser:
     option("--augment", choices=AUGMENTATIONS, help=f"default {DEFAULTS['augment']}")
     option("--image-size", type=positive(), metavar="PIXELS", help="what the network is fed (default: 48; resnet50 96)")
     option("--init", metavar="FILE.pth", help="start from the weights of a PyTorch checkpoint of the same network")
+    option("--teacher", nargs="+", metavar="FILE.onnx", help="learn from what these models say of the images, too")
+    option("--teacher-weight", type=share, help=f"their part (default {DEFAULTS['teacher_weight']})")
+    option("--ferplus", metavar="FILE.csv", help="learn from the votes of FER+, too")
+    option("--ferplus-weight", type=share, help=f"their part (default {DEFAULTS['ferplus_weight']})")
+    option("--label-smoothing", type=share, help=f"default {DEFAULTS['label_smoothing']}")
     option("--output", help="run folder (default runs/<time>-<model>-<dataset>)")
     option("--resume", metavar="DIR", help="continue the run in this folder; needs no other option")
     return parser
@@ -74,8 +85,13 @@ def main(argv: list[str] | None = None) -> int:
     arguments = vars(_parser().parse_args(argv))
     output, resume, data_path = (arguments.pop(name) for name in ("output", "resume", "data"))
     given = {name: value for name, value in arguments.items() if value is not None}
-    if "init" in given:
-        given["init"] = os.path.abspath(given["init"])
+    for name in given.keys() & {"init", "ferplus"}:
+        given[name] = os.path.abspath(given[name])
+    if "teacher" in given:
+        given["teacher"] = [os.path.abspath(path) for path in given["teacher"]]
+    for source in ("teacher", "ferplus"):
+        if f"{source}_weight" in given and source not in given and not resume:
+            raise UserError(f"--{source}-weight without --{source} has nothing to weigh; name it or leave both away")
     folder = _opened(resume, output, given) if resume else _new(output, given)
     data = load_data(data_path or (folder.settings.data if resume else None))
     if not resume:
@@ -131,7 +147,16 @@ def create(folder: RunFolder, values: dict, data: fer2013.Fer2013) -> None:
     """
     with muted_stderr():
         from fer_tf.datasets import create_preprocessor
+        from train.targets import soft_targets
     create_preprocessor(values["dataset"], values["model"], image_size=values["image_size"])  # or says why not
+    folder.check_free()
+    values = {**values}
+    for source in ("teacher", "ferplus"):
+        if not values[source]:
+            values[f"{source}_weight"] = 0.0
+    if values["teacher"] or values["ferplus"]:
+        sources = {name: values[name] for name in ("teacher_weight", "ferplus", "ferplus_weight")}
+        folder.write_targets(soft_targets(data.train, teacher=values["teacher"] or (), **sources))
     folder.create(Settings(**values, data=str(data.source), data_fingerprint=data.fingerprint()))
 
 
@@ -150,7 +175,10 @@ def complete(folder: RunFolder, data: fer2013.Fer2013) -> dict:
         from train.training import fit
     if data.fingerprint() != folder.settings.data_fingerprint:
         raise UserError(f"{folder.path} was trained on other images than {data.source} holds; name theirs with --data")
-    train = data.train[~fer2013.blanks(data.train.images)]
+    train = data.train
+    if folder.settings.teacher or folder.settings.ferplus:
+        train = dataclasses.replace(train, labels=folder.read_targets())
+    train = train[~fer2013.blanks(train.images)]
     with folder.locked():
         fit(folder, _limited(train, folder.settings), data.public)
         return write_report(folder, data.public)

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
+import numpy as np
+
 from fer_tf.command import UserError
 from fer_tf.files import remove_leftovers, write_json, written_aside
 
@@ -55,6 +57,12 @@ class Settings:
     """Height and width that the network is fed; None is its architecture's own."""
     init: str | None = None
     """PyTorch checkpoint that the weights start from; None is random ones."""
+    teacher: list | None = None
+    """Model files whose answers were mixed into the labels."""
+    teacher_weight: float = 0.0
+    ferplus: str | None = None
+    """Table of the FER+ votes that were mixed into the labels."""
+    ferplus_weight: float = 0.0
     label_smoothing: float = 0.1
     optimizer: str = "adamw"
     """One of `OPTIMIZERS`; `sgd` has Nesterov's momentum of 0.9."""
@@ -79,6 +87,7 @@ class RunFolder:
         self.model = self.path / "model.keras"
         self.state = self.path / "state.keras"
         self.history = self.path / "history.csv"
+        self.targets = self.path / "targets.npy"
         self.public = self.path / "public.json"
         self.evaluation = self.path / "evaluation.json"
         self._settings = self.path / "settings.json"
@@ -141,6 +150,7 @@ class RunFolder:
         if not self.state.exists():
             self._settings.unlink()
             self.history.unlink(missing_ok=True)
+            self.targets.unlink(missing_ok=True)
             with suppress(OSError):  # Windows keeps open files, and there may be a user's own
                 (self.path / ".lock").unlink()
                 self.path.rmdir()
@@ -185,6 +195,22 @@ class RunFolder:
         if not self.public.is_file():
             raise UserError(f"{self.path}: the run is not finished; continue it with train.run --resume {self.path}")
         return self._read_json(self.public)
+
+    def write_targets(self, targets: np.ndarray) -> None:
+        """Keeps what the training images are to be answered by: float32 [N, 7]."""
+        with written_aside(self.targets) as temporary, open(temporary, "wb") as file:
+            np.save(file, targets)
+
+    def read_targets(self) -> np.ndarray:
+        """Returns what `write_targets` kept.
+
+        Raises:
+            UserError: if it is missing or damaged.
+        """
+        try:
+            return np.load(self.targets, allow_pickle=False)
+        except (OSError, ValueError):
+            raise UserError(f"{self.targets}: missing or damaged; start the run anew") from None
 
     def read_evaluation(self) -> dict[str, dict[str, Any]]:
         """Returns the figures by split that `train.matrix` has left in a cell of its own."""

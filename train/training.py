@@ -29,7 +29,7 @@ def fit(folder: RunFolder, train: Split, public: Split) -> None:
 
     Args:
         folder: A run's folder, new or interrupted.
-        train: The images to learn from.
+        train: The images to learn from; their labels may be probabilities, float32 [N, 7].
         public: The images that choose the epoch.
     """
     settings = folder.settings

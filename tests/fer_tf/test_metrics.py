@@ -1,5 +1,8 @@
 import numpy as np
 import pytest
+from scipy.special import rel_entr
+from scipy.stats import entropy
+from sklearn.metrics import accuracy_score
 
 from fer_tf.emotions import CLASSES
 
@@ -84,3 +87,17 @@ def test_scikit_learn_agrees(predictions):
     predicted = logits.argmax(axis=1)
     assert figures["macro_f1"] == pytest.approx(f1_score(labels, predicted, average="macro"))
     assert np.mean(list(figures["recall"].values())) == pytest.approx(balanced_accuracy_score(labels, predicted))
+
+
+def test_votes_are_compared_where_there_is_a_majority():
+    random = np.random.default_rng(0)
+    probabilities, shares = random.dirichlet(np.ones(7), 40), random.dirichlet(np.ones(7), 40)
+    majority = np.where(np.arange(40) % 5, shares.argmax(axis=1), -1)
+    known = majority >= 0
+    figures = metrics.measure_votes(probabilities, shares, majority)
+    assert figures["n"] == 32
+    assert figures["accuracy"] == accuracy_score(majority[known], probabilities[known].argmax(axis=1))
+    # Cross-entropy is what the divergence of the two has beyond the entropy of the votes.
+    divergence = rel_entr(shares[known], probabilities[known]).sum(axis=1) + entropy(shares[known], axis=1)
+    assert figures["cross_entropy"] == pytest.approx(divergence.mean())
+    assert metrics.measure_votes(probabilities, shares, np.full(40, -1))["accuracy"] is None

@@ -96,6 +96,23 @@ def test_resuming_a_finished_run_changes_nothing(finished):
     assert before == ((finished / "history.csv").read_bytes(), (finished / "model.keras").read_bytes())
 
 
+def test_other_opinions_are_learned_and_a_resumed_run_needs_none_of_them(
+    class_folders, make_model_file, tmp_path, capsys
+):
+    teacher = make_model_file(tmp_path / "teacher.onnx")
+    folder = tmp_path / "run"
+    options = [*SMALL[:2], "--epochs", "1", "--data", str(class_folders), "--teacher", str(teacher)]
+    assert run.main([*options, "--teacher-weight", "1", "--output", str(folder)]) == 0
+    train = fer2013.load(class_folders).train
+    np.testing.assert_allclose(np.load(folder / "targets.npy").sum(axis=1), np.ones(len(train)), rtol=1e-5)
+    loss = read_history(folder)[0]["loss"]
+    assert loss > 1.7  # the tiny model never says anything definite, so it cannot be learned better than this
+    teacher.unlink()
+    assert run.main(["--resume", str(folder)]) == 0
+    assert run.main(["--dataset", "original", "--teacher-weight", "0.5", "--data", str(class_folders)]) == 2
+    assert "--teacher-weight without --teacher" in capsys.readouterr().err
+
+
 def test_limit_chooses_at_random(class_folders):
     split = fer2013.load(class_folders).train
 

@@ -1,0 +1,77 @@
+"""FER+: the votes of ten taggers for each image of FER-2013, as a second opinion on its labels.
+
+Source: Barsoum et al., Training Deep Networks for Facial Expression Recognition with Crowd-Sourced Label Distribution,
+2016, arXiv 1608.01041.
+"""
+
+import csv
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from fer_tf.command import UserError
+
+_OF_OURS = ("anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise")
+"""The columns of our classes, in the order of `fer_tf.emotions.CLASSES`."""
+
+_OTHERS = ("contempt", "unknown", "NF")
+
+
+@dataclass(frozen=True)
+class Votes:
+    """The votes for N images."""
+
+    shares: np.ndarray
+    """float32 [N, 7]: of the votes for our classes those for each; zeros where there is none."""
+    majority: np.ndarray
+    """int [N]: our class with the most votes, the first of equals; −1 where another column has more, or none any."""
+
+    def __getitem__(self, index) -> "Votes":
+        """Returns the votes of some of the images."""
+        return Votes(self.shares[index], self.majority[index])
+
+
+def read_votes(path: Path | str, names: Sequence[str]) -> Votes:
+    """Reads the votes for images.
+
+    Args:
+        path: A CSV with a column for each of the ten answers, and either `image`, the name of a file of FER-2013, or
+            a row for each row of the challenge's table (as in Microsoft's `fer2013new.csv`).
+        names: Of the images, as in `fer_tf.fer2013.Split.names`. Images of the same file name get no votes.
+
+    Raises:
+        UserError: if the file cannot be read, has other columns, or holds votes for none of the images.
+    """
+    path = Path(path)
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            table = csv.DictReader(file)
+            columns = table.fieldnames or []
+            missing = [name for name in (*_OF_OURS, *_OTHERS) if name not in columns]
+            if missing:
+                raise UserError(f"{path}: no column {', '.join(missing)}; expected FER+ votes as CSV")
+            by_name = "image" in columns
+            votes = {
+                row["image"] if by_name else f"row {number}": [int(row[name]) for name in (*_OF_OURS, *_OTHERS)]
+                for number, row in enumerate(table, 1)
+            }
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); expected FER+ votes as CSV") from None
+    except (ValueError, TypeError, csv.Error) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"{path}: not FER+ votes; expected a whole number in each column ({error})") from None
+    keys = [str(name).rpartition("/")[2] for name in names]
+    times = Counter(keys)  # two pairs of FER-2013's images share a name, and the votes do not say whose they are
+    found = [votes.get(key) if times[key] == 1 else None for key in keys]
+    if not any(found):
+        kind = "file name" if by_name else "row of the challenge's table"
+        raise UserError(f"{path}: holds votes by {kind}, and none for these images; is it of this data set?")
+    counts = np.array([row or [0] * 10 for row in found], np.int64).reshape(-1, 10)
+    ours = counts[:, :7]
+    winner = counts.argmax(axis=1)
+    majority = np.where((winner < 7) & (counts.sum(axis=1) > 0), winner, -1)
+    return Votes((ours / np.maximum(ours.sum(axis=1, keepdims=True), 1)).astype(np.float32), majority)

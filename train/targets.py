@@ -1,0 +1,60 @@
+"""What a network is to answer: the labels, and opinions on the same images mixed with them."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from tqdm import tqdm
+
+from fer_tf.emotions import CLASSES
+from fer_tf.fer2013 import Split
+from fer_tf.ferplus import read_votes
+from fer_tf.recognizer import Recognizer
+
+
+def soft_targets(
+    split: Split,
+    *,
+    teacher: Sequence[str] = (),
+    teacher_weight: float = 0.0,
+    ferplus: str | None = None,
+    ferplus_weight: float = 0.0,
+) -> np.ndarray:
+    """Returns the labels mixed with the votes of FER+ and then with what other models say.
+
+    Source of learning from other models: Hinton et al., Distilling the Knowledge in a Neural Network, 2015,
+    arXiv 1503.02531.
+
+    Args:
+        split: N images with their labels.
+        teacher: Model files; what they say of an image and of its mirror image is averaged over all of them.
+        teacher_weight: Their part, 0 to 1.
+        ferplus: Table of votes for `fer_tf.ferplus.read_votes`; an image without votes keeps its label.
+        ferplus_weight: Their part, 0 to 1, of what is left by the teachers.
+
+    Returns:
+        float32 [N, 7], rows sum to 1.
+
+    Raises:
+        UserError: if a file is missing or of another kind.
+    """
+    recognizers = [Recognizer(path) for path in teacher]  # before anything that takes long
+    targets = np.eye(len(CLASSES), dtype=np.float32)[split.labels]
+    if ferplus:
+        shares = read_votes(ferplus, split.names).shares
+        weight = ferplus_weight * (shares.sum(axis=1, keepdims=True) > 0)
+        targets = (1 - weight) * targets + weight * shares
+    if recognizers:
+        answers = np.mean([_answers(recognizer, split.images) for recognizer in recognizers], axis=0)
+        targets = (1 - teacher_weight) * targets + teacher_weight * answers
+    return targets.astype(np.float32)
+
+
+def _answers(recognizer: Recognizer, images: np.ndarray, batch_size: int = 64) -> np.ndarray:
+    """Returns the probabilities of images, averaged with those of their mirror images: float32 [N, 7]."""
+    rows = []
+    with tqdm(total=len(images), desc=f"asking {recognizer.card.name}", unit=" faces", disable=None) as bar:
+        for start in range(0, len(images), batch_size):
+            faces = images[start : start + batch_size]
+            rows.append((recognizer(faces) + recognizer(np.ascontiguousarray(faces[:, :, ::-1]))) / 2)
+            bar.update(len(faces))
+    return np.concatenate(rows)
