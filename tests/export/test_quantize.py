@@ -1,0 +1,155 @@
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+onnx = pytest.importorskip("onnx")
+pytest.importorskip("tf2onnx")
+pytest.importorskip("sklearn")
+
+import weights  # noqa: E402
+from export import quantize  # noqa: E402
+from fer_tf.emotions import CLASSES  # noqa: E402
+from fer_tf.recognizer import Recognizer  # noqa: E402
+
+
+def patterns(count: int, seed: int) -> np.ndarray:
+    """Waves of all kinds with a little noise, uint8 [count, 48, 48]."""
+    random = np.random.default_rng(seed)
+    rows, columns = np.mgrid[:48, :48] / 48
+    down, right, phase = random.uniform(-9, 9, (3, count, 1, 1))
+    waves = 128 + 70 * np.sin(down * rows + right * columns + phase) + random.normal(0, 4, (count, 48, 48))
+    return np.clip(waves, 0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory) -> Path:
+    """Images in class folders, each in the one that the float model is sure of."""
+    folder = tmp_path_factory.mktemp("labelled")
+    images = patterns(900, seed=3)
+    probabilities = Recognizer(weights.DEFAULT_MODEL)(images)
+    best = np.sort(probabilities, axis=1)
+    for index in np.flatnonzero(best[:, -1] - best[:, -2] > 0.7):
+        place = folder / CLASSES[probabilities[index].argmax()]
+        place.mkdir(exist_ok=True)
+        cv2.imwrite(str(place / f"{index}.png"), images[index])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def int8(labelled, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("int8") / "m.onnx"
+    source = str(weights.DEFAULT_MODEL)
+    assert quantize.main([source, "--data", str(labelled), "-o", str(path), "--images", "128"]) == 0
+    return path
+
+
+def nodes_of(path):
+    return onnx.load(path).graph.node
+
+
+def test_it_says_what_the_float_file_is_sure_of(int8):
+    faces = patterns(400, seed=9)
+    exact, found = Recognizer(weights.DEFAULT_MODEL)(faces), Recognizer(int8)(faces)
+    sure = exact.max(axis=1) > 0.85
+    assert sure.sum() > 20
+    assert (found.argmax(axis=1) == exact.argmax(axis=1))[sure].mean() > 0.95
+    assert np.abs(found - exact).max() > 1e-4, "it is another network"
+    np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-5)
+
+
+def test_it_is_a_fraction_as_large(int8):
+    assert int8.stat().st_size < 0.3 * weights.DEFAULT_MODEL.stat().st_size
+
+
+def test_preprocessing_last_layer_and_calibration_stay_in_float(int8):
+    exact, found = (
+        {node.name: node for node in nodes_of(path) if node.name.startswith("preprocessor")}
+        for path in (weights.DEFAULT_MODEL, int8)
+    )
+    assert len(exact) > 10
+    assert found == exact
+    by_output = {node.output[0]: node for node in nodes_of(int8)}
+    layers = [node for node in nodes_of(int8) if node.op_type in ("Conv", "MatMul", "Gemm")]
+    fed_in_8_bits = [
+        by_output[node.input[1]].op_type == "DequantizeLinear" for node in layers if node.input[1] in by_output
+    ]
+    assert fed_in_8_bits == [True] * 4
+    assert len(layers) == 5, "three convolutions and two dense layers, the last of them in float"
+    assert nodes_of(int8)[-1].op_type == "Softmax"
+    assert not {node.op_type for node in nodes_of(int8)[-3:]} & {"QuantizeLinear", "DequantizeLinear"}
+
+
+def test_weights_have_a_scale_for_each_channel(int8):
+    tensors = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in onnx.load(int8).graph.initializer}
+    kernels = [name for name, value in tensors.items() if value.dtype == np.int8 and value.ndim == 4]
+    assert sorted(len(tensors[name]) for name in kernels) == [32, 64, 128]
+    for name in kernels:
+        assert len(tensors[name.replace("_quantized", "_scale")]) == len(tensors[name])
+
+
+def test_the_card_says_what_was_done(int8, labelled):
+    before, after = Recognizer(weights.DEFAULT_MODEL).card, Recognizer(int8).card
+    assert after.name == f"{before.name}-int8"
+    assert after.training["quantization"]["images"] == 128
+    assert after.training["epochs"] == before.training["epochs"]
+    assert after.metrics["accuracy_in_float"] == 1
+    assert after.metrics["accuracy_change"] == pytest.approx(after.metrics["accuracy"] - 1)
+    kept = ("architecture", "dataset", "arithmetic", "framework", "source_file", "source_sha256", "temperature")
+    assert [getattr(after, name) for name in kept] == [getattr(before, name) for name in kept]
+
+
+def test_a_file_that_has_become_worse_is_not_written(labelled, tmp_path, monkeypatch, capsys):
+    """Calibrated on black images, it has no levels for what real ones cause."""
+    real = quantize.quantize
+    monkeypatch.setattr(quantize, "quantize", lambda source, faces: real(source, np.zeros_like(faces)))
+    path = tmp_path / "m.onnx"
+    assert quantize.main([str(weights.DEFAULT_MODEL), "--data", str(labelled), "-o", str(path)]) == 2
+    errors = capsys.readouterr().err.splitlines()
+    assert len(errors) == 1
+    assert "nothing written" in errors[0]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_default_name_and_what_is_not_overwritten(labelled, tmp_path, capsys, make_model_file):
+    source, expected = tmp_path / "mine.onnx", tmp_path / "mine-int8.onnx"
+    shutil.copy(weights.DEFAULT_MODEL, source)
+    arguments = [str(source), "--data", str(labelled), "--images", "64"]
+    assert quantize.main(arguments) == 0
+    assert "points" in capsys.readouterr().out
+    assert quantize.main(arguments) == 0, "made from the same file"
+    make_model_file(expected)
+    before = expected.read_bytes()
+    assert quantize.main(arguments) == 2
+    assert "--force" in capsys.readouterr().err
+    assert expected.read_bytes() == before
+    assert quantize.main([*arguments, "--force"]) == 0
+    assert expected.read_bytes() != before
+
+
+WRONG = {
+    "no such file": (["none.onnx"], "no such model file"),
+    "no model file": ([__file__], "not a readable ONNX file"),
+    "no data": (["{source}", "--data", "none.zip"], "none.zip: no such file"),
+    "another suffix": (["{source}", "-o", "{tmp}/m.tflite"], "<name>.onnx"),
+    "INT8 already": (["{int8}", "--data", "{data}"], "in INT8 already"),
+    "its own source": (["{source}", "--data", "{data}", "-o", "{source}"], "--force"),
+    "no network": (["{tiny}", "--data", "{data}"], "no network that can be quantized"),
+    "no images": (["{source}", "--images", "0"], "above 0"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_a_user_gets_wrong_is_one_line(name, int8, labelled, tmp_path, make_model_file, capfd):
+    arguments, expected = WRONG[name]
+    places = {"source": tmp_path / "s.onnx", "int8": int8, "tmp": tmp_path, "data": labelled}
+    shutil.copy(weights.DEFAULT_MODEL, places["source"])
+    places["tiny"] = make_model_file(tmp_path / "tiny.onnx")
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    assert quantize.main([argument.format(**places) for argument in arguments]) == 2
+    errors = capfd.readouterr().err.splitlines()
+    assert len(errors) == 1, errors
+    assert expected in errors[0]
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
