@@ -1,0 +1,273 @@
+"""Measures the loop against the first project's, side by side: `python -m realtime.benchmark`."""
+
+import hashlib
+import importlib.util
+import itertools
+import json
+import multiprocessing
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+import weights
+from fer_tf.command import Parser, UserError, command, positive
+from fer_tf.files import check_writable, write_json
+from fer_tf.recognizer import Recognizer
+from realtime.demo import LENGTH, demo_clip
+from realtime.detect import FaceDetector
+from realtime.draw import draw_faces
+from realtime.pipeline import Pipeline
+
+THREADS = 2
+FACES = (1, 2, 4, 8, 16)
+EARLY, LATE = 1_000, 10_000
+"""Frames after which the memory is looked at, and looked at again."""
+
+_ROOT = Path(__file__).parents[1]
+_MADE_BY = ("benchmarks/checkpoints.py", "benchmarks/original_loop.py", "export/convert.py", "export/quantize.py")
+_CHECKPOINTS = ("Resnet50_Original", "Resnet50_Stack_Ori_Sharpen")
+_ROUNDS = 8
+
+
+@command
+def main(argv: list[str] | None = None) -> None:
+    """Measures, and prints Markdown."""
+    parser = Parser(
+        prog="python -m realtime.benchmark",
+        description="Measure the loop against a rebuild of the first project's: both on two threads, every frame "
+        "analysed, four faces in each, nothing recorded. Needs the checkout and pip install '.[all]'.",
+    )
+    option = parser.add_argument
+    option("--json", type=Path, metavar="OUT", help="write the key figures here")
+    option("--quick", action="store_true", help="leave out the time to the first frame and the memory")
+    option("--frames", type=positive(), default=40, metavar="N", help="for the first project's loop (default 40)")
+    arguments = parser.parse_args(argv)
+    if arguments.json:
+        check_writable(arguments.json)
+    cv2.setNumThreads(THREADS)
+    share = -(-arguments.frames // _ROUNDS)
+    clip = list(demo_clip()[0])
+    figures = _against_the_original(clip[3 * LENGTH // 4 + 1 :], share)
+    figures |= _against_the_number_of_faces(clip[0], 10 * share)
+    if not arguments.quick:
+        figures |= _time_to_the_first_frame() | _memory()
+    if arguments.json:
+        write_json(arguments.json, figures)
+
+
+class _Loop:
+    """Our loop: detect, recognize, draw, frame after frame.
+
+    Attributes:
+        stages: The seconds of each of the three in each frame so far.
+        faces: How many faces were found in each frame so far.
+    """
+
+    def __init__(self, frames: Sequence[np.ndarray], model: Recognizer, compare: Recognizer | None = None):
+        self.stages: list[tuple[float, float, float]] = []
+        self.faces: list[int] = []
+        self._frames = itertools.cycle(frames)
+        self._detector = FaceDetector()
+        self._pipeline = Pipeline(self._detect, model, compare=compare)
+        self._detecting = 0.0
+
+    def run(self, count: int) -> float:
+        """Analyses so many frames and returns the seconds that it took for each."""
+        for frame in itertools.islice(self._frames, count):
+            image = frame.copy()
+            start = time.perf_counter()
+            faces = self._pipeline(image)
+            recognized = time.perf_counter()
+            draw_faces(image, faces)
+            drawn = time.perf_counter()
+            self.stages.append((self._detecting, recognized - start - self._detecting, drawn - recognized))
+            self.faces.append(len(faces))
+        return float(np.sum(self.stages[-count:])) / count
+
+    def _detect(self, image: np.ndarray) -> np.ndarray:
+        start = time.perf_counter()
+        boxes = self._detector(image)
+        self._detecting = time.perf_counter() - start
+        return boxes
+
+
+class _Original:
+    """The first project's loop in a process of its own; it runs when it is asked to."""
+
+    def __init__(self, child: subprocess.Popen):
+        self.faces: list[int] = []
+        self._child = child
+
+    def run(self, count: int) -> float:
+        """Analyses so many frames and returns the seconds that it took for each."""
+        self._child.stdin.write(f"{count}\n")
+        self._child.stdin.flush()
+        answer = self._child.stdout.readline()
+        if not answer:
+            raise UserError("the first project's loop ended too early; what it said stands above")
+        values = json.loads(answer)
+        self.faces.append(values["faces"] / count)
+        return values["seconds"] / count
+
+
+@contextmanager
+def _original(frames: Sequence[np.ndarray], folder: Path) -> Iterator[_Original]:
+    """Yields the first project's loop over these frames."""
+    with tempfile.TemporaryDirectory() as temporary:
+        images = Path(temporary) / "frames.npy"
+        np.save(images, np.stack(frames))
+        files = [str(folder / f"{name}.pth") for name in _CHECKPOINTS]
+        child = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.original_loop", str(images), *files],
+            cwd=_ROOT,
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        with child:  # at its end the child's input ends, and so does the child
+            yield _Original(child)
+
+
+def _against_the_original(frames: Sequence[np.ndarray], share: int) -> dict[str, float]:
+    """Runs all loops in turn, prints their rates as multiples of the first project's and returns two of them.
+
+    Args:
+        frames: uint8 [H, W, 3], BGR.
+        share: How many of them the first project's loop analyses in each round.
+    """
+    folder = _checkpoints()
+    exact, small = (
+        [Recognizer(folder / f"{name}{suffix}", threads=THREADS) for name in _CHECKPOINTS]
+        for suffix in (".onnx", "-int8.onnx")
+    )
+    default, large, int8 = "default model", "both ResNet50s, float32", "both ResNet50s, INT8"
+    models = {default: [Recognizer(weights.DEFAULT_MODEL, threads=THREADS)], large: exact, int8: small}
+    ours = {name: _Loop(frames, *recognizers) for name, recognizers in models.items()}
+    factors = {default: 20, large: 2, int8: 5}  # the faster, the more frames, so that all get some time
+    ratios: dict[str, list[float]] = {name: [] for name in ours}
+    with _original(frames, folder) as original:
+        for loop in (original, *ours.values()):
+            loop.run(2)  # first calls make room
+        # In turn, so that whatever else this machine does meets all of them.
+        for _ in tqdm(range(_ROUNDS), desc="four faces", unit="round", disable=None):
+            seconds = original.run(share)
+            for name, loop in ours.items():
+                ratios[name].append(seconds / loop.run(factors[name] * share))
+    print("| loop | frames analysed a second, as multiples | faces found in a frame |\n|---|---:|---:|")
+    print(f"| first project: both ResNet50s in PyTorch | 1 | {np.mean(original.faces):.1f} |")
+    for name, loop in ours.items():
+        print(f"| {name} | {np.median(ratios[name]):.1f} | {np.mean(loop.faces):.1f} |")
+    print("\n| default model, four faces | p50, ms | p95, ms |\n|---|---:|---:|")
+    for stage, values in zip(
+        ("detect", "crop and recognize", "draw"), zip(*ours[default].stages, strict=True), strict=True
+    ):
+        half, most = 1000 * np.percentile(values, (50, 95))
+        print(f"| {stage} | {half:.1f} | {most:.1f} |")
+    return {
+        "default_over_original": float(np.median(ratios[default])),
+        "int8_over_original": float(np.median(ratios[int8])),
+    }
+
+
+def _checkpoints() -> Path:
+    """Returns the folder of the two ResNet50s in all their forms, made now if they are not there yet."""
+    if not all((_ROOT / file).is_file() for file in _MADE_BY):
+        raise UserError(f"{_ROOT}: no benchmarks/ there; the benchmark runs in the checkout only")
+    if importlib.util.find_spec("torch") is None:
+        raise ModuleNotFoundError(name="torch")
+    import platformdirs
+
+    # What they are made by is part of the name, so that none is taken for what it is not.
+    version = hashlib.sha256(b"".join((_ROOT / file).read_bytes() for file in _MADE_BY)).hexdigest()[:12]
+    cache = Path(os.environ.get("FER_TF_CACHE") or platformdirs.user_cache_dir("fer-tf"))
+    folder = (cache / f"benchmark-{version}").absolute()
+    made = [folder / f"{name}{suffix}" for name in _CHECKPOINTS for suffix in (".pth", ".onnx", "-int8.onnx")]
+    if not all(file.exists() for file in made):
+        print(f"making two ResNet50s in {folder}; once, and some minutes", file=sys.stderr)
+        command = [sys.executable, "-m", "benchmarks.checkpoints", str(folder), *_CHECKPOINTS]
+        done = subprocess.run(command, cwd=_ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        if done.returncode:
+            last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+            raise UserError(f"the two ResNet50s could not be made: {last.removeprefix('error: ')}")
+    return folder
+
+
+def _against_the_number_of_faces(portrait: np.ndarray, share: int) -> dict[str, float]:
+    """Prints what a frame costs by its number of faces, and returns the costs of the most as multiple of one's."""
+    model = Recognizer(weights.DEFAULT_MODEL, threads=THREADS)
+    loops = {count: _Loop([_tiled(portrait, count)], model) for count in FACES}
+    seconds: dict[int, list[float]] = {count: [] for count in FACES}
+    for loop in loops.values():
+        loop.run(2)
+    for _ in tqdm(range(_ROUNDS), desc="1 to 16 faces", unit="round", disable=None):
+        for count, loop in loops.items():
+            seconds[count].append(loop.run(share))
+    ratios = {count: float(np.median(np.divide(seconds[count], seconds[FACES[0]]))) for count in FACES}
+    print("\n| faces in a frame | found | cost of a frame, as multiple |\n|---:|---:|---:|")
+    for count, loop in loops.items():
+        print(f"| {count} | {np.mean(loop.faces):.1f} | {ratios[count]:.2f} |")
+    return {"sixteen_faces_over_one": ratios[FACES[-1]]}
+
+
+def _tiled(portrait: np.ndarray, count: int) -> np.ndarray:
+    """Returns a frame of the portrait's size with `count` small copies of it on gray."""
+    height, width = (side // 4 for side in portrait.shape[:2])
+    tile = cv2.resize(portrait, (width, height), interpolation=cv2.INTER_AREA)
+    frame = np.full_like(portrait, 128)
+    for index in range(count):
+        row, column = divmod(index, 4)
+        frame[row * height : (row + 1) * height, column * width : (column + 1) * width] = tile
+    return frame
+
+
+def _time_to_the_first_frame() -> dict[str, float]:
+    """Prints and returns the median of some starts of the command, by its own clock, from the process's start on."""
+    seconds = []
+    with tempfile.TemporaryDirectory() as folder:
+        table = str(Path(folder) / "faces.csv")
+        for _ in range(5):
+            arguments = ["--source", "demo", "--no-window", "--max-frames", "1", "--csv", table]
+            start = time.perf_counter()
+            command = [sys.executable, "-m", "realtime.webcam", *arguments]
+            done = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True)
+            said = re.search(r"first frame after ([\d.]+) s", done.stdout)
+            seconds.append(float(said[1]) if said else time.perf_counter() - start)
+    print(f"\nFirst frame: {np.median(seconds):.2f} s after the start of the process.")
+    return {"first_frame_seconds": float(np.median(seconds))}
+
+
+def _memory() -> dict[str, float | None]:
+    """Prints and returns the growth of the memory, measured in a fresh process; None where the system is not Linux."""
+    if not Path("/proc/self/statm").exists():
+        return {"memory_growth_percent": None}
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        early, late = pool.apply(_resident_bytes, (EARLY, LATE))
+    growth = 100 * (late / early - 1)
+    print(f"Memory: {early / 1e6:.0f} MB after {EARLY:,} frames, {late / 1e6:.0f} MB after {LATE:,}: {growth:+.1f} %.")
+    return {"memory_growth_percent": growth}
+
+
+def _resident_bytes(early: int, late: int) -> list[int]:
+    """Returns how much memory this process holds after so many frames, and after so many."""
+    pipeline, found = Pipeline(), []
+    clip = list(demo_clip()[0])
+    for index in tqdm(range(late), desc="memory", unit="frame", disable=None):
+        image = clip[index % len(clip)].copy()
+        draw_faces(image, pipeline(image))
+        if index + 1 in (early, late):
+            found.append(int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE"))
+    return found
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,104 @@
+import contextlib
+import importlib.util
+import json
+import subprocess
+import time
+
+import numpy as np
+import pytest
+
+from fer_tf.recognizer import Recognizer
+from realtime import benchmark
+from realtime.demo import demo_clip
+
+
+@pytest.fixture(scope="module")
+def portrait():
+    pytest.importorskip("skimage")
+    return next(demo_clip()[0])
+
+
+@pytest.fixture
+def checkpoints(tmp_path, make_model_file, monkeypatch):
+    """Tiny model files in the place of the ResNet50s, and a first project's loop that takes 0.2 s a frame."""
+    folder = tmp_path / "checkpoints"
+    folder.mkdir()
+    for name in benchmark._CHECKPOINTS:
+        for suffix in (".onnx", "-int8.onnx"):
+            make_model_file(folder / f"{name}{suffix}")
+    monkeypatch.setattr(benchmark, "_checkpoints", lambda: folder)
+
+    class Slow:
+        faces = (4,)
+
+        def run(self, count):
+            return 0.2
+
+    monkeypatch.setattr(benchmark, "_original", lambda frames, folder: contextlib.nullcontext(Slow()))
+    monkeypatch.setattr(benchmark, "_ROUNDS", 2)
+    monkeypatch.setattr(benchmark, "FACES", (1, 16))
+    monkeypatch.setattr(benchmark, "EARLY", 20)
+    monkeypatch.setattr(benchmark, "LATE", 40)
+    return folder
+
+
+QUICK = {"default_over_original", "int8_over_original", "sixteen_faces_over_one"}
+
+
+@pytest.mark.parametrize("quick", [True, False])
+def test_the_key_figures_are_written(quick, portrait, checkpoints, tmp_path, capsys):
+    output = tmp_path / "new" / "figures.json"
+    assert benchmark.main(["--json", str(output), "--frames", "2", *["--quick"] * quick]) == 0
+    figures = json.loads(output.read_text())
+    assert figures.keys() == QUICK if quick else QUICK | {"first_frame_seconds", "memory_growth_percent"}
+    assert figures["default_over_original"] > 1
+    assert figures["sixteen_faces_over_one"] > 1
+    printed = capsys.readouterr().out
+    for words in ("first project", "both ResNet50s, INT8", "detect", "crop and recognize", "draw", "| 16 |"):
+        assert words in printed
+    assert ("First frame" in printed) == (not quick)
+
+
+def test_stages_add_up_to_the_time_that_has_passed(portrait, make_model_file, tmp_path):
+    loop = benchmark._Loop([portrait], Recognizer(make_model_file(tmp_path / "m.onnx")))
+    start = time.perf_counter()
+    each = loop.run(3)
+    passed = time.perf_counter() - start
+    assert 0.5 * passed < 3 * each <= passed
+    assert np.shape(loop.stages) == (3, 3)
+    assert np.min(loop.stages) > 0
+    assert loop.faces == [1, 1, 1]
+
+
+@pytest.mark.parametrize("count", [1, 5, 16])
+def test_so_many_portraits_are_in_a_frame(count, portrait):
+    frame = benchmark._tiled(portrait, count)
+    assert frame.shape == portrait.shape
+    tiles = frame.reshape(4, 120, 4, 160, 3).swapaxes(1, 2).reshape(16, -1)
+    np.testing.assert_array_equal(tiles.std(axis=1) > 1, np.arange(16) < count)
+
+
+def test_outside_the_checkout_it_says_so(portrait, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(benchmark, "_ROOT", tmp_path)
+    assert benchmark.main([]) == 2
+    assert "runs in the checkout only" in capsys.readouterr().err
+
+
+def test_without_torch_it_says_what_to_install(portrait, monkeypatch, capsys):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert benchmark.main([]) == 2
+    assert "needs torch" in capsys.readouterr().err
+
+
+def test_checkpoints_that_cannot_be_made_are_one_clear_line(portrait, monkeypatch, capsys):
+    pytest.importorskip("torch")
+    failed = subprocess.CompletedProcess([], 2, stderr="some warning\nerror: no space left\n")
+    monkeypatch.setattr(subprocess, "run", lambda *args, **kwargs: failed)
+    assert benchmark.main([]) == 2
+    assert capsys.readouterr().err.splitlines()[-1] == "error: the two ResNet50s could not be made: no space left"
+
+
+@pytest.mark.parametrize("arguments", [["--frames", "0"], ["--json", "/"], ["--slow"]])
+def test_a_wrong_option_is_one_line(arguments, capsys):
+    assert benchmark.main(arguments) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
