@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from export.output import check_output
 from fer_tf import checkpoint, fer2013
 from fer_tf.card import ModelCard
 from fer_tf.command import Parser, UserError, command, muted_stderr, positive
@@ -77,10 +78,7 @@ def import_checkpoint(
     state = checkpoint.read_state_dict(source)
     digest = sha256(source)
     path = Path(output or source.with_suffix(".onnx"))
-    if path.exists() and not force and _source_of(path) != digest:
-        raise UserError(
-            f"{path} exists and was not made from {source.name}; name another -o, or replace it with --force"
-        )
+    check_output(path, source=source.name, digest=digest, force=force)
     data = fer2013.load(fer2013.find(temperature_data)) if temperature_data else None
     with muted_stderr():
         from scipy.special import softmax
@@ -121,14 +119,6 @@ def import_checkpoint(
     )
     print(f"{path}: {architecture} on {dataset}, {path.stat().st_size / 1e6:.1f} MB")
     return path
-
-
-def _source_of(path: Path) -> str | None:
-    """Returns the digest of what a model file was made from, or None if it is no model file."""
-    try:
-        return Recognizer(path).card.source_sha256
-    except UserError:
-        return None
 
 
 def _dataset_of(source: Path, dataset: str | None, architecture: str, channels: int) -> str:

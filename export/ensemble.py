@@ -1,0 +1,188 @@
+"""Joins model files into one: `python -m export.ensemble A.onnx B.onnx -o C.onnx`."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from export.output import check_output
+from fer_tf import fer2013
+from fer_tf.card import INPUT_NAME, METADATA_KEY, OUTPUT_NAME, ModelCard
+from fer_tf.command import Parser, UserError, command
+from fer_tf.files import sha256, written_aside
+from fer_tf.recognizer import Recognizer
+
+TOLERANCE = 1e-5
+_BATCH = 64
+
+
+@command
+def main(argv: list[str] | None = None) -> None:
+    """Joins model files."""
+    parser = Parser(
+        prog="python -m export.ensemble",
+        description="Join model files into one file of the same kind, whose probabilities are the average of theirs, "
+        "calibrated anew on PublicTest. Each keeps its own preprocessing.",
+    )
+    option = parser.add_argument
+    option("files", nargs="+", type=Path, metavar="FILE.onnx", help="model files; one of them is enough with --mirror")
+    option("-o", "--output", type=Path, required=True, metavar="OUT", help="model file to write")
+    option("--mirror", action="store_true", help="average over the mirrored faces, too; twice the cost")
+    option("--data", metavar="PATH", help="zip, folder or CSV (default $FER2013, data/fer2013.zip, …)")
+    option("--force", action="store_true", help="replace a file that was made from something else")
+    arguments = parser.parse_args(argv)
+    join_files(arguments.files, arguments.output, mirror=arguments.mirror, data=arguments.data, force=arguments.force)
+    print(f"next: python -m realtime.webcam --model {arguments.output}")
+
+
+def join_files(
+    sources: Sequence[Path], output: Path, *, mirror: bool = False, data: str | None = None, force: bool = False
+) -> None:
+    """Writes a model file that averages others, and prints what it scores on PublicTest.
+
+    Args:
+        sources: Model files, each of them once.
+        output: The model file to write.
+        mirror: Whether each also sees the mirrored faces.
+        data: FER-2013; None looks where `fer2013.find` does.
+        force: Whether to replace a file that was made from other sources.
+
+    Raises:
+        UserError: if sources, data or output are not what they should be.
+    """
+    members = [Recognizer(path) for path in sources]
+    digests = [sha256(path) for path in sources]
+    names = ", ".join(path.name for path in sources)
+    if len(set(digests)) < len(digests):
+        raise UserError(f"{names}: one of them is named twice; an average needs different model files")
+    if len(sources) == 1 and not mirror:
+        raise UserError(f"{names}: is alone; name more model files to average, or use --mirror")
+    digest = hashlib.sha256("".join([*digests, "mirror" * mirror]).encode()).hexdigest()
+    check_output(output, source=names, digest=digest, force=force)
+    public = fer2013.load(fer2013.find(data)).public
+    if not len(public):
+        raise UserError("the data has no PublicTest to calibrate on; name another --data")
+    import onnx
+
+    from fer_tf.metrics import fit_temperature, measure
+
+    average = _average(members, public.images, mirror)
+    temperature = fit_temperature(np.log(average), public.labels)
+    probabilities = _calibrated(average, temperature)
+    metrics = measure(probabilities, public.labels, temperature)
+    cards = [member.card for member in members]
+    card = ModelCard(
+        name="+".join(card.name for card in cards) + "-mirror" * mirror,
+        architecture=_joined(card.architecture for card in cards),
+        dataset=_joined(card.dataset for card in cards),
+        arithmetic=_joined(card.arithmetic for card in cards),
+        framework=_joined(card.framework for card in cards),
+        source_file=names,
+        source_sha256=digest,
+        training={
+            "mirror": mirror,
+            "members": [
+                {"name": card.name, "sha256": digest, "temperature": card.temperature, "training": card.training}
+                for card, digest in zip(cards, digests, strict=True)
+            ],
+        },
+        metrics=metrics,
+        temperature=temperature,
+    )
+    graph = join([onnx.load(path) for path in sources], temperature, mirror=mirror)
+    onnx.helper.set_model_props(graph, {METADATA_KEY: card.to_json()})
+    onnx.checker.check_model(graph, full_check=True)
+    with written_aside(output) as temporary:
+        onnx.save(graph, temporary)
+        found = _predict(Recognizer(temporary), public.images[: 2 * _BATCH])
+        difference = np.abs(found - probabilities[: 2 * _BATCH]).max()
+        if not difference <= TOLERANCE:
+            raise UserError(f"the joined file differs from its members by {difference:.1e} (allowed {TOLERANCE:.0e})")
+    for source, member in zip(sources, members, strict=True):
+        alone = member.card.metrics.get("accuracy")
+        print(f"{source}: {f'{alone:.2%} on PublicTest' if alone else 'PublicTest not in its card'}")
+    print(f"{output}: {metrics['accuracy']:.2%} on PublicTest, temperature {temperature:.3f}")
+
+
+def join(models: Sequence["onnx.ModelProto"], temperature: float, *, mirror: bool = False) -> "onnx.ModelProto":  # noqa: F821
+    """Returns a model that gives softmax(log(average of the models' probabilities) / temperature).
+
+    Args:
+        models: Of model files; they are not changed.
+        temperature: Above 0.
+        mirror: Whether to average over the mirrored faces, too.
+
+    Raises:
+        UserError: if they are of different opsets.
+    """
+    import onnx
+    from onnx import TensorProto, compose, helper
+
+    opsets = {(opset.domain, opset.version) for model in models for opset in model.opset_import}
+    if len({domain for domain, _ in opsets}) < len(opsets):
+        raise UserError("the model files are of different ONNX opsets; export them again")
+
+    def constant(name: str, kind: int, values: list) -> onnx.TensorProto:
+        return helper.make_tensor(name, kind, [len(values)], values)
+
+    initializers = [helper.make_tensor("temperature", TensorProto.FLOAT, [], [temperature])]
+    nodes, answers, fed = [], [], INPUT_NAME
+    if mirror:
+        fed = "both"
+        bounds = {"from": -1, "to": -(2**31), "axis": 2, "step": -1}
+        initializers += [constant(f"mirror/{name}", TensorProto.INT64, [value]) for name, value in bounds.items()]
+        initializers += [constant("halves", TensorProto.INT64, [2, -1, 7]), constant("first", TensorProto.INT64, [0])]
+        nodes += [
+            helper.make_node("Slice", [INPUT_NAME, *(f"mirror/{name}" for name in bounds)], ["mirrored"]),
+            helper.make_node("Concat", [INPUT_NAME, "mirrored"], [fed], axis=0),
+        ]
+    for number, model in enumerate(models):
+        prefix = f"member{number}/"
+        graph = compose.add_prefix(model, prefix).graph
+        nodes += [helper.make_node("Identity", [fed], [prefix + INPUT_NAME]), *graph.node]
+        initializers += graph.initializer
+        answers.append(prefix + OUTPUT_NAME)
+        if mirror:
+            halves, mean = f"halves{number}", f"mean{number}"
+            nodes.append(helper.make_node("Reshape", [answers[-1], "halves"], [halves]))
+            nodes.append(helper.make_node("ReduceMean", [halves, "first"], [mean], keepdims=0))
+            answers[-1] = mean
+    nodes += [
+        helper.make_node("Mean", answers, ["average"]),
+        helper.make_node("Log", ["average"], ["logits"]),
+        helper.make_node("Div", ["logits", "temperature"], ["scaled"]),
+        helper.make_node("Softmax", ["scaled"], [OUTPUT_NAME], axis=-1),
+    ]
+    first = models[0]
+    graph = helper.make_graph(nodes, "ensemble", first.graph.input, first.graph.output, initializers)
+    imports = [helper.make_opsetid(*opset) for opset in sorted(opsets)]
+    version = max(model.ir_version for model in models)
+    return helper.make_model(graph, opset_imports=imports, ir_version=version, producer_name="fer-tf")
+
+
+def _average(members: Sequence[Recognizer], images: np.ndarray, mirror: bool) -> np.ndarray:
+    """Returns the mean of what the members say, float32 [N, 7]."""
+    answers = [_predict(member, images) for member in members]
+    if mirror:
+        answers += [_predict(member, np.ascontiguousarray(images[:, :, ::-1])) for member in members]
+    return np.maximum(np.mean(answers, axis=0), np.finfo(np.float32).tiny)
+
+
+def _calibrated(average: np.ndarray, temperature: float) -> np.ndarray:
+    powers = average.astype(np.float64) ** (1 / temperature)
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+def _predict(recognizer: Recognizer, images: np.ndarray) -> np.ndarray:
+    starts = tqdm(range(0, len(images), _BATCH), desc=recognizer.card.name, unit=" batches", disable=None)
+    return np.concatenate([recognizer(images[start : start + _BATCH]) for start in starts])
+
+
+def _joined(names: Sequence[str]) -> str:
+    return "+".join(dict.fromkeys(names))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,94 @@
+import json
+
+import numpy as np
+import pytest
+
+onnx = pytest.importorskip("onnx")
+pytest.importorskip("scipy")
+
+from export import ensemble  # noqa: E402
+from fer_tf.fer2013 import Fer2013, Split  # noqa: E402
+from fer_tf.recognizer import Recognizer  # noqa: E402
+
+
+@pytest.fixture
+def members(make_model_file, tmp_path):
+    """Two model files that say different things."""
+    one, other = make_model_file(tmp_path / "one.onnx"), make_model_file(tmp_path / "other.onnx")
+    model = onnx.load(other)
+    slopes = next(tensor for tensor in model.graph.initializer if tensor.name == "slopes")
+    slopes.CopyFrom(onnx.numpy_helper.from_array(np.linspace(0.02, -0.01, 7, dtype=np.float32), "slopes"))
+    onnx.save(model, other)
+    return one, other
+
+
+@pytest.fixture
+def public(monkeypatch, tmp_path) -> Split:
+    random = np.random.default_rng(0)
+    images = (random.integers(0, 256, (300, 1, 1)) + np.zeros((300, 48, 48))).astype(np.uint8)
+    split = Split(images, random.integers(0, 7, 300), np.arange(300).astype(str))
+    data = Fer2013(tmp_path, split, split, split)
+    monkeypatch.setattr(ensemble.fer2013, "find", lambda path: path)
+    monkeypatch.setattr(ensemble.fer2013, "load", lambda path: data)
+    return split
+
+
+def test_it_averages_and_is_calibrated(members, public, tmp_path, capsys):
+    from scipy.special import softmax
+
+    from fer_tf.metrics import fit_temperature
+
+    joined = tmp_path / "joined.onnx"
+    assert ensemble.main([*map(str, members), "-o", str(joined)]) == 0
+    recognizer = Recognizer(joined)
+    mean = np.mean([Recognizer(path)(public.images) for path in members], axis=0)
+    temperature = recognizer.card.temperature
+    assert temperature == pytest.approx(fit_temperature(np.log(mean), public.labels))
+    expected = softmax(np.log(mean) / temperature, axis=1)
+    for batch in (1, 300):
+        np.testing.assert_allclose(recognizer(public.images[:batch]), expected[:batch], atol=1e-6)
+    accuracy = (expected.argmax(axis=1) == public.labels).mean()
+    assert recognizer.card.metrics["accuracy"] == pytest.approx(accuracy)
+    assert f"{accuracy:.2%} on PublicTest" in capsys.readouterr().out
+    assert json.loads(recognizer.card.to_json())["source_file"] == "one.onnx, other.onnx"
+
+
+def test_mirroring_makes_it_blind_to_mirroring(public, tmp_path):
+    """With the default model, which answers a mirrored face otherwise."""
+    import weights
+
+    rows, columns = np.mgrid[:48, :48] / 48
+    faces = np.stack([128 + 60 * np.sin(number * columns + rows) for number in range(1, 6)]).astype(np.uint8)
+    mirrored = np.ascontiguousarray(faces[:, :, ::-1])
+    joined = tmp_path / "joined.onnx"
+    assert ensemble.main([str(weights.DEFAULT_MODEL), "--mirror", "-o", str(joined)]) == 0
+    recognizer, alone = Recognizer(joined), Recognizer(weights.DEFAULT_MODEL)
+    assert np.abs(alone(faces) - alone(mirrored)).max() > 0.01
+    np.testing.assert_allclose(recognizer(faces), recognizer(mirrored), atol=1e-6)
+    powers = ((alone(faces) + alone(mirrored)) / 2) ** (1 / recognizer.card.temperature)
+    np.testing.assert_allclose(recognizer(faces), powers / powers.sum(axis=1, keepdims=True), atol=1e-5)
+
+
+def test_ensembles_can_be_joined_again(members, public, tmp_path):
+    first, second = tmp_path / "first.onnx", tmp_path / "second.onnx"
+    assert ensemble.main([*map(str, members), "-o", str(first)]) == 0
+    assert ensemble.main([str(first), str(members[0]), "--mirror", "-o", str(second)]) == 0
+    assert Recognizer(second)(public.images[:4]).shape == (4, 7)
+
+
+def test_wrong_input_is_one_line_and_writes_nothing(members, public, tmp_path, capsys):
+    one, other = map(str, members)
+    output = tmp_path / "joined.onnx"
+    for arguments, complaint in (
+        ([one], "is alone"),
+        ([one, one], "named twice"),
+        ([one, str(tmp_path / "none.onnx")], "no such model file"),
+    ):
+        assert ensemble.main([*arguments, "-o", str(output)]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert complaint in line
+        assert not output.exists()
+    before = members[1].read_bytes()
+    assert ensemble.main([one, other, "-o", other]) == 2
+    assert "was not made from" in capsys.readouterr().err
+    assert members[1].read_bytes() == before
