@@ -32,7 +32,7 @@ _LARGEST_PANEL = 0.75
 """Share of the frame's width or height that a panel may take."""
 
 _HIDDEN_AT_MOST = 0.1
-"""Share of a panel that may lie on faces, labels and other panels, where there are several faces."""
+"""What a panel may hide of faces, labels and other panels where there are several faces, as shares of them added."""
 
 _LONGEST_NAME = 9
 """Width that the name of a model may take, in heights of text."""
@@ -238,7 +238,7 @@ def _short_names(models: Sequence[str], style: _Style) -> list[str]:
 
 
 def _place(size: tuple[int, int], face: Box, above: int, taken: Sequence[Box], style: _Style) -> tuple[Box, float]:
-    """Returns where a panel beside a face hides least of what is in the frame, and what share of it does.
+    """Returns where a panel beside a face hides least of what is in the frame, and how much: shares of it added.
 
     Of equal places it is the nearest.
 
@@ -256,10 +256,11 @@ def _place(size: tuple[int, int], face: Box, above: int, taken: Sequence[Box], s
     columns = (right + gap, left - panel_width - gap, left, right - panel_width)
     rows = (top, bottom - panel_height, bottom + gap, above - panel_height - gap)
     places = np.array([_clamp((x, y, panel_width, panel_height), style.frame) for x in columns for y in rows])
-    hidden = _overlaps(places, np.array(taken)).sum(axis=1)
+    occupied = np.array(taken)
+    hidden = (_overlaps(places, occupied) / np.maximum(occupied[:, 2:].prod(axis=1), 1)).sum(axis=1)
     distances = np.abs(2 * places[:, :2] + places[:, 2:] - (left + right, top + bottom)).sum(axis=1)
     best = np.lexsort((distances, hidden))[0]
-    return tuple(places[best].tolist()), hidden[best] / (panel_width * panel_height)
+    return tuple(places[best].tolist()), hidden[best]
 
 
 def _clamp(box: Box, frame: tuple[int, int]) -> Box:
