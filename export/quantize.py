@@ -70,6 +70,8 @@ def quantize_file(
     path = output or source.with_name(f"{source.stem}-int8.onnx")
     if path.suffix != ".onnx":
         raise UserError(f"{path}: a model file is called <name>.onnx")
+    if path.exists() and path.samefile(source):
+        raise UserError(f"{path} is the float file itself; name another -o")
     if path.exists() and not force and _source_of(path) != digest:
         raise UserError(f"{path} exists and was not made from {source}; name another -o, or replace it with --force")
     check_writable(path)

