@@ -23,7 +23,7 @@ from realtime.display import DisplayProbe, Window
 from realtime.loop import Loop, say
 from realtime.pipeline import Pipeline
 from realtime.record import open_recording
-from realtime.sources import find_cameras, open_source
+from realtime.sources import find_cameras, is_camera, open_source
 from realtime.stage import Stage
 from realtime.tables import CsvSink, JsonlSink, SummarySink
 
@@ -45,7 +45,10 @@ def main(argv: list[str] | None = None) -> int:
             window = stack.enter_context(contextlib.closing(Window()))
         sources = _open_all(arguments, stop)
         # The first one is opened before the outputs, so that a wrong --source replaces no file.
-        sources = itertools.chain(list(itertools.islice(sources, 1)), sources)
+        first = next(sources, None)
+        if first is None:  # stopped meanwhile
+            return 0
+        sources = itertools.chain([first], sources)
         tables = []
         for kind, path in ((CsvSink, arguments.csv), (JsonlSink, arguments.jsonl), (SummarySink, arguments.summary)):
             if path:
@@ -86,10 +89,10 @@ def _open_all(arguments: Namespace, stop: threading.Event) -> Iterator[Source | 
 
 
 def _open(name: str, stop: threading.Event, camera_size: tuple[int, int] | None) -> Source | None:
-    """Opens a source, or returns None if `stop` is set while an address does not answer."""
-    if "://" not in name:
+    """Opens a source, or returns None if `stop` is set while an address or a pipe does not answer."""
+    if is_camera(name):  # macOS lets no other thread ask for the permission to use it
         return open_source(name, camera_size=camera_size)
-    with contextlib.closing(Stage(open_source(address) for address in (name,))) as opening:
+    with contextlib.closing(Stage(open_source(text) for text in (name,))) as opening:
         while not stop.is_set():
             with contextlib.suppress(TimeoutError):
                 return opening.get(0.05)

@@ -1,3 +1,5 @@
+import os
+import shutil
 import subprocess
 import sys
 import time
@@ -7,7 +9,11 @@ import numpy as np
 import pytest
 
 from fer_tf.command import UserError
+from realtime.capture import Frame
+from realtime.demo import demo_clip
 from realtime.display import DisplayProbe, Window
+from realtime.draw import COLOURS
+from realtime.record import VideoSink
 
 IMAGE = np.zeros((48, 64, 3), np.uint8)
 
@@ -98,3 +104,144 @@ def test_a_probe_that_succeeds_says_nothing(monkeypatch):
     monkeypatch.setattr(subprocess, "Popen", lambda command, **keywords: start([sys.executable, "-c", ""], **keywords))
     with DisplayProbe() as probe:
         probe.check()
+
+
+@pytest.fixture(scope="module")
+def xvfb(tmp_path_factory):
+    """A screen in memory: an environment to use it, and a function that returns its pixels, uint8 [H, W, 3] BGR."""
+    if not shutil.which("Xvfb") or not shutil.which("xdotool"):
+        pytest.skip("needs Xvfb and xdotool")
+    folder = tmp_path_factory.mktemp("screen")
+    command = ["Xvfb", "-displayfd", "1", "-screen", "0", "800x600x24", "-fbdir", str(folder)]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    display = server.stdout.readline().strip()
+
+    def screenshot():
+        data = (folder / "Xvfb_screen0").read_bytes()  # in the format of xwd
+        header = np.frombuffer(data[:100], ">u4")
+        size, width, height, line, colours = (int(header[index]) for index in (0, 4, 5, 12, 19))
+        pixels = np.frombuffer(data, np.uint8, height * line, size + 12 * colours)
+        return pixels.reshape(height, line // 4, 4)[:, :width, :3]
+
+    yield os.environ | {"DISPLAY": f":{display}"}, screenshot
+    server.terminate()
+    server.wait(10)
+
+
+class Watched:
+    """The loop on a long video, in a window, as somebody uses it."""
+
+    def __init__(self, environment, model, folder):
+        self.environment, self.table = environment, folder / "faces.csv"
+        sink = VideoSink(folder / "long.mp4", fps=10)
+        image = next(demo_clip()[0])[::2, ::2]
+        for index in range(300):
+            sink.write(image, Frame(image, index, index / 10))
+        sink.close()
+        arguments = ["--source", folder / "long.mp4", "--model", model, "--csv", self.table]
+        self.child = subprocess.Popen(
+            [sys.executable, "-m", "realtime.webcam", *map(str, arguments)], env=environment, stderr=subprocess.PIPE
+        )
+        until(lambda: self.table.exists() and self.rows() > 3)
+        self.do("mousemove", "160", "120")  # without a window manager, keys go to the window under the pointer
+
+    def rows(self):
+        return self.table.read_text().count("\n")
+
+    def stands_still(self):
+        rows = self.rows()
+        time.sleep(0.5)  # of ten frames a second
+        return self.rows() == rows
+
+    def do(self, *command):
+        return subprocess.run(["xdotool", *command], env=self.environment, capture_output=True, text=True, check=True)
+
+    def end(self):
+        errors = self.child.communicate(timeout=20)[1].decode()
+        return self.child.returncode, errors
+
+
+def until(condition, *, seconds=30):
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert condition()
+
+
+@pytest.fixture
+def watched(xvfb, make_model_file, tmp_path):
+    pytest.importorskip("skimage")
+    environment, screenshot = xvfb
+    model = make_model_file(tmp_path / "tiny.onnx")
+    for _ in range(5):
+        watched = Watched(environment, model, tmp_path)
+        deadline = time.monotonic() + 3
+        while not screenshot()[50:200, 50:200].any(axis=-1).mean() > 0.9 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        # Without a window manager, one in some twenty windows of OpenCV's stays black, however it is opened.
+        painted = screenshot()[50:200, 50:200].any(axis=-1).mean() > 0.9
+        if painted:
+            yield watched
+        watched.child.kill()
+        watched.child.communicate()
+        if painted:
+            return
+        watched.table.unlink()
+    pytest.skip("no window is painted here")
+
+
+def panel(image):
+    """Returns the share of the window that the darkened panel of bars takes."""
+    return (image[:240, :320].max(axis=-1) < 64).mean()
+
+
+def test_keys_in_a_real_window(watched, xvfb, tmp_path):
+    screenshot = xvfb[1]
+    until(lambda: (screenshot()[:240, :320] == np.array(COLOURS["surprise"])).all(axis=-1).sum() > 50)
+    with_bars = panel(screenshot())
+    watched.do("key", "d")
+    until(lambda: panel(screenshot()) < with_bars - 0.05)
+    watched.do("key", "space")
+    until(watched.stands_still)
+    rows = watched.rows()
+    watched.do("key", "s")
+    until(lambda: list(tmp_path.glob("expressions-*.png")))
+    picture = cv2.imread(str(next(tmp_path.glob("expressions-*.png"))))
+    assert picture.shape == (240, 320, 3)
+    # What is on the screen, but for the status below; Qt interpolates.
+    assert np.abs(picture[:150].astype(int) - screenshot()[:150, :320]).mean() < 3
+    watched.do("key", "space")
+    until(lambda: watched.rows() > rows + 3)
+    watched.do("key", "q")
+    code, errors = watched.end()
+    assert code == 0
+    assert errors.splitlines() == [line for line in errors.splitlines() if line.startswith("wrote ")]
+
+
+CLOSE = """
+import ctypes, sys
+class Message(ctypes.Structure):
+    _fields_ = [("type", ctypes.c_int), ("serial", ctypes.c_ulong), ("sent", ctypes.c_int),
+                ("display", ctypes.c_void_p), ("window", ctypes.c_ulong), ("kind", ctypes.c_ulong),
+                ("format", ctypes.c_int), ("data", ctypes.c_long * 5), ("rest", ctypes.c_long * 12)]
+x11 = ctypes.CDLL("libX11.so.6")
+x11.XOpenDisplay.restype = ctypes.c_void_p
+x11.XInternAtom.restype = ctypes.c_ulong
+display, window = ctypes.c_void_p(x11.XOpenDisplay(None)), int(sys.argv[1])
+protocols, delete = (x11.XInternAtom(display, name, 0) for name in (b"WM_PROTOCOLS", b"WM_DELETE_WINDOW"))
+message = Message(33, 0, 1, display, window, protocols, 32, (ctypes.c_long * 5)(delete))
+x11.XSendEvent(display, ctypes.c_ulong(window), 0, ctypes.c_long(0), ctypes.byref(message))
+x11.XFlush(display)
+"""
+
+
+def test_the_close_button_of_a_real_window(watched):
+    window = watched.do("search", "--name", "Expressions").stdout.split()[0]
+    # What a window manager sends when its button is pressed.
+    subprocess.run([sys.executable, "-c", CLOSE, window], env=watched.environment, check=True)
+    assert watched.end() == (0, "")
+
+
+def test_escape_in_a_real_window(watched):
+    watched.do("key", "Escape")
+    assert watched.end() == (0, "")

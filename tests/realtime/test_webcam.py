@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
+import weights
 from fer_tf.emotions import CLASSES
 from realtime import demo, webcam
 from realtime.capture import Frame
@@ -327,9 +328,34 @@ def test_a_signal_does_not_wait_for_a_server_that_does_not_answer(model, tmp_pat
         begun = time.monotonic()
         child.send_signal(signal.SIGINT)
         output, errors = child.communicate(timeout=30)
-    assert (child.returncode, errors) == (0, "")
-    assert output.startswith("0 frames")
+    assert (child.returncode, output, errors) == (0, "", "")
+    assert not (tmp_path / "x.csv").exists()
     assert time.monotonic() - begun < 5  # it would wait ten seconds for the server
+
+
+def test_a_model_trained_here_and_one_imported_give_the_same_rows(torch_base_cnn, tmp_path):
+    torch = pytest.importorskip("torch")
+    from export import from_pth
+
+    checkpoint, imported = tmp_path / "BaseCNN.pth", tmp_path / "imported.onnx"
+    torch.manual_seed(0)
+    torch.save(torch_base_cnn(1).state_dict(), checkpoint)
+    assert from_pth.main([str(checkpoint), "-o", str(imported)]) == 0
+    tables = {}
+    for name, model in (("trained", weights.DEFAULT_MODEL), ("imported", imported)):
+        path = tmp_path / f"{name}.csv"
+        arguments = ["--source", "demo", "--max-frames", "90", "--no-window", "--csv", str(path), "--model", str(model)]
+        assert webcam.main(arguments) == 0
+        with open(path, newline="") as file:
+            tables[name] = list(csv.DictReader(file))
+    trained, imported = tables["trained"], tables["imported"]
+    assert len(trained) == len(imported) > 90
+    place = ("source", "time_s", "frame", "face", "x", "y", "width", "height")
+    for one, other in zip(trained, imported, strict=True):
+        assert list(one) == list(other)
+        assert [one[key] for key in place] == [other[key] for key in place]
+    assert [row["p_happy"] for row in trained] != [row["p_happy"] for row in imported]
+    assert {row["model"] for row in imported} != {row["model"] for row in trained}
 
 
 def test_cameras_are_listed(monkeypatch, capsys):
