@@ -43,6 +43,7 @@ def export_run(folder: RunFolder, output: Path | str | None = None) -> Path:
     for key in ("data", "init", "ferplus"):  # where a user keeps them is nobody's business
         training[key] = training[key] and Path(training[key]).name
     training["teacher"] = training["teacher"] and [Path(path).name for path in training["teacher"]]
+    training["hours"] = round(sum(row["seconds"] for row in folder.read_history()) / 3600, 2)
     card = ModelCard(
         name=name,
         architecture=settings.model,

@@ -1,5 +1,6 @@
 """What a classifier is measured by: accuracy with its interval, F1, recall and calibration."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -59,6 +60,48 @@ def measure_votes(probabilities: np.ndarray, shares: np.ndarray, majority: np.nd
     }
 
 
+def mcnemar(one: np.ndarray, other: np.ndarray) -> tuple[int, int, float]:
+    """Holds two classifiers against each other on the same images, by McNemar's exact test.
+
+    Args:
+        one: bool [N]: where the first is right.
+        other: bool [N]: where the second is right.
+
+    Returns:
+        How many images only the first has right, how many only the second, and the probability of so uneven a split
+        if neither were better.
+    """
+    first, second = int((one & ~other).sum()), int((~one & other).sum())
+    return first, second, float(binomtest(first, first + second).pvalue) if first + second else 1.0
+
+
+def coverage(probabilities: np.ndarray, labels: np.ndarray, shares: Sequence[float]) -> list[float]:
+    """Returns the accuracy on the most confident images, for each share of them.
+
+    Args:
+        probabilities: float [N, C].
+        labels: int [N].
+        shares: Of the images, above 0 to 1; at least one image is taken.
+    """
+    order = np.argsort(-probabilities.max(axis=1), kind="stable")
+    right = (probabilities.argmax(axis=1) == labels)[order]
+    return [float(right[: max(1, round(share * len(labels)))].mean()) for share in shares]
+
+
+def reliability(probabilities: np.ndarray, labels: np.ndarray, bins: int = 10) -> tuple[np.ndarray, ...]:
+    """Returns mean confidence, accuracy and number of images of each bin of confidence: float, float and int [bins].
+
+    Bins are of equal width over 0 to 1, each open on the left; what an empty one has is NaN.
+    """
+    confidence = probabilities.max(axis=1).astype(np.float64)
+    right = probabilities.argmax(axis=1) == labels
+    index = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    counts = np.bincount(index, minlength=bins)
+    with np.errstate(invalid="ignore"):
+        means = (np.bincount(index, weights=values, minlength=bins) / counts for values in (confidence, right))
+        return (*means, counts)
+
+
 def expected_calibration_error(probabilities: np.ndarray, labels: np.ndarray, bins: int = 15) -> float:
     """Returns the mean gap between confidence and accuracy, over bins of equal width weighted by what lies in them.
 
@@ -69,10 +112,8 @@ def expected_calibration_error(probabilities: np.ndarray, labels: np.ndarray, bi
         labels: int [N].
         bins: Number of bins over 0 to 1, each open on the left.
     """
-    confidence = probabilities.max(axis=1).astype(np.float64)
-    gap = (probabilities.argmax(axis=1) == labels) - confidence
-    index = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
-    return float(np.abs(np.bincount(index, weights=gap, minlength=bins)).sum() / len(labels))
+    confidence, accuracy, counts = reliability(probabilities, labels, bins)
+    return float(np.nansum(np.abs(accuracy - confidence) * counts) / len(labels))
 
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:

@@ -15,7 +15,8 @@ from fer_tf.fer2013 import Fer2013
 from fer_tf.files import write_json, write_text
 from fer_tf.models import load_network
 from fer_tf.names import ARCHITECTURES, DATASETS
-from train.evaluate import evaluate
+from train.evaluate import evaluate, tested
+from train.input_pipeline import evaluation_batches
 from train.report import save_figure
 from train.run_folder import RunFolder
 from train.training import predictor
@@ -48,13 +49,10 @@ def measure_cell(folder: RunFolder, data: Fer2013) -> dict[str, dict[str, Any]]:
     """Returns the figures of a finished run on all splits that the data set has: those of `train.evaluate.evaluate`."""
     settings, temperature = folder.settings, folder.public_metrics()["temperature"]
     preprocessor = create_preprocessor(settings.dataset, settings.model, image_size=settings.image_size)
-    predict = predictor(load_network(folder.model))
-    return evaluate(
-        lambda faces: softmax(predict([preprocessor(faces)]) / temperature, axis=1),
-        data,
-        temperature=temperature,
-        splits="all" if len(data.private) else "public",
-    )
+    network = predictor(load_network(folder.model))
+    splits = "all" if len(data.private) else "public"
+    logits = network(evaluation_batches(tested(data, splits).images, preprocessor))
+    return evaluate(softmax(logits / temperature, axis=1), data, temperature=temperature, splits=splits)
 
 
 def write_matrix(root: Path) -> None:

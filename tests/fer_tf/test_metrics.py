@@ -101,3 +101,32 @@ def test_votes_are_compared_where_there_is_a_majority():
     divergence = rel_entr(shares[known], probabilities[known]).sum(axis=1) + entropy(shares[known], axis=1)
     assert figures["cross_entropy"] == pytest.approx(divergence.mean())
     assert metrics.measure_votes(probabilities, shares, np.full(40, -1))["accuracy"] is None
+
+
+def test_mcnemar_counts_what_only_one_has_right():
+    one = np.array([True] * 10 + [False] * 2 + [True] * 5 + [False] * 3)
+    other = np.array([False] * 10 + [True] * 2 + [True] * 5 + [False] * 3)
+    first, second, p = metrics.mcnemar(one, other)
+    assert (first, second) == (10, 2)
+    # Twelve throws of a coin: 0, 1, 2, 10, 11 or 12 heads.
+    assert p == pytest.approx(2 * (1 + 12 + 66) / 2**12)
+    assert metrics.mcnemar(one, one) == (0, 0, 1.0)
+
+
+def test_coverage_takes_the_surest():
+    probabilities = np.array([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7], [0.6, 0.4]])
+    labels = np.array([0, 1, 1, 1])
+    assert metrics.coverage(probabilities, labels, [0.01, 0.5, 0.75, 1.0]) == pytest.approx([1, 0.5, 2 / 3, 0.5])
+
+
+def test_reliability_is_that_of_scikit_learn(predictions):
+    from sklearn.calibration import calibration_curve
+
+    logits, labels = predictions
+    probabilities = softmax(logits)
+    confidence, accuracy, counts = metrics.reliability(probabilities, labels)
+    right = probabilities.argmax(axis=1) == labels
+    expected_accuracy, expected_confidence = calibration_curve(right, probabilities.max(axis=1), n_bins=10)
+    np.testing.assert_allclose(accuracy[counts > 0], expected_accuracy)
+    np.testing.assert_allclose(confidence[counts > 0], expected_confidence)
+    assert counts.sum() == len(labels)

@@ -27,7 +27,8 @@ def data(tmp_path) -> fer2013.Fer2013:
 
 def test_splits_are_what_they_are_called(data, make_model_file, tmp_path):
     recognizer = Recognizer(make_model_file(tmp_path / "m.onnx"))
-    report = evaluate.evaluate(recognizer, data, temperature=1.0, splits="all")
+    probabilities = evaluate.predict(recognizer, evaluate.tested(data, "all").images)
+    report = evaluate.evaluate(probabilities, data, temperature=1.0, splits="all")
     assert {name: row["n"] for name, row in report.items()} == {
         "public": 50,
         "private": 20,
@@ -49,11 +50,13 @@ def test_splits_are_what_they_are_called(data, make_model_file, tmp_path):
 def test_public_alone_never_looks_at_private(data, make_model_file, tmp_path):
     blind = dataclasses.replace(data, private=None)
     recognizer = Recognizer(make_model_file(tmp_path / "m.onnx"))
-    assert list(evaluate.evaluate(recognizer, blind, temperature=1.0)) == ["public"]
+    probabilities = evaluate.predict(recognizer, evaluate.tested(blind, "public").images)
+    assert list(evaluate.evaluate(probabilities, blind, temperature=1.0)) == ["public"]
 
 
 def test_the_table_says_which_split_chose(data, make_model_file, tmp_path):
-    report = evaluate.evaluate(Recognizer(make_model_file(tmp_path / "m.onnx")), data, temperature=1.0, splits="all")
+    probabilities = Recognizer(make_model_file(tmp_path / "m.onnx"))(evaluate.tested(data, "all").images)
+    report = evaluate.evaluate(probabilities, data, temperature=1.0, splits="all")
     text = evaluate.describe(report)
     assert "PublicTest (the choosing split)" in text
     assert f"{report['private']['accuracy']:.2%}" in text
@@ -72,3 +75,41 @@ def test_wrong_input_is_one_clear_line(arguments, expected, capfd):
     assert evaluate.main(arguments) == 2
     (line,) = capfd.readouterr().err.splitlines()
     assert expected in line
+
+
+def test_models_are_held_against_each_other(data, make_model_file, tmp_path, monkeypatch, capsys):
+    import onnx
+
+    one, other = (make_model_file(tmp_path / f"{name}.onnx") for name in ("one", "other"))
+    model = onnx.load(other)  # always says "angry"
+    slopes = next(tensor for tensor in model.graph.initializer if tensor.name == "slopes")
+    slopes.CopyFrom(onnx.numpy_helper.from_array(-np.arange(7, dtype=np.float32), "slopes"))
+    onnx.save(model, other)
+    monkeypatch.setattr(evaluate.fer2013, "find", lambda path: path)
+    monkeypatch.setattr(evaluate.fer2013, "load", lambda path: data)
+    assert evaluate.main([str(one), str(other), "--splits", "all", "--json", str(tmp_path / "r.json")]) == 0
+    first = Recognizer(one)(data.private.images).argmax(axis=1) == data.private.labels
+    second = data.private.labels == 0
+    row = f"| {other} | {second.mean():.2%} | {100 * (second.mean() - first.mean()):+.2f} points "
+    row += f"| {(first & ~second).sum()} | {(second & ~first).sum()} |"
+    assert row in capsys.readouterr().out
+    assert list(json.loads((tmp_path / "r.json").read_text())) == [str(one), str(other)]
+    assert evaluate.main([str(one), str(other), "--report", str(tmp_path / "r.md")]) == 2
+    assert "expected one model file" in capsys.readouterr().err
+
+
+def test_the_votes_are_measured_against(data, make_model_file, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(evaluate.fer2013, "find", lambda path: path)
+    monkeypatch.setattr(evaluate.fer2013, "load", lambda path: data)
+    votes = tmp_path / "votes.csv"
+    votes.write_text(
+        "image,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF\n"
+        + "".join(f"{number},0,0,{number % 2},0,0,0,0,0,0,9\n" for number in range(10))
+        + "".join(f"{number},0,0,9,0,0,0,0,0,0,0\n" for number in range(10, 30))
+    )
+    model = make_model_file(tmp_path / "m.onnx")
+    report = tmp_path / "r.json"
+    assert evaluate.main([str(model), "--ferplus", str(votes), "--json", str(report)]) == 0
+    expected = (Recognizer(model)(data.public.images[10:30]).argmax(axis=1) == 6).mean()
+    found = json.loads(report.read_text())["public"]["ferplus"]
+    assert (found["n"], found["accuracy"]) == (20, pytest.approx(expected))
