@@ -60,7 +60,7 @@ def join_files(
     if len(sources) == 1 and not mirror:
         raise UserError(f"{names}: is alone; name more model files to average, or use --mirror")
     digest = hashlib.sha256("".join([*digests, "mirror" * mirror]).encode()).hexdigest()
-    check_output(output, source=names, digest=digest, force=force)
+    check_output(output, sources, digest, force=force)
     public = fer2013.load(fer2013.find(data)).public
     if not len(public):
         raise UserError("the data has no PublicTest to calibrate on; name another --data")

@@ -78,7 +78,7 @@ def import_checkpoint(
     state = checkpoint.read_state_dict(source)
     digest = sha256(source)
     path = Path(output or source.with_suffix(".onnx"))
-    check_output(path, source=source.name, digest=digest, force=force)
+    check_output(path, [source], digest, force=force)
     data = fer2013.load(fer2013.find(temperature_data)) if temperature_data else None
     with muted_stderr():
         from scipy.special import softmax

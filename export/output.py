@@ -1,6 +1,6 @@
 """Where a model file goes, and that it replaces none that was made from something else."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from fer_tf.card import ModelCard
@@ -11,9 +11,9 @@ from fer_tf.recognizer import Recognizer
 
 def check_output(
     path: Path,
-    *,
-    source: str,
+    sources: Sequence[Path],
     digest: str,
+    *,
     force: bool = False,
     digest_of: Callable[[ModelCard], str | None] = lambda card: card.source_sha256,
 ) -> None:
@@ -21,7 +21,7 @@ def check_output(
 
     Args:
         path: Where to.
-        source: Name of what it is made from.
+        sources: What it is made from; none of it is ever replaced.
         digest: SHA-256 of that.
         force: Whether a file that was made from something else may be replaced.
         digest_of: The SHA-256 of what a model file was made from, by its card.
@@ -29,12 +29,14 @@ def check_output(
     if path.suffix != ".onnx":
         raise UserError(f"{path}: a model file is called <name>.onnx")
     check_writable(path)
-    if path.exists() and not force:
-        try:
-            found = digest_of(Recognizer(path).card)
-        except UserError:  # no model file
-            found = None
-        if found != digest:
-            raise UserError(
-                f"{path} exists and was not made from {source}; name another -o, or replace it with --force"
-            )
+    if not path.exists():
+        return
+    if any(path.samefile(source) for source in sources):
+        raise UserError(f"{path} is what the new file is made from; name another -o")
+    try:
+        found = digest_of(Recognizer(path).card)
+    except UserError:  # no model file
+        found = None
+    if found != digest and not force:
+        names = ", ".join(source.name for source in sources)
+        raise UserError(f"{path} exists and was not made from {names}; name another -o, or replace it with --force")

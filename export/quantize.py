@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from export.output import check_output
 from fer_tf import fer2013
 from fer_tf.card import INPUT_NAME, METADATA_KEY
 from fer_tf.command import Parser, UserError, command, positive
-from fer_tf.files import check_writable, sha256, written_aside
+from fer_tf.files import sha256, written_aside
 from fer_tf.recognizer import Recognizer
 
 ALLOWED_LOSS = 0.005
@@ -66,15 +67,13 @@ def quantize_file(
     card = recognizer.card
     if _KEY in card.training:
         raise UserError(f"{source}: is in INT8 already; name the file that it was made from")
+    if "members" in card.training:
+        raise UserError(f"{source}: is joined of several; quantize each of them, and join those with export.ensemble")
     digest = sha256(source)
     path = output or source.with_name(f"{source.stem}-int8.onnx")
-    if path.suffix != ".onnx":
-        raise UserError(f"{path}: a model file is called <name>.onnx")
-    if path.exists() and path.samefile(source):
-        raise UserError(f"{path} is the float file itself; name another -o")
-    if path.exists() and not force and _source_of(path) != digest:
-        raise UserError(f"{path} exists and was not made from {source}; name another -o, or replace it with --force")
-    check_writable(path)
+    check_output(
+        path, [source], digest, force=force, digest_of=lambda card: card.training.get(_KEY, {}).get("float_sha256")
+    )
     splits = fer2013.load(fer2013.find(data))
     if not len(splits.train) or not len(splits.public):
         raise UserError(f"{splits.source}: it needs training images to calibrate on and a PublicTest to measure on")
@@ -173,14 +172,6 @@ def _batches(images: np.ndarray, description: str) -> Iterator[np.ndarray]:
 def _predict(recognizer: Recognizer, images: np.ndarray, description: str) -> np.ndarray:
     """Returns the probabilities, float32 [N, 7]."""
     return np.concatenate([recognizer(batch) for batch in _batches(images, f"PublicTest in {description}")])
-
-
-def _source_of(path: Path) -> str | None:
-    """Returns the digest of the float file that a quantized one was made from, or None if it is no such file."""
-    try:
-        return Recognizer(path).card.training.get(_KEY, {}).get("float_sha256")
-    except UserError:
-        return None
 
 
 @contextmanager

@@ -90,5 +90,10 @@ def test_wrong_input_is_one_line_and_writes_nothing(members, public, tmp_path, c
         assert not output.exists()
     before = members[1].read_bytes()
     assert ensemble.main([one, other, "-o", other]) == 2
-    assert "was not made from" in capsys.readouterr().err
+    assert "is what the new file is made from" in capsys.readouterr().err
+    output.write_text("something else")
+    assert ensemble.main([one, other, "-o", str(output)]) == 2
+    assert "was not made from one.onnx, other.onnx" in capsys.readouterr().err
+    assert ensemble.main([one, other, "-o", str(output), "--force"]) == 0
+    assert ensemble.main([one, other, "-o", str(output)]) == 0
     assert members[1].read_bytes() == before

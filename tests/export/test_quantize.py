@@ -135,7 +135,8 @@ WRONG = {
     "no data": (["{source}", "--data", "none.zip"], "none.zip: no such file"),
     "another suffix": (["{source}", "-o", "{tmp}/m.tflite"], "<name>.onnx"),
     "INT8 already": (["{int8}", "--data", "{data}"], "in INT8 already"),
-    "its own source": (["{source}", "--data", "{data}", "-o", "{source}", "--force"], "the float file itself"),
+    "its own source": (["{source}", "--data", "{data}", "-o", "{source}", "--force"], "is what the new file is made"),
+    "joined": (["{joined}", "--data", "{data}"], "joined of several"),
     "no network": (["{tiny}", "--data", "{data}"], "no network that can be quantized"),
     "no images": (["{source}", "--images", "0"], "above 0"),
 }
@@ -147,6 +148,7 @@ def test_what_a_user_gets_wrong_is_one_line(name, int8, labelled, tmp_path, make
     places = {"source": tmp_path / "s.onnx", "int8": int8, "tmp": tmp_path, "data": labelled}
     shutil.copy(weights.DEFAULT_MODEL, places["source"])
     places["tiny"] = make_model_file(tmp_path / "tiny.onnx")
+    places["joined"] = make_model_file(tmp_path / "joined.onnx", card_changes={"training": {"members": []}})
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
     assert quantize.main([argument.format(**places) for argument in arguments]) == 2
     errors = capfd.readouterr().err.splitlines()
