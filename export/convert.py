@@ -29,6 +29,7 @@ def convert(
     *,
     faces: np.ndarray | None = None,
     check: Callable[[Recognizer], None] | None = None,
+    tolerance: float = TOLERANCE,
 ) -> float:
     """Writes a model file: preprocessing, network, temperature and softmax in one graph.
 
@@ -42,6 +43,7 @@ def convert(
         path: The file to write, `.onnx`.
         faces: uint8 [N ≥ 32, 48, 48] to compare on; None generates some.
         check: A further proof, which raises if the file, as onnxruntime runs it, fails it.
+        tolerance: Largest difference of a probability between onnxruntime and Keras that is allowed.
 
     Returns:
         The largest difference of a probability between onnxruntime and Keras that was measured.
@@ -67,7 +69,7 @@ def convert(
     with written_aside(path) as temporary:
         onnx.save(graph, temporary)
         recognizer = Recognizer(temporary)
-        difference = _compare(recognizer, recognize, faces)
+        difference = _compare(recognizer, recognize, faces, tolerance)
         if check:
             check(recognizer)
     return difference
@@ -133,7 +135,7 @@ def _name_interface(graph: onnx.ModelProto) -> None:
     del graph.graph.value_info[:]  # they still carry the old names
 
 
-def _compare(recognizer: Recognizer, recognize: Callable, faces: np.ndarray) -> float:
+def _compare(recognizer: Recognizer, recognize: Callable, faces: np.ndarray, tolerance: float) -> float:
     """Runs the file in onnxruntime against Keras and returns the largest difference."""
     largest = 0.0
     for batch in _BATCHES:
@@ -141,6 +143,6 @@ def _compare(recognizer: Recognizer, recognize: Callable, faces: np.ndarray) -> 
             chunk = faces[start : start + batch]
             difference = np.abs(recognizer(chunk) - recognize(tf.constant(chunk)).numpy()).max()
             largest = float(np.maximum(largest, difference))  # unlike max(), it keeps a NaN
-    if not largest <= TOLERANCE:
-        raise UserError(f"onnxruntime differs from Keras by {largest:.1e} (allowed {TOLERANCE:.0e}); nothing written")
+    if not largest <= tolerance:
+        raise UserError(f"onnxruntime differs from Keras by {largest:.1e} (allowed {tolerance:.0e}); nothing written")
     return largest

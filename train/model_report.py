@@ -51,7 +51,7 @@ def write_model_report(
     lines = [
         f"# {card.name}",
         f"A model file of {model.stat().st_size / 1e6:.1f} MB: {card.architecture} on {card.dataset}, "
-        f"{card.arithmetic} arithmetic, weights by {card.framework}.",
+        f"{card.arithmetic} arithmetic.",
         "",
         *_origin(card, command),
         "",
