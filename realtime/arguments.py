@@ -11,7 +11,7 @@ from fer_tf.card import EXCLUDED_USES
 from fer_tf.command import Parser, UserError, positive
 from realtime.record import IMAGE_SUFFIXES, VIDEO_SUFFIX
 from realtime.sources import IMAGE_SUFFIXES as IMAGE_SOURCES
-from realtime.sources import expand_sources, is_camera
+from realtime.sources import check_name, expand_sources, is_camera
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
@@ -31,9 +31,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     if arguments.no_window and not any(getattr(arguments, name) for name in kept):
         raise UserError(f"--no-window leaves nothing to see; name one of {', '.join('--' + name for name in kept)}")
     files = ("model", "compare", "detector_model", *kept)
-    for name in (*arguments.source, *(str(getattr(arguments, name)) for name in files)):
-        if name.encode(errors="replace").decode() != name:
-            raise UserError(f"{name!r}: a name that is not UTF-8 cannot be passed on to OpenCV; rename it")
+    for name in files:
+        check_name(str(getattr(arguments, name)))
     arguments.sources = expand_sources(arguments.source)
     if arguments.camera_size and not any(map(is_camera, arguments.sources)):
         raise UserError("--camera-size is for cameras, and no --source is one")

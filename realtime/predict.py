@@ -17,7 +17,7 @@ from fer_tf.files import check_writable, named_errors, written_aside
 from realtime.detect import BACKENDS, FaceDetector
 from realtime.draw import draw_faces
 from realtime.pipeline import Face, Pipeline
-from realtime.sources import IMAGE_SUFFIXES, expand_sources, read_image
+from realtime.sources import IMAGE_SUFFIXES, check_name, expand_sources, read_image
 from realtime.tables import describe_face
 
 
@@ -102,8 +102,7 @@ def _targets(paths: Sequence[str], folder: Path) -> dict[str, Path]:
 
 def _read(path: str) -> np.ndarray:
     """Returns a picture, uint8 [H, W, 3], or raises `UserError`."""
-    if path.encode(errors="replace").decode() != path:
-        raise UserError(f"{path!r}: a name that is not UTF-8 cannot be passed on to OpenCV; rename it")
+    check_name(path)
     if not Path(path).is_file():
         raise UserError(f"{path}: no such picture")
     if not os.access(path, os.R_OK):

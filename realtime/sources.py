@@ -26,7 +26,7 @@ NETWORK_TIMEOUT = 10.0
 
 
 def expand_sources(named: Sequence[str]) -> list[str]:
-    """Returns the single sources that a user means, each of which `open_source` opens.
+    """Returns the single sources that a user means, each once, and each of which `open_source` opens.
 
     Args:
         named: Sources; a folder stands for the images and videos in it (not in its subfolders), and a pattern
@@ -35,7 +35,7 @@ def expand_sources(named: Sequence[str]) -> list[str]:
     Raises:
         UserError: if a folder has none of these, or a pattern matches nothing.
     """
-    return [source for text in named for source in _expand(text)]
+    return list(dict.fromkeys(source for text in named for source in _expand(text)))
 
 
 def _expand(text: str) -> list[str]:
@@ -63,6 +63,12 @@ def _natural(text: str) -> list[tuple[int, str]]:
     return [(int(part), part) if index % 2 else (-1, part) for index, part in enumerate(parts)]
 
 
+def check_name(name: str) -> None:
+    """Raises `SourceError` if `name` is not UTF-8; OpenCV would end the process."""
+    if name.encode(errors="replace").decode() != name:
+        raise SourceError(f"{name!r}: a name that is not UTF-8 cannot be passed on to OpenCV; rename it")
+
+
 def is_camera(text: str) -> bool:
     """Returns whether a single source is the number or the device of a camera."""
     return text.isdecimal() or Path(text).is_char_device()
@@ -80,6 +86,7 @@ def open_source(text: str, *, camera_size: tuple[int, int] | None = None) -> Sou
         SourceError: if there is no such thing, or if it cannot be read as video or image.
         ModuleNotFoundError: if the demo lacks its photograph.
     """
+    check_name(text)
     if text == "demo":
         images, length = demo.demo_clip()
         return ClipSource(text, images, fps=demo.FPS, length=length)
@@ -145,12 +152,24 @@ def _open_file(text: str) -> Source:
 
 
 def read_image(path: str) -> np.ndarray | None:
-    """Returns the image, turned as its camera was held, or None if it cannot be decoded."""
+    """Returns the image, turned as its camera was held, or None if it cannot be decoded as a whole."""
     try:
         with muted_stderr():
-            return cv2.imread(path, cv2.IMREAD_COLOR)
+            image = cv2.imread(path, cv2.IMREAD_COLOR)
     except cv2.error:  # larger than OpenCV allows
         return None
+    return None if image is None or _is_cut_off(Path(path).read_bytes()) else image
+
+
+def _is_cut_off(data: bytes) -> bool:
+    """Returns whether a file is a JPEG without its end, the one format that OpenCV then fills up with gray."""
+    if not data.startswith(b"\xff\xd8"):
+        return False
+    place = 2
+    # What stands before the image itself may contain a preview, which has an end of its own.
+    while data[place : place + 1] == b"\xff" and data[place + 1 : place + 2] != b"\xda":
+        place += 2 + int.from_bytes(data[place + 2 : place + 4], "big")
+    return b"\xff\xd9" not in data[place:]
 
 
 def find_cameras(numbers: Sequence[int] = range(10)) -> Iterator[tuple[str, int, int, float]]:

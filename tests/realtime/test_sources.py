@@ -109,6 +109,36 @@ def test_what_is_not_a_folder_or_pattern_stands_for_itself(folder):
     assert expand_sources(named) == named
 
 
+def test_what_is_named_twice_is_looked_at_once(folder):
+    assert names(expand_sources([str(folder / "b10.png"), str(folder), str(folder)])) == [
+        *("b10.png", "B1.jpg", "a.mp4", "b2.PNG"),
+    ]
+
+
+@pytest.mark.parametrize("text", ["a\udcff.mp4", "a\udcff.png", "rtsp://host/\udcff", "/dev/\udcff"])
+def test_a_name_that_opencv_cannot_take_is_an_error(text):
+    with pytest.raises(SourceError, match="UTF-8"):
+        open_source(text)
+
+
+@pytest.mark.parametrize("progressive", [0, 1])
+def test_a_jpeg_that_is_cut_off_is_an_error(image, progressive):
+    pixels = image[1]
+    path = image[0].with_suffix(".jpg")
+    encode = partial(cv2.imencode, ".jpg", params=[cv2.IMWRITE_JPEG_PROGRESSIVE, progressive])
+    whole, preview = (encode(picture)[1].tobytes() for picture in (pixels, pixels[:8, :8]))
+    extra = b"\xff\xe1" + (len(preview) + 2).to_bytes(2, "big") + preview
+    whole = whole[:2] + extra + whole[2:]
+    for end in (b"", b"what phones put behind"):
+        path.write_bytes(whole + end)
+        (frame,) = open_source(str(path))
+        assert frame.image.shape == pixels.shape
+    path.write_bytes(whole[: len(extra) + (len(whole) - len(extra)) * 3 // 4])
+    assert cv2.imread(str(path)) is not None  # OpenCV does not mind
+    with pytest.raises(SourceError, match="cut off"):
+        open_source(str(path))
+
+
 def test_a_file_whose_name_looks_like_a_pattern_is_a_file(tmp_path):
     path = tmp_path / "a[1].png"
     path.touch()
