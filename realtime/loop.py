@@ -120,8 +120,9 @@ class Loop:
             if self.window and source.length == 1:
                 self._hold(float("inf") if last else PICTURE_SECONDS)
         finally:
-            for part in (source, frames, results):
-                part.close()
+            source.close()
+            frames.close()
+            results.close(timeout=None)  # a model that returns while Python is shut down would abort the process
 
     def _analysed(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, list[Face]]]:
         for frame in frames:
@@ -229,16 +230,19 @@ class Loop:
     def _react(self, seconds: float) -> None:
         """Lets the window react for some seconds and does what its keys ask for."""
         key = self.window.poll(seconds) if self.window else None
-        if not key or not self._current:
-            return
-        source, frame, faces, labelled = self._current
-        if key == "s":
-            self._save(source, frame, faces, labelled)
+        if not key:
             return
         if key == " ":
             self._paused = not self._paused
         elif key == "d":
             self._details = not self._details
+        if not self._current:
+            return
+        source, frame, faces, labelled = self._current
+        if key == "s":
+            self._save(source, frame, faces, labelled)
+            return
+        if key == "d":
             self._current = source, frame, faces, self._labelled(frame, faces)
         self._show()
 

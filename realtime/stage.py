@@ -62,11 +62,11 @@ class Stage(Generic[Item]):
     def __next__(self) -> Item:
         return self.get()
 
-    def close(self, timeout: float = 0.5) -> None:
+    def close(self, timeout: float | None = 0.5) -> None:
         """Ends it, and waits a moment for its thread.
 
         Args:
-            timeout: Seconds at most.
+            timeout: Seconds at most; None waits until it has ended.
         """
         with self._changed:
             self._closed = True

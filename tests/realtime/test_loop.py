@@ -301,6 +301,35 @@ def test_space_pauses_a_file_where_it_is():
     assert next(polls) > 60
 
 
+def test_a_pause_at_the_end_of_a_source_can_be_ended_in_the_next():
+    screen, rows = Screen(), Rows()
+    loop = Loop(pipeline(), tables=[rows], window=screen)
+    loop.play(clip([gray()]), last=False)
+    keys = iter([" "])
+    screen.keys = lambda: next(keys, "")
+    loop._react(0)
+    polls = itertools.count()
+    screen.keys = lambda: {10: " ", 200: "q"}.get(next(polls), "")
+    loop.play(clip([gray(i) for i in range(3)], name="next"))
+    assert loop.going
+    assert [row[:2] for row in rows.rows] == [("clip", 0), ("next", 0), ("next", 1), ("next", 2)]
+
+
+def test_a_model_that_is_slow_is_waited_for_at_the_end():
+    stop, busy, begun = threading.Event(), threading.Event(), threading.Event()
+
+    def slow(image):
+        begun.set()
+        busy.set()
+        time.sleep(0.8)
+        busy.clear()
+        return np.zeros((0, 4), np.int32)
+
+    threading.Thread(target=lambda: begun.wait() and stop.set()).start()
+    Loop(Pipeline(slow, Recognizer()), stop=stop).play(clip([gray()] * 9))
+    assert not busy.is_set()
+
+
 def test_a_camera_is_drained_during_a_pause(monkeypatch):
     screen, rows = Screen(), Rows()
     polls = itertools.count()
