@@ -98,6 +98,7 @@ class FileSource:
         self.failure: str | None = None
         length = capture.get(cv2.CAP_PROP_FRAME_COUNT)
         self.length = int(length) if 0 < length < 2**31 else None
+        self._end_s = length / (capture.get(cv2.CAP_PROP_FPS) or DEFAULT_FPS)
         self._capture = capture
         self._closed = threading.Event()
 
@@ -107,7 +108,7 @@ class FileSource:
         Raises:
             SourceError: if there is none at all.
         """
-        index, start, time_s = 0, 0.0, -1.0
+        index, start, position, time_s = 0, 0.0, 0.0, -1.0
         try:
             while not self._closed.is_set() and (image := _read(self._capture)) is not None:
                 # Frames of a file need not be equally far apart; in a file without times all have the same.
@@ -121,7 +122,9 @@ class FileSource:
             self._capture.release()
         if not index and not self._closed.is_set():
             raise SourceError(f"{self.name}: it opens, but gives no frame; is it damaged?")
-        if self.length and index < 0.9 * self.length:  # containers may be a little wrong about their length
+        # Many containers know how long they last only, so that the number of frames is a guess if these are unevenly
+        # apart; and they may be a little wrong about that, too.
+        if self.length and index < 0.9 * self.length and position < 0.9 * self._end_s:
             self.failure = f"{self.name}: ends after {index} of {self.length} frames; it seems to be cut off"
 
     def close(self) -> None:

@@ -97,6 +97,14 @@ def test_a_file_that_is_cut_off_says_so():
     assert "3 of 100" in source.failure
 
 
+@pytest.mark.parametrize(("last_ms", "cut_off"), [(9800.0, False), (4000.0, True)])
+def test_a_file_with_fewer_frames_than_its_rate_promises_need_not_be_cut_off(last_ms, cut_off):
+    capture = FakeCapture([black()] * 3, fps=10, length=100, positions=[0.0, 1000.0, last_ms])
+    source = FileSource("x.mkv", capture)
+    assert len(list(source)) == 3
+    assert bool(source.failure) == cut_off
+
+
 def test_a_clip_is_timed_by_its_rate():
     frames = list(ClipSource("demo", [black()] * 3, fps=25, length=3))
     assert [frame.time_s for frame in frames] == [0, 0.04, 0.08]
