@@ -147,10 +147,10 @@ class Loop:
                     self._report(source, recording)
                 self._react(0.001)
                 continue
-            seen = True
             self._outage = False
-            if not self._paused or not source.live:  # what comes during a pause is past when it ends
+            if not (self._paused and source.live and seen):  # what comes during a pause is past when it ends
                 self._take(source, frame, faces, recording)
+            seen = True
             self._react(0.001)
 
     def _take(self, source: Source, frame: Frame, faces: list[Face], recording: VideoSink | ImageSink | None) -> None:

@@ -315,6 +315,20 @@ def test_a_pause_at_the_end_of_a_source_can_be_ended_in_the_next():
     assert [row[:2] for row in rows.rows] == [("clip", 0), ("next", 0), ("next", 1), ("next", 2)]
 
 
+def test_a_camera_that_stops_during_a_pause_is_reported_after_it(monkeypatch, capsys):
+    release = threading.Event()
+    source = camera(lambda number: gray() if number < 3 else release.wait(), monkeypatch=monkeypatch)
+    screen = Screen()
+    loop = Loop(pipeline(), window=screen)
+    loop._paused = True  # in the source before
+    polls = itertools.count()
+    screen.keys = lambda: {100: " ", 200: "q"}.get(next(polls), "")
+    loop.play(source)
+    assert loop.frames == 1
+    assert capsys.readouterr().err.count("no frame for") == 1
+    release.set()
+
+
 def test_a_model_that_is_slow_is_waited_for_at_the_end():
     stop, busy, begun = threading.Event(), threading.Event(), threading.Event()
 
