@@ -9,7 +9,7 @@ import numpy as np
 
 from fer_tf.card import IMAGE_SIZE
 from fer_tf.emotions import CLASSES
-from realtime.pipeline import Face
+from realtime.pipeline import Face, Reading
 
 COLOURS = {
     "angry": (0, 94, 213),
@@ -207,18 +207,19 @@ def draw_status(image: np.ndarray, lines: Sequence[str], *, alarm: str | None = 
             style.write(image, line, (style.margin, top + index * style.row), _WHITE, _QUIET)
 
 
-def _colour(face: Face) -> tuple[int, int, int]:
-    return COLOURS[face.label] if face.certain else _GRAY
+def _colour(shown: Face | Reading) -> tuple[int, int, int]:
+    return COLOURS[shown.label] if shown.certain else _GRAY
 
 
 def _chips(face: Face, models: Sequence[str], style: _Style) -> list[_Chip]:
     """Returns a label for each model, one above the other over the box and inside the frame."""
     loud = [f"{reading.label} {reading.confidence:.0%}" for reading in face.readings]
     quiet = [model if len(models) > 1 else "" for model in models]
-    if not face.certain:
-        loud[0], quiet[0] = "uncertain", f"{loud[0]} {quiet[0]}".strip()
+    for index, reading in enumerate(face.readings):
+        if not reading.certain:
+            loud[index], quiet[index] = "uncertain", f"{loud[index]} {quiet[index]}".strip()
     quiet[0] = f"{quiet[0]} id {face.track}".strip()
-    colours = [_colour(face), *(COLOURS[reading.label] for reading in face.readings[1:])]
+    colours = map(_colour, face.readings)
     left, top = face.box[0] - style.line, face.box[1] - style.line - style.row * len(models)
     top = min(max(top, 0), max(0, style.frame[1] - style.row * len(models)))
     chips = []

@@ -28,6 +28,8 @@ class Reading:
     """float32 [7], in the order of `fer_tf.emotions.CLASSES`, smoothed over time."""
     raw: np.ndarray
     """float32 [7]: of this frame alone."""
+    certain: bool = True
+    """Whether the model is as confident as the pipeline asks for."""
 
     @property
     def label(self) -> str:
@@ -52,8 +54,6 @@ class Face:
     """uint8 [48, 48], gray: what the models saw."""
     readings: tuple[Reading, ...]
     """One for each model, the main one first."""
-    certain: bool = True
-    """Whether the main model is as confident as the pipeline asks for."""
 
     @property
     def probabilities(self) -> np.ndarray:
@@ -74,6 +74,11 @@ class Face:
     def confidence(self) -> float:
         """Probability of that expression, 0 to 1."""
         return self.readings[0].confidence
+
+    @property
+    def certain(self) -> bool:
+        """Whether the main model is as confident as the pipeline asks for."""
+        return self.readings[0].certain
 
 
 class Pipeline:
@@ -98,7 +103,7 @@ class Pipeline:
         smoothing: Time constant in seconds of the exponential average of the probabilities; 0 for none.
         detect_every: Run the detector on every Nth frame, and follow the faces between (see
             `realtime.track.Tracker`). Expressions are recognized in every frame.
-        min_confidence: A face is `certain` from this confidence on, 0 to 1.
+        min_confidence: A reading is `certain` from this confidence on, 0 to 1.
 
     Raises:
         UserError: if a number is out of its range, or if there is no such model file.
@@ -150,8 +155,10 @@ class Pipeline:
         rows = np.stack([recognizer(crops) for recognizer in self._recognizers], axis=1)
         faces = []
         for track, box, crop, raw in zip(tracks, boxes, crops, rows, strict=True):
-            readings = tuple(map(Reading, self.models, track.smooth(raw, self.smoothing), raw))
-            faces.append(Face(box, track.id, crop, readings, readings[0].confidence >= self.min_confidence))
+            smoothed = track.smooth(raw, self.smoothing)
+            certain = smoothed.max(axis=1) >= self.min_confidence
+            readings = tuple(map(Reading, self.models, smoothed, raw, certain.tolist()))
+            faces.append(Face(box, track.id, crop, readings))
         return faces
 
     def reset(self) -> None:

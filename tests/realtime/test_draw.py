@@ -9,8 +9,8 @@ from realtime.pipeline import Face, Reading
 
 def face(box, *rows, track=0, certain=True, crop=None):
     rows = np.array(rows or [[0, 0, 0, 1, 0, 0, 0]], np.float32)
-    readings = tuple(Reading(f"tiny-{name}", row, row) for name, row in zip("ab", rows, strict=False))
-    return Face(box, track, np.zeros((48, 48), np.uint8) if crop is None else crop, readings, certain)
+    readings = tuple(Reading(f"tiny-{name}", row, row, certain) for name, row in zip("ab", rows, strict=False))
+    return Face(box, track, np.zeros((48, 48), np.uint8) if crop is None else crop, readings)
 
 
 def count(image, colour):
@@ -55,9 +55,10 @@ def test_two_models_have_a_label_and_a_column_of_bars_each():
     assert surprise[1] > angry[1] + 40
 
 
-def test_an_uncertain_face_is_not_given_a_colour_of_an_expression():
+@pytest.mark.parametrize("rows", [np.eye(7)[:1], np.eye(7)[:2]], ids=["one model", "two models"])
+def test_an_uncertain_face_is_not_given_a_colour_of_an_expression(rows):
     image = np.zeros((480, 640, 3), np.uint8)
-    draw_faces(image, [face((50, 200, 100, 100), certain=False)], details=False)
+    draw_faces(image, [face((50, 200, 100, 100), *rows, certain=False)], details=False)
     assert not any(count(image, colour) for colour in COLOURS.values())
     assert (image[205, 50] == image[205, 51]).all()
     assert image[205, 50].any()

@@ -137,6 +137,8 @@ def test_a_face_is_uncertain_below_the_confidence_asked_for(image):
     rows = np.array([[0.5, 0.5, 0, 0, 0, 0, 0], [0.2, 0.2, 0.2, 0.4, 0, 0, 0]])
     faces = Pipeline(lambda _: BOXES[:2], FakeModel(rows), min_confidence=0.5)(image)
     assert [face.certain for face in faces] == [True, False]
+    second = Pipeline(lambda _: BOXES[:2], FakeModel(rows), compare=FakeModel(rows[::-1]), min_confidence=0.5)(image)
+    assert [[reading.certain for reading in face.readings] for face in second] == [[True, False], [False, True]]
     assert faces[1].label == "happy"
 
 
