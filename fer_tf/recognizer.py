@@ -18,6 +18,7 @@ class Recognizer:
     cropped. One recognizer may be shared between threads.
 
     Example:
+        >>> import weights
         >>> recognizer = Recognizer(weights.DEFAULT_MODEL)
         >>> recognizer(np.zeros((2, 48, 48), np.uint8)).shape
         (2, 7)
@@ -28,7 +29,8 @@ class Recognizer:
         providers: onnxruntime execution providers, most wanted first.
 
     Raises:
-        UserError: if there is no such file, if it is no model file of this format, or if a provider is not present.
+        UserError: if there is no such file, if it is no model file of this format, or if a provider is not present or
+            cannot be used.
     """
 
     def __init__(
@@ -54,6 +56,12 @@ class Recognizer:
             self._session = onnxruntime.InferenceSession(path, options, providers=list(providers))
         except Exception as error:  # onnxruntime's exceptions have no common base but this
             raise UserError(f"{path}: not a readable ONNX file ({str(error).splitlines()[0]})") from None
+        unusable = [provider for provider in providers if provider not in self._session.get_providers()]
+        if unusable:  # onnxruntime would go on without it
+            raise UserError(
+                f"provider {', '.join(unusable)} cannot be used here, for want of a driver or device; "
+                f"this onnxruntime has {', '.join(present)}"
+            )
         self.card = _read_card(path, self._session)
 
     def __call__(self, faces: np.ndarray) -> np.ndarray:

@@ -49,6 +49,7 @@ class Loop:
     q ends, space pauses, s saves the frame and its rows, and d shows or hides the bars.
 
     Example:
+        >>> from realtime.sources import open_source
         >>> Loop(Pipeline(), tables=[CsvSink("faces.csv")]).play(open_source("demo"))
 
     Args:

@@ -16,6 +16,7 @@ class Stage(Generic[Item]):
     not return, which keeps no process from ending.
 
     Example:
+        >>> import contextlib
         >>> with contextlib.closing(Stage(range(3))) as stage:
         ...     list(stage)
         [0, 1, 2]

@@ -1,6 +1,8 @@
 """The rules of docs/architecture.md that can be checked."""
 
 import ast
+import doctest
+import importlib
 import json
 import subprocess
 import sys
@@ -49,6 +51,17 @@ def test_only_the_export_asks_where_a_model_comes_from(path):
     if path.relative_to(ROOT).parts[0] != "export":
         names = {node.attr for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute)}
         assert "framework" not in names
+
+
+WITH_EXAMPLES = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py") if ">>> " in path.read_text())
+
+
+@pytest.mark.parametrize("path", WITH_EXAMPLES, ids=lambda path: path.stem)
+def test_examples_in_docstrings_run(path, tmp_path, monkeypatch):
+    pytest.importorskip("skimage")  # of the demo clip
+    monkeypatch.chdir(tmp_path)
+    module = importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
+    assert doctest.testmod(module).failed == 0
 
 
 def modules_after(statement: str) -> set[str]:

@@ -1,6 +1,7 @@
 import json
 
 import numpy as np
+import onnxruntime
 import pytest
 
 from fer_tf.command import UserError
@@ -60,6 +61,13 @@ def test_the_card_is_read_and_printed(make_model_file, path, capsys):
 
 def test_an_absent_provider_is_refused(make_model_file, path):
     with pytest.raises(UserError, match="NoSuchProvider"):
+        Recognizer(make_model_file(path), providers=["NoSuchProvider"])
+
+
+@pytest.mark.filterwarnings("ignore:Specified provider")
+def test_a_provider_that_does_not_work_here_is_refused(make_model_file, path, monkeypatch):
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["NoSuchProvider", "CPUExecutionProvider"])
+    with pytest.raises(UserError, match="cannot be used"):
         Recognizer(make_model_file(path), providers=["NoSuchProvider"])
 
 

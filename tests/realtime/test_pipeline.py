@@ -1,4 +1,3 @@
-import doctest
 from types import SimpleNamespace
 
 import cv2
@@ -8,7 +7,6 @@ import pytest
 from fer_tf.command import UserError
 from fer_tf.emotions import CLASSES
 from fer_tf.recognizer import Recognizer
-from realtime import pipeline
 from realtime.pipeline import Face, Pipeline, Reading, crop_face
 
 
@@ -179,7 +177,3 @@ def test_a_reading_names_its_most_probable_expression():
     assert face.label == "happy"
     assert face.confidence == pytest.approx(0.6)
     np.testing.assert_array_equal(face.raw, probabilities[::-1])
-
-
-def test_the_example_in_the_docstring_runs():
-    assert doctest.testmod(pipeline).failed == 0
