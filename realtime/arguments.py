@@ -18,14 +18,14 @@ from realtime.sources import check_name, expand_sources, is_camera
 def parse(argv: list[str] | None) -> argparse.Namespace:
     """Returns the arguments.
 
-    Beside the options it has `sources` (list of str: the single sources), `recordings` (list of Path or None: where
-    the labelled frames of each go) and `written` (list of Path: what to name at the end of these).
+    Beside the options it has `sources` (list of str: the single sources) and `recordings` (list of Path or None: where
+    the labelled frames of each go).
 
     Raises:
         UserError: if one of them is wrong, or does not go with another.
     """
     arguments = _parser().parse_args(argv)
-    arguments.sources, arguments.recordings, arguments.written = [], [], []
+    arguments.sources, arguments.recordings = [], []
     if arguments.list_cameras:
         return arguments
     kept = ("output", "csv", "jsonl", "summary")
@@ -38,7 +38,6 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     if arguments.camera_size and not any(map(is_camera, arguments.sources)):
         raise UserError("--camera-size is for cameras, and no --source is one")
     arguments.recordings = _recordings(arguments.output, arguments.sources)
-    arguments.written = [arguments.output] * bool(arguments.output)
     inputs = [("--source", name) for name in arguments.sources]
     inputs += [("--" + name.replace("_", "-"), getattr(arguments, name)) for name in files[:3]]
     outputs = [("--output", path) for path in arguments.recordings]

@@ -68,7 +68,7 @@ def main(argv: list[str] | None = None) -> int:
         )
         failures = _play_all(zip(sources, arguments.recordings, strict=False), loop, progress)
     progress.print_summary(loop)
-    for path in (*arguments.written, arguments.csv, arguments.jsonl, arguments.summary):
+    for path in (arguments.output if loop.frames else None, arguments.csv, arguments.jsonl, arguments.summary):
         if path:
             print(f"wrote {path}")
     return 1 if failures else 0

@@ -257,6 +257,18 @@ def test_a_folder_is_labelled_file_by_file_and_what_is_broken_is_named(model, tm
     assert {row["face"] for row in rows} == {"0"}  # each source counts its faces anew
 
 
+def test_a_recording_without_frames_is_not_said_to_be_written(model, tmp_path, capsys):
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).write_text("nothing")
+    table = str(tmp_path / "faces.csv")
+    arguments = ["--source", str(tmp_path), "--model", model, "--no-window", "--output", str(tmp_path / "labelled")]
+    assert webcam.main([*arguments, "--csv", table]) == 1
+    printed = capsys.readouterr()
+    assert printed.err.count("\n") == 2
+    assert "labelled" not in printed.out
+    assert printed.out.endswith(f"wrote {table}\n")
+
+
 class Stream(BaseHTTPRequestHandler):
     """A camera that sends JPEG after JPEG over HTTP: MJPEG."""
 
