@@ -168,6 +168,8 @@ class Loop:
             self._current = source, frame, faces, labelled
             if self.window:
                 now = time.monotonic()
+                if self._pace and now - self._pace[-1][0] > 1:  # a pause or an outage, which is no slowness
+                    self._pace.clear()
                 self._pace.append((now, now - frame.captured))
                 self._show()
         self.on_frame()

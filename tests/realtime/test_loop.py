@@ -329,6 +329,26 @@ def test_a_camera_that_stops_during_a_pause_is_reported_after_it(monkeypatch, ca
     release.set()
 
 
+def test_frames_a_second_leave_out_a_pause():
+    pause, ends = 1.2, []
+    screen = Screen()
+    loop = Loop(pipeline(), window=screen)
+
+    def keys():
+        if loop.frames == 6 and not ends:
+            ends.append(time.monotonic() + pause)
+            return " "
+        if len(ends) == 1 and time.monotonic() > ends[0]:
+            ends.append(None)
+            return " "
+        return ""
+
+    screen.keys = keys
+    loop.play(clip([gray()] * 12, fps=50))
+    assert len(ends) == 2
+    assert loop._pace[-1][0] - loop._pace[0][0] < pause
+
+
 def test_a_model_that_is_slow_is_waited_for_at_the_end():
     stop, busy, begun = threading.Event(), threading.Event(), threading.Event()
 
