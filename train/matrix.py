@@ -7,7 +7,7 @@ from pathlib import Path
 from fer_tf.command import Parser, UserError, command, muted_stderr, positive, seed
 from fer_tf.files import write_json
 from fer_tf.names import ARCHITECTURES, DATASETS
-from train.run import DEFAULTS, complete, create, load_data, recipe
+from train.run import DEFAULTS, complete, create, load_data, settle
 from train.run_folder import RunFolder
 
 
@@ -37,8 +37,8 @@ def main(argv: list[str] | None = None) -> int:
     wanted = list(dict.fromkeys(itertools.product(arguments.seeds, arguments.models, arguments.datasets)))
     cells = []
     for number, model, dataset in wanted:
-        values = recipe(model) | {"dataset": dataset, "seed": number}
-        values |= {"epochs": arguments.epochs, "limit": arguments.limit}
+        given = {"model": model, "dataset": dataset, "seed": number}
+        values = settle(given | {"epochs": arguments.epochs, "limit": arguments.limit})
         folder = RunFolder(arguments.output / f"{model}-{dataset}-seed{number}")
         _check_settings(folder, values)
         cells.append((folder, values))

@@ -42,9 +42,13 @@ RECIPES = {
 """What a network is trained by, where that differs from `DEFAULTS`."""
 
 
-def recipe(model: str) -> dict:
-    """Returns what a new run of a network is made of unless an option says otherwise."""
-    return {**DEFAULTS, **RECIPES.get(model, {}), "model": model}
+def settle(given: dict) -> dict:
+    """Returns all that a new run is made of: what is given, and for the rest the network's recipe and `DEFAULTS`."""
+    values = {**DEFAULTS, **RECIPES.get(given.get("model", DEFAULTS["model"]), {}), **given}
+    for source in ("teacher", "ferplus"):
+        if not values[source]:
+            values[f"{source}_weight"] = 0.0
+    return values
 
 
 def _parser() -> Parser:
@@ -95,7 +99,7 @@ def main(argv: list[str] | None = None) -> int:
     folder = _opened(resume, output, given) if resume else _new(output, given)
     data = load_data(data_path or (folder.settings.data if resume else None))
     if not resume:
-        create(folder, {**recipe(given.get("model", DEFAULTS["model"])), **given}, data)
+        create(folder, settle(given), data)
     try:
         report = complete(folder, data)
     except UserError:
@@ -139,7 +143,7 @@ def create(folder: RunFolder, values: dict, data: fer2013.Fer2013) -> None:
 
     Args:
         folder: Where.
-        values: As in `DEFAULTS`.
+        values: What `settle` returns.
         data: What it is to be trained on.
 
     Raises:
@@ -150,10 +154,6 @@ def create(folder: RunFolder, values: dict, data: fer2013.Fer2013) -> None:
         from train.targets import soft_targets
     create_preprocessor(values["dataset"], values["model"], image_size=values["image_size"])  # or says why not
     folder.check_free()
-    values = {**values}
-    for source in ("teacher", "ferplus"):
-        if not values[source]:
-            values[f"{source}_weight"] = 0.0
     if values["teacher"] or values["ferplus"]:
         sources = {name: values[name] for name in ("teacher_weight", "ferplus", "ferplus_weight")}
         folder.write_targets(soft_targets(data.train, teacher=values["teacher"] or (), **sources))
