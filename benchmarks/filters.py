@@ -18,7 +18,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = Parser(prog="python -m benchmarks.filters", description=__doc__)
     parser.add_argument("--images", type=positive(), default=2048, help="for the layers (default %(default)s)")
     parser.add_argument("--plain-images", type=positive(), default=8, help="for plain NumPy (default %(default)s)")
-    parser.add_argument("--batch-size", type=positive(), default=128, help="default %(default)s")
+    parser.add_argument("--batch-size", type=positive(), default=64, help="default %(default)s")
     arguments = parser.parse_args(argv)
     with muted_stderr():
         import tensorflow as tf

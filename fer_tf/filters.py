@@ -184,11 +184,11 @@ FILTERS: dict[str, type[Filter]] = {"hist_median": HistMedian, "sobel": Sobel, "
 """The filters by the name that data sets call them."""
 
 
-def _framed(planes):
-    """Puts a frame of one pixel around planes [N, H, W]: their outermost pixels repeated."""
+def _framed(planes, width: int = 1):
+    """Puts a frame of `width` pixels around planes [N, H, W]: their outermost pixels repeated."""
     # `ops.pad` can mirror, which is the same for one pixel, but takes TensorFlow longer.
-    planes = ops.concatenate([planes[:, :1], planes, planes[:, -1:]], axis=1)
-    return ops.concatenate([planes[:, :, :1], planes, planes[:, :, -1:]], axis=2)
+    planes = ops.concatenate([planes[:, :1]] * width + [planes] + [planes[:, -1:]] * width, axis=1)
+    return ops.concatenate([planes[:, :, :1]] * width + [planes] + [planes[:, :, -1:]] * width, axis=2)
 
 
 def _framed_in_black(planes):
@@ -243,7 +243,7 @@ def _magnitude(right, down):
 def _blurred(planes, sigma: float):
     """Returns float32 [N, H, W] under a 5×5 Gaussian whose middle weighs 1, a row and a column at a time."""
     far, near = (math.exp(-(distance**2) / (2 * sigma**2)) for distance in (2, 1))
-    planes = _framed(_framed(planes))
+    planes = _framed(planes, 2)
     for axis in (1, 2):
         first, second, third, fourth, fifth = _shifts(planes, axis, 5)
         # Mirror images are summed alike, so their edges are each other's mirror image.
