@@ -39,7 +39,7 @@ def expand_sources(named: Sequence[str]) -> list[str]:
 
 
 def _expand(text: str) -> list[str]:
-    if "://" in text:
+    if "://" in text or text == "demo" or text.isdecimal():  # a folder of such a name is called ./demo
         return [text]
     path = Path(text)
     if path.is_dir():

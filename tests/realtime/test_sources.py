@@ -189,3 +189,11 @@ def test_a_camera_that_is_not_there_is_an_error(monkeypatch):
     monkeypatch.setattr(cv2, "VideoCapture", Camera)
     with pytest.raises(SourceError, match="camera 3 cannot be opened"):
         open_source("3")
+
+
+def test_a_folder_does_not_stand_in_for_the_demo_or_a_camera(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("demo", "0"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.png").touch()
+    assert expand_sources(["demo", "0", "./demo"]) == ["demo", "0", "demo/a.png"]
