@@ -22,6 +22,7 @@ DEFAULTS = {
     "learning_rate": 1.5e-3,
     "weight_decay": 0.02,
     "mixup": 0.0,
+    "ghost_batches": 1,
     "seed": 0,
     "limit": None,
     "augment": "standard",
@@ -37,7 +38,7 @@ DEFAULTS = {
 
 RECIPES = {
     # With this momentum, as strong as a penalty of 5e-4 on the squared weights.
-    "se_resnet": {"optimizer": "sgd", "learning_rate": 0.1, "weight_decay": 5e-3},
+    "se_resnet": {"optimizer": "sgd", "learning_rate": 0.1, "weight_decay": 5e-3, "ghost_batches": 2},
 }
 """What a network is trained by, where that differs from `DEFAULTS`."""
 
@@ -68,6 +69,7 @@ def _parser() -> Parser:
     option("--learning-rate", type=positive(float), help="its peak (default: the network's recipe)")
     option("--weight-decay", type=positive(float), help="a step, times the learning rate (default: the recipe)")
     option("--mixup", type=positive(float), metavar="ALPHA", help="mix images with each other (default: no)")
+    option("--ghost-batches", type=positive(), metavar="N", help="cut a batch into parts, each normalised by itself")
     option("--seed", type=seed, help=f"of weights, order and augmentation (default {DEFAULTS['seed']})")
     option("--limit", type=positive(), help="train on this many images only, chosen at random (default all)")
     option("--augment", choices=AUGMENTATIONS, help=f"default {DEFAULTS['augment']}")

@@ -70,6 +70,8 @@ class Settings:
     """Share of itself that a weight loses each step, times the learning rate."""
     mixup: float = 0.0
     """Both parameters of the beta distribution that images are mixed by; 0 mixes none."""
+    ghost_batches: int = 1
+    """Into how many parts a batch is cut, each normalised by itself."""
     ema_steps: float = 1000.0
     """Over how many steps the weights are averaged (time constant of the exponential average)."""
     warmup_epochs: float = 2.0

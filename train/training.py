@@ -34,6 +34,8 @@ def fit(folder: RunFolder, train: Split, public: Split) -> None:
     """
     settings = folder.settings
     batch_size = min(settings.batch_size, len(train))
+    parts = min(settings.ghost_batches, batch_size)
+    batch_size -= batch_size % parts
     steps = len(train) // batch_size
     if folder.state.exists():
         model = load_network(folder.state)
@@ -42,6 +44,7 @@ def fit(folder: RunFolder, train: Split, public: Split) -> None:
         model = create_model(settings.model, settings.dataset)
         if settings.init:
             _initialise(model, settings)
+        model = _in_parts(model, parts, batch_size)
         _compile(model, settings, steps)
     first_epoch = int(model.optimizer.iterations) // steps
     # Rows behind the state are of an epoch that was killed before it was kept.
@@ -102,6 +105,21 @@ def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> float:
     return float(keras.losses.SparseCategoricalCrossentropy(from_logits=True)(labels, logits))
 
 
+def _in_parts(network: keras.Model, parts: int, batch_size: int) -> keras.Model:
+    """Returns a model that sends equal parts of each batch through the network, each normalised by itself.
+
+    The parts do not depend on each other until their logits are joined, so TensorFlow computes them side by side: on
+    two cores a step is faster than with the operations of one batch spread over both.
+
+    Source: Hoffer et al., Train longer, generalize better, 2017, arXiv 1705.08741 (ghost batch normalisation).
+    """
+    if parts == 1:
+        return network
+    images = keras.Input(network.input_shape[1:], batch_size=batch_size)
+    logits = [network(part) for part in keras.ops.split(images, parts)]
+    return keras.Model(images, keras.layers.Concatenate(axis=0)(logits))
+
+
 def _compile(model: keras.Model, settings: Settings, steps: int) -> None:
     total = settings.epochs * steps
     warmup = int(min(settings.warmup_epochs * steps, total / 5))
@@ -160,7 +178,8 @@ class _Recorder(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         self._bar.set_description(f"epoch {epoch + 1}/{self._epochs}")
         # Keras does not save the state of its random layers; so each epoch has one of its own, resumed or not.
-        random_layers = [layer for layer in self.model.layers if hasattr(layer, "seed_generator")]
+        network = next((layer for layer in self.model.layers if isinstance(layer, keras.Model)), self.model)
+        random_layers = [layer for layer in network.layers if hasattr(layer, "seed_generator")]
         for number, layer in enumerate(random_layers):
             layer.seed_generator.state.assign([self._folder.settings.seed + number, epoch << 16])
         self._started = time.monotonic()

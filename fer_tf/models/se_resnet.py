@@ -12,7 +12,7 @@ from fer_tf.models.layers import BatchNormalization
 def se_resnet(
     channels: int,
     *,
-    widths: Sequence[int] = (32, 48, 96, 192),
+    widths: Sequence[int] = (32, 48, 80, 160),
     blocks: Sequence[int] = (1, 1, 1),
     dropout: float = 0.4,
 ) -> keras.Model:

@@ -109,3 +109,38 @@ def test_a_checkpoint_gives_the_first_weights(classes, torch_base_cnn, tmp_path,
         assert said
     with pytest.raises(UserError, match="holds a base_cnn of 1 channels; expected a base_cnn of 2"):
         training._initialise(training.create_model("base_cnn", "stack_sharpen"), settings)
+
+
+def test_parts_of_a_batch_are_normalised_by_themselves():
+    """Two parts: the logits of two smaller batches, from the same weights."""
+    network = training.create_model("base_cnn", "original", dropout=0)
+    images = np.random.default_rng(0).normal(0, 1, (8, 48, 48, 1)).astype(np.float32)
+    joined = training._in_parts(network, 2, 8)
+    expected = np.concatenate([network(images[:4], training=True), network(images[4:], training=True)])
+    whole = network(images, training=True).numpy()
+    np.testing.assert_allclose(joined(images, training=True), expected, atol=1e-5)
+    assert np.abs(whole - expected).max() > 0.01
+    assert [w.path for w in joined.weights] == [w.path for w in network.weights]
+
+
+def test_a_run_in_parts_is_resumed_as_if_it_had_not_been_interrupted(split, tmp_path, monkeypatch):
+    settings = Settings("base_cnn", "original", "-", "-", 2, 9, 1e-3, 3, None, "none", ghost_batches=2)
+    whole, interrupted = RunFolder(tmp_path / "a"), RunFolder(tmp_path / "b")
+    for folder in (whole, interrupted):
+        folder.create(settings)
+    training.fit(whole, split, split)
+    end = training._Recorder.on_epoch_end
+
+    def stop(recorder, epoch, logs=None):
+        end(recorder, epoch, logs)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training._Recorder, "on_epoch_end", stop)
+        with pytest.raises(KeyboardInterrupt):
+            training.fit(interrupted, split, split)
+    training.fit(interrupted, split, split)
+    images = np.random.default_rng(0).normal(0, 1, (8, 48, 48, 1)).astype(np.float32)
+    first, second = (load_network(folder.state)(images).numpy() for folder in (whole, interrupted))
+    np.testing.assert_allclose(first, second, atol=1e-5)
+    assert load_network(whole.model).name == "base_cnn"
