@@ -5,17 +5,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from export.output import check_output
 from fer_tf import fer2013
 from fer_tf.card import INPUT_NAME, METADATA_KEY, OUTPUT_NAME, ModelCard
 from fer_tf.command import Parser, UserError, command
 from fer_tf.files import sha256, written_aside
-from fer_tf.recognizer import Recognizer
+from fer_tf.recognizer import Recognizer, predict
 
 TOLERANCE = 1e-5
-_BATCH = 64
+_COMPARED = 128
+"""How many images the written file is held against its parts on."""
 
 
 @command
@@ -96,8 +96,8 @@ def join_files(
     onnx.checker.check_model(graph, full_check=True)
     with written_aside(output) as temporary:
         onnx.save(graph, temporary)
-        found = _predict(Recognizer(temporary), public.images[: 2 * _BATCH])
-        difference = np.abs(found - probabilities[: 2 * _BATCH]).max()
+        found = predict(Recognizer(temporary), public.images[:_COMPARED])
+        difference = np.abs(found - probabilities[:_COMPARED]).max()
         if not difference <= TOLERANCE:
             raise UserError(f"the joined file differs from its members by {difference:.1e} (allowed {TOLERANCE:.0e})")
     for source, member in zip(sources, members, strict=True):
@@ -164,20 +164,16 @@ def join(models: Sequence["onnx.ModelProto"], temperature: float, *, mirror: boo
 
 def _average(members: Sequence[Recognizer], images: np.ndarray, mirror: bool) -> np.ndarray:
     """Returns the mean of what the members say, float32 [N, 7]."""
-    answers = [_predict(member, images) for member in members]
+    answers = [predict(member, images, description=member.card.name) for member in members]
     if mirror:
-        answers += [_predict(member, np.ascontiguousarray(images[:, :, ::-1])) for member in members]
+        mirrored = np.ascontiguousarray(images[:, :, ::-1])
+        answers += [predict(member, mirrored, description=member.card.name) for member in members]
     return np.maximum(np.mean(answers, axis=0), np.finfo(np.float32).tiny)
 
 
 def _calibrated(average: np.ndarray, temperature: float) -> np.ndarray:
     powers = average.astype(np.float64) ** (1 / temperature)
     return powers / powers.sum(axis=1, keepdims=True)
-
-
-def _predict(recognizer: Recognizer, images: np.ndarray) -> np.ndarray:
-    starts = tqdm(range(0, len(images), _BATCH), desc=recognizer.card.name, unit=" batches", disable=None)
-    return np.concatenate([recognizer(images[start : start + _BATCH]) for start in starts])
 
 
 def _joined(names: Sequence[str]) -> str:

@@ -15,7 +15,7 @@ from fer_tf import fer2013
 from fer_tf.card import INPUT_NAME, METADATA_KEY
 from fer_tf.command import Parser, UserError, command, positive
 from fer_tf.files import sha256, written_aside
-from fer_tf.recognizer import Recognizer
+from fer_tf.recognizer import Recognizer, predict
 
 ALLOWED_LOSS = 0.005
 """Of accuracy on PublicTest; a file that loses more is not written."""
@@ -82,12 +82,13 @@ def quantize_file(
     from fer_tf.metrics import measure
 
     public = splits.public
-    before = measure(_predict(recognizer, public.images, "float32"), public.labels)["accuracy"]
+    before = measure(predict(recognizer, public.images, description="PublicTest in float32"), public.labels)["accuracy"]
     faces = splits.train.images[np.random.default_rng(0).permutation(len(splits.train))[:images]]
     model = quantize(source, faces)
     with written_aside(path) as temporary:
         onnx.save(model, temporary)
-        metrics = measure(_predict(Recognizer(temporary), public.images, "INT8"), public.labels, card.temperature)
+        probabilities = predict(Recognizer(temporary), public.images, description="PublicTest in INT8")
+        metrics = measure(probabilities, public.labels, card.temperature)
         change = metrics["accuracy"] - before
         if change < -ALLOWED_LOSS:
             raise UserError(
@@ -129,11 +130,12 @@ def quantize(source: Path, faces: np.ndarray) -> "onnx.ModelProto":  # noqa: F82
 
     class Batches(CalibrationDataReader):
         def __init__(self):
-            self._batches = _batches(faces, "calibration")
+            starts = range(0, len(faces), _BATCH)
+            self._starts = iter(tqdm(starts, desc="calibration", unit="batch", disable=None))
 
         def get_next(self) -> dict[str, np.ndarray] | None:
-            batch = next(self._batches, None)
-            return None if batch is None else {INPUT_NAME: batch}
+            start = next(self._starts, None)
+            return None if start is None else {INPUT_NAME: faces[start : start + _BATCH]}
 
     names = _network_layers(onnx.load(source))
     if not names:
@@ -161,17 +163,6 @@ def _network_layers(model: "onnx.ModelProto") -> list[str]:  # noqa: F821
     # The exporter names the nodes of the preprocessing after the one layer that does it all.
     layers = [node.name for node in model.graph.node if node.op_type in _LAYERS]
     return [name for name in layers if not name.startswith("preprocessor")][:-1]
-
-
-def _batches(images: np.ndarray, description: str) -> Iterator[np.ndarray]:
-    """Yields the images in batches, under a progress bar."""
-    for start in tqdm(range(0, len(images), _BATCH), desc=description, unit="batch", disable=None):
-        yield images[start : start + _BATCH]
-
-
-def _predict(recognizer: Recognizer, images: np.ndarray, description: str) -> np.ndarray:
-    """Returns the probabilities, float32 [N, 7]."""
-    return np.concatenate([recognizer(batch) for batch in _batches(images, f"PublicTest in {description}")])
 
 
 @contextmanager

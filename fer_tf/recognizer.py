@@ -1,10 +1,11 @@
 """Runs a model file by onnxruntime. `python -m fer_tf.recognizer FILE` prints its card."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
+from tqdm import tqdm
 
 from fer_tf.card import IMAGE_SIZE, INPUT_NAME, METADATA_KEY, OUTPUT_NAME, ModelCard
 from fer_tf.command import Parser, UserError, command
@@ -84,6 +85,29 @@ class Recognizer:
         if not len(faces):
             return np.zeros((0, len(CLASSES)), np.float32)
         return self._session.run([OUTPUT_NAME], {INPUT_NAME: faces})[0]
+
+
+def predict(
+    recognize: Callable[[np.ndarray], np.ndarray],
+    images: np.ndarray,
+    *,
+    description: str = "recognizing",
+    batch_size: int = 64,
+) -> np.ndarray:
+    """Returns the probabilities, float32 [N, 7], of images, uint8 [N, 48, 48], under a progress bar.
+
+    Args:
+        recognize: A `Recognizer`, or what does the same.
+        images: As many as fit in memory; at least one.
+        description: Stands before the bar.
+        batch_size: How many images one call gets.
+    """
+    rows = []
+    with tqdm(total=len(images), desc=description, unit=" faces", disable=None) as bar:
+        for start in range(0, len(images), batch_size):
+            rows.append(recognize(images[start : start + batch_size]))
+            bar.update(len(rows[-1]))
+    return np.concatenate(rows)
 
 
 def _read_card(path: Path, session: onnxruntime.InferenceSession) -> ModelCard:

@@ -1,19 +1,18 @@
 """Measures a model file on FER-2013: `python -m train.evaluate FILE.onnx`."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from fer_tf import fer2013
 from fer_tf.command import Parser, UserError, command
 from fer_tf.emotions import CLASSES
 from fer_tf.ferplus import Votes, read_votes
 from fer_tf.files import check_writable, write_json
-from fer_tf.recognizer import Recognizer
+from fer_tf.recognizer import Recognizer, predict
 
 _TITLES = {
     "public": "PublicTest (the choosing split)",
@@ -35,16 +34,6 @@ def tested(data: fer2013.Fer2013, splits: str) -> fer2013.Split:
         raise UserError(f"{data.source}: its '{missing}' split is empty; use --splits public or a data set that has it")
     arrays = ([getattr(split, name) for split in wanted] for name in ("images", "labels", "names"))
     return fer2013.Split(*map(np.concatenate, arrays))
-
-
-def predict(recognize: Callable[[np.ndarray], np.ndarray], images: np.ndarray, batch_size: int = 64) -> np.ndarray:
-    """Returns the probabilities, float32 [N, 7], of images, uint8 [N, 48, 48], under a progress bar."""
-    with tqdm(total=len(images), desc="recognizing", unit=" faces", disable=None) as bar:
-        rows = []
-        for start in range(0, len(images), batch_size):
-            rows.append(recognize(images[start : start + batch_size]))
-            bar.update(len(rows[-1]))
-    return np.concatenate(rows)
 
 
 def evaluate(

@@ -16,8 +16,7 @@ from fer_tf.emotions import CLASSES
 from fer_tf.fer2013 import Split
 from fer_tf.files import write_text
 from fer_tf.metrics import coverage, reliability
-from fer_tf.recognizer import Recognizer
-from train.evaluate import predict
+from fer_tf.recognizer import Recognizer, predict
 from train.report import draw_confusion, save_figure
 from train.robustness import VARIATIONS
 

@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 
 import numpy as np
-from tqdm import tqdm
 
 from fer_tf.emotions import CLASSES
 from fer_tf.fer2013 import Split
 from fer_tf.ferplus import read_votes
-from fer_tf.recognizer import Recognizer
+from fer_tf.recognizer import Recognizer, predict
 
 
 def soft_targets(
@@ -49,12 +48,10 @@ def soft_targets(
     return targets.astype(np.float32)
 
 
-def _answers(recognizer: Recognizer, images: np.ndarray, batch_size: int = 64) -> np.ndarray:
+def _answers(recognizer: Recognizer, images: np.ndarray) -> np.ndarray:
     """Returns the probabilities of images, averaged with those of their mirror images: float32 [N, 7]."""
-    rows = []
-    with tqdm(total=len(images), desc=f"asking {recognizer.card.name}", unit=" faces", disable=None) as bar:
-        for start in range(0, len(images), batch_size):
-            faces = images[start : start + batch_size]
-            rows.append((recognizer(faces) + recognizer(np.ascontiguousarray(faces[:, :, ::-1]))) / 2)
-            bar.update(len(faces))
-    return np.concatenate(rows)
+
+    def both(faces: np.ndarray) -> np.ndarray:
+        return (recognizer(faces) + recognizer(np.ascontiguousarray(faces[:, :, ::-1]))) / 2
+
+    return predict(both, images, description=f"asking {recognizer.card.name}")

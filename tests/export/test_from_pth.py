@@ -11,7 +11,7 @@ Image = pytest.importorskip("PIL.Image")
 
 from export import from_pth  # noqa: E402
 from export.convert import sample_faces  # noqa: E402
-from fer_tf.recognizer import Recognizer  # noqa: E402
+from fer_tf.recognizer import Recognizer, predict  # noqa: E402
 from train import evaluate  # noqa: E402
 
 SHARED = Path(__file__).parents[3] / "shared"
@@ -90,7 +90,7 @@ def test_a_real_checkpoint_keeps_its_accuracy(fer2013_path, tmp_path):
     assert from_pth.main([str(CHECKPOINT), "-o", str(output), "--temperature-data", str(fer2013_path)]) == 0
     recognizer = Recognizer(output)
     data = fer2013.load(fer2013_path)
-    probabilities = evaluate.predict(recognizer, evaluate.tested(data, "all").images)
+    probabilities = predict(recognizer, evaluate.tested(data, "all").images)
     report = evaluate.evaluate(probabilities, data, temperature=recognizer.card.temperature, splits="all")
     assert report["public"]["accuracy"] == pytest.approx(0.5921, abs=1e-3)
     assert report["private"]["accuracy"] == pytest.approx(0.5974, abs=1e-3)

@@ -7,7 +7,7 @@ import pytest
 pytest.importorskip("sklearn")
 
 from fer_tf import fer2013
-from fer_tf.recognizer import Recognizer
+from fer_tf.recognizer import Recognizer, predict
 from train import evaluate
 
 
@@ -27,7 +27,7 @@ def data(tmp_path) -> fer2013.Fer2013:
 
 def test_splits_are_what_they_are_called(data, make_model_file, tmp_path):
     recognizer = Recognizer(make_model_file(tmp_path / "m.onnx"))
-    probabilities = evaluate.predict(recognizer, evaluate.tested(data, "all").images)
+    probabilities = predict(recognizer, evaluate.tested(data, "all").images)
     report = evaluate.evaluate(probabilities, data, temperature=1.0, splits="all")
     assert {name: row["n"] for name, row in report.items()} == {
         "public": 50,
@@ -50,7 +50,7 @@ def test_splits_are_what_they_are_called(data, make_model_file, tmp_path):
 def test_public_alone_never_looks_at_private(data, make_model_file, tmp_path):
     blind = dataclasses.replace(data, private=None)
     recognizer = Recognizer(make_model_file(tmp_path / "m.onnx"))
-    probabilities = evaluate.predict(recognizer, evaluate.tested(blind, "public").images)
+    probabilities = predict(recognizer, evaluate.tested(blind, "public").images)
     assert list(evaluate.evaluate(probabilities, blind, temperature=1.0)) == ["public"]
 
 
