@@ -14,7 +14,7 @@ def se_resnet(
     *,
     widths: Sequence[int] = (32, 48, 80, 160),
     blocks: Sequence[int] = (1, 1, 1),
-    dropout: float = 0.4,
+    dropout: float = 0.2,
 ) -> keras.Model:
     """Returns the network.
 
