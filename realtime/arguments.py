@@ -3,7 +3,7 @@
 import argparse
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import weights
@@ -42,7 +42,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     inputs += [("--" + name.replace("_", "-"), getattr(arguments, name)) for name in files[:3]]
     outputs = [("--output", path) for path in arguments.recordings]
     outputs += [("--" + name, getattr(arguments, name)) for name in kept[1:]]
-    _check_overwriting(inputs, outputs)
+    check_overwriting(inputs, outputs)
     return arguments
 
 
@@ -116,30 +116,34 @@ def _recordings(output: Path | None, sources: Sequence[str]) -> list[Path | None
         if len(sources) > 1:
             raise UserError(f"{output}: {len(sources)} sources need a folder for --output, a name without a suffix")
         return [output]
-    return list(_in_folder(output, sources))
+    return [output / name for name in distinct_names(map(_recording_name, sources))]
 
 
-def _in_folder(folder: Path, sources: Sequence[str]) -> Iterator[Path]:
-    """Yields a file of its own in `folder` for each source, named after it."""
+def _recording_name(source: str) -> tuple[str, str]:
+    """Returns stem and suffix of the file that the labelled frames of a source are kept in."""
+    address = "://" in source
+    stem = re.sub(r".*@|\W+", "-", source.partition("://")[2]).strip("-") if address else Path(source).stem
+    suffix = Path(source).suffix.lower()
+    if address or suffix not in IMAGE_SOURCES:
+        suffix = VIDEO_SUFFIX
+    elif suffix not in IMAGE_SUFFIXES:
+        suffix = IMAGE_SUFFIXES[0]
+    return f"camera-{stem}" if is_camera(source) else stem, suffix
+
+
+def distinct_names(wanted: Iterable[tuple[str, str]]) -> Iterator[str]:
+    """Yields a file name for each stem and suffix, numbered where one is taken, also where case makes no difference."""
     taken = set()
-    for source in sources:
-        address = "://" in source
-        stem = re.sub(r".*@|\W+", "-", source.partition("://")[2]).strip("-") if address else Path(source).stem
-        suffix = Path(source).suffix.lower()
-        if address or suffix not in IMAGE_SOURCES:
-            suffix = VIDEO_SUFFIX
-        elif suffix not in IMAGE_SUFFIXES:
-            suffix = IMAGE_SUFFIXES[0]
-        stem = f"camera-{stem}" if is_camera(source) else stem
+    for stem, suffix in wanted:
         name, number = f"{stem}{suffix}", 1
         while name.lower() in taken:
             number += 1
             name = f"{stem}-{number}{suffix}"
         taken.add(name.lower())
-        yield folder / name
+        yield name
 
 
-def _check_overwriting(inputs: list[tuple[str, object]], outputs: list[tuple[str, object]]) -> None:
+def check_overwriting(inputs: list[tuple[str, object]], outputs: list[tuple[str, object]]) -> None:
     """Raises `UserError` if an output would replace an input or another output."""
     seen = {_identity(path): option for option, path in inputs if path}
     for option, path in outputs:

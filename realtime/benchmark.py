@@ -34,7 +34,7 @@ EARLY, LATE = 1_000, 10_000
 """Frames after which the memory is looked at, and looked at again."""
 
 _ROOT = Path(__file__).parents[1]
-_MADE_BY = ("benchmarks/checkpoints.py", "benchmarks/original_loop.py", "export/convert.py", "export/quantize.py")
+_MADE_BY = ("benchmarks", "export", "fer_tf")
 _CHECKPOINTS = ("Resnet50_Original", "Resnet50_Stack_Ori_Sharpen")
 _ROUNDS = 8
 
@@ -115,9 +115,11 @@ class _Original:
 
     def run(self, count: int) -> float:
         """Analyses so many frames and returns the seconds that it took for each."""
-        self._child.stdin.write(f"{count}\n")
-        self._child.stdin.flush()
-        answer = self._child.stdout.readline()
+        answer = ""
+        if self._child.poll() is None:
+            self._child.stdin.write(f"{count}\n")
+            self._child.stdin.flush()
+            answer = self._child.stdout.readline()
         if not answer:
             raise UserError("the first project's loop ended too early; what it said stands above")
         values = json.loads(answer)
@@ -186,14 +188,15 @@ def _against_the_original(frames: Sequence[np.ndarray], share: int) -> dict[str,
 
 def _checkpoints() -> Path:
     """Returns the folder of the two ResNet50s in all their forms, made now if they are not there yet."""
-    if not all((_ROOT / file).is_file() for file in _MADE_BY):
+    if not (_ROOT / "benchmarks").is_dir():
         raise UserError(f"{_ROOT}: no benchmarks/ there; the benchmark runs in the checkout only")
     if importlib.util.find_spec("torch") is None:
         raise ModuleNotFoundError(name="torch")
     import platformdirs
 
     # What they are made by is part of the name, so that none is taken for what it is not.
-    version = hashlib.sha256(b"".join((_ROOT / file).read_bytes() for file in _MADE_BY)).hexdigest()[:12]
+    sources = sorted(path for room in _MADE_BY for path in (_ROOT / room).rglob("*.py"))
+    version = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:12]
     cache = Path(os.environ.get("FER_TF_CACHE") or platformdirs.user_cache_dir("fer-tf"))
     folder = (cache / f"benchmark-{version}").absolute()
     made = [folder / f"{name}{suffix}" for name in _CHECKPOINTS for suffix in (".pth", ".onnx", "-int8.onnx")]
@@ -245,6 +248,8 @@ def _time_to_the_first_frame() -> dict[str, float]:
             start = time.perf_counter()
             command = [sys.executable, "-m", "realtime.webcam", *arguments]
             done = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True)
+            if done.returncode:
+                raise UserError(f"realtime.webcam does not run: {(done.stderr.strip().splitlines() or ['?'])[-1]}")
             said = re.search(r"first frame after ([\d.]+) s", done.stdout)
             seconds.append(float(said[1]) if said else time.perf_counter() - start)
     print(f"\nFirst frame: {np.median(seconds):.2f} s after the start of the process.")

@@ -7,16 +7,16 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from fer_tf.card import EXCLUDED_USES
 from fer_tf.command import Parser, UserError, command
-from fer_tf.files import check_writable, named_errors, written_aside
-from realtime.arguments import add_recognition
+from fer_tf.files import check_writable
+from realtime.arguments import add_recognition, check_overwriting, distinct_names
 from realtime.detect import FaceDetector
 from realtime.draw import draw_faces
 from realtime.pipeline import Face, Pipeline
+from realtime.record import write_image
 from realtime.sources import IMAGE_SUFFIXES, check_name, expand_sources, read_image
 from realtime.tables import describe_face
 
@@ -45,8 +45,7 @@ def main(argv: list[str] | None = None) -> int:
             _print(path, faces)
         if path in targets:
             draw_faces(image, faces)
-            with named_errors(targets[path]), written_aside(targets[path]) as temporary:
-                temporary.write_bytes(cv2.imencode(".png", image)[1])
+            write_image(targets[path], image)
     if arguments.json:
         print(json.dumps({"detector": detector.backend, "images": described, "failed": failed}, indent=2))
     return 1 if failed else 0
@@ -70,7 +69,8 @@ def _expand(named: Sequence[str]) -> list[str]:
     paths = [
         path
         for text in named
-        for path in expand_sources([text])
+        # A folder may be called 2023 or demo; to `expand_sources` alone that is a camera or the demo clip.
+        for path in expand_sources([os.path.join(text, "") if Path(text).is_dir() else text])
         if path == text or Path(path).suffix.lower() in IMAGE_SUFFIXES
     ]
     if not paths:
@@ -80,17 +80,9 @@ def _expand(named: Sequence[str]) -> list[str]:
 
 def _targets(paths: Sequence[str], folder: Path) -> dict[str, Path]:
     """Returns where each labelled picture goes: a name of its own, and none of the pictures' own places."""
-    targets: dict[str, Path] = {}
-    for path in paths:
-        stem, number = Path(path).stem, 2
-        target = folder / f"{stem}.png"
-        while target in targets.values():
-            target, number = folder / f"{stem}-{number}.png", number + 1
-        targets[path] = target
-    originals = {Path(path).resolve() for path in paths}
-    overwritten = [str(target) for target in targets.values() if target.resolve() in originals]
-    if overwritten:
-        raise UserError(f"{overwritten[0]}: the labelled picture would replace a picture; choose another --output")
+    names = distinct_names((Path(path).stem, ".png") for path in paths)
+    targets = {path: folder / name for path, name in zip(paths, names, strict=True)}
+    check_overwriting([("IMAGE", path) for path in paths], [("--output", target) for target in targets.values()])
     check_writable(folder / "picture.png")
     return targets
 

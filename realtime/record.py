@@ -35,6 +35,20 @@ def open_recording(path: Path | str, *, fps: float) -> "VideoSink | ImageSink":
     raise UserError(f"{path}: a recording must end in {', '.join((VIDEO_SUFFIX, *IMAGE_SUFFIXES))}")
 
 
+def write_image(path: Path, image: np.ndarray) -> None:
+    """Writes a picture, uint8 [H, W, 3], BGR, in the format that the suffix names.
+
+    Raises:
+        UserError: if the picture is too large for the format, or if nothing can be written there.
+    """
+    encoded, data = cv2.imencode(path.suffix, image)
+    if not encoded:
+        height, width = image.shape[:2]
+        raise UserError(f"{path}: {width} x {height} pixels are too many for this format; take .png")
+    with named_errors(path), written_aside(path) as temporary:
+        temporary.write_bytes(data)
+
+
 class ImageSink:
     """Keeps the last frame as a picture.
 
@@ -57,8 +71,7 @@ class ImageSink:
     def close(self) -> None:
         """Writes the file, if there was a frame."""
         if self._image is not None:
-            with named_errors(self.path), written_aside(self.path) as temporary:
-                temporary.write_bytes(cv2.imencode(self.path.suffix, self._image)[1])
+            write_image(self.path, self._image)
 
 
 class VideoSink:

@@ -12,9 +12,9 @@ import numpy as np
 
 from fer_tf.command import Parser, UserError, command, positive
 from fer_tf.emotions import CLASSES
-from fer_tf.files import check_writable, named_errors, written_aside
+from fer_tf.files import check_writable
 from realtime.draw import COLOURS, Pen
-from realtime.record import IMAGE_SUFFIXES
+from realtime.record import IMAGE_SUFFIXES, write_image
 from realtime.tables import COLUMNS
 
 _FINER = 2
@@ -56,19 +56,21 @@ def main(argv: list[str] | None = None) -> None:
         description="Draw what faces showed over time, from the CSV file that realtime.webcam wrote.",
     )
     parser.add_argument("csv", type=Path, help="table that --csv wrote")
-    parser.add_argument("-o", "--output", type=Path, help="picture, .png or .jpg (default: beside the table)")
+    parser.add_argument(
+        "-o", "--output", type=Path, help="picture, .png or .jpg (default: <csv>-timeline.png beside it)"
+    )
     parser.add_argument("--face", type=int, metavar="N", help="this face alone")
     parser.add_argument("--model", metavar="NAME", help="this model alone")
     parser.add_argument("--source", metavar="NAME", help="this source alone")
     parser.add_argument("--most", type=positive(), default=8, metavar="N", help="strips at most (default: %(default)s)")
     arguments = parser.parse_args(argv)
-    output = arguments.output or arguments.csv.with_suffix(".png")
+    strips = read_strips(arguments.csv)
+    output = arguments.output or arguments.csv.with_name(f"{arguments.csv.stem}-timeline.png")
     if output.suffix.lower() not in IMAGE_SUFFIXES:
         raise UserError(f"{output}: the picture must end in {', '.join(IMAGE_SUFFIXES)}")
     if output.resolve() == arguments.csv.resolve():
         raise UserError(f"{output}: the picture would replace the table; choose another --output")
     check_writable(output)
-    strips = read_strips(arguments.csv)
     wanted = {"face": arguments.face, "model": arguments.model, "source": arguments.source}
     for key, value in wanted.items():
         present = sorted({getattr(strip, key) for strip in strips})
@@ -78,8 +80,7 @@ def main(argv: list[str] | None = None) -> None:
             raise UserError(f"{arguments.csv}: no {key} {value!r} in it; there is {shown}")
     longest = sorted(strips, key=lambda strip: -len(strip.times))[: arguments.most]
     picture = draw_timeline([strip for strip in strips if strip in longest])
-    with named_errors(output), written_aside(output) as temporary:
-        temporary.write_bytes(cv2.imencode(output.suffix, picture)[1])
+    write_image(output, picture)
     left_out = [strip for strip in strips if strip not in longest]
     if left_out:
         rows = sum(len(strip.times) for strip in left_out)

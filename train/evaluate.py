@@ -99,9 +99,8 @@ def describe(report: dict[str, dict[str, Any]]) -> str:
         lines += ["", "| FER+ | images | accuracy | cross-entropy, nats |", "|---|---|---|---|"]
         for name, row in report.items():
             votes = row["ferplus"]
-            lines.append(
-                f"| {_TITLES[name]} | {votes['n']:,} | {votes['accuracy']:.2%} | {votes['cross_entropy']:.3f} |"
-            )
+            figures = f"{votes['accuracy']:.2%} | {votes['cross_entropy']:.3f}" if votes["n"] else "– | –"
+            lines.append(f"| {_TITLES[name]} | {votes['n']:,} | {figures} |")
     return "\n".join(lines)
 
 

@@ -1,4 +1,4 @@
-"""Trains every network on every data set and compares them: `python -m train.matrix`."""
+"""Trains networks on data sets and compares them: `python -m train.matrix`."""
 
 import itertools
 import sys
@@ -43,6 +43,7 @@ def main(argv: list[str] | None = None) -> int:
         _check_settings(folder, values)
         cells.append((folder, values))
     data = load_data(arguments.data)
+    _check_others(arguments.output, data.fingerprint(), arguments.limit)
     with muted_stderr():
         import keras
 
@@ -82,6 +83,18 @@ def _check_settings(folder: RunFolder, values: dict) -> None:
             if kept != value:
                 option = f"--{name.replace('_', '-')}"
                 raise UserError(f"{folder.path} is a cell with {option} {kept}, not {value}; take another --output")
+
+
+def _check_others(root: Path, fingerprint: str, limit: int | None) -> None:
+    """Raises `UserError` if a cell that is there already does not compare with those that are wanted."""
+    for path in sorted(root.glob("*/settings.json")):
+        settings = RunFolder.open(path.parent).settings
+        if settings.data_fingerprint != fingerprint:
+            raise UserError(f"{path.parent} is a cell of other images; take another --output or its --data")
+        if settings.limit != limit:
+            raise UserError(
+                f"{path.parent} is a cell with --limit {settings.limit}, not {limit}; take another --output"
+            )
 
 
 if __name__ == "__main__":

@@ -81,9 +81,9 @@ def write_matrix(root: Path) -> None:
         },
     )
     lines = [
-        f"Each cell was trained for {' or '.join(map(str, epochs))} epochs by one recipe. Accuracy in percent, mean ± "
-        "standard deviation where there are several seeds. PublicTest chose the epoch; Public + Private is the first "
-        "project's protocol, and holds it.",
+        f"Each cell was trained for {' or '.join(map(str, epochs))} epochs by its network's recipe. Accuracy in "
+        "percent, mean ± standard deviation where there are several seeds. PublicTest chose the epoch; Public + "
+        "Private is the first project's protocol, and holds it.",
         "",
         *_table(rows),
         "",
@@ -188,7 +188,7 @@ def _chart(rows: Rows) -> Figure:
             axes.barh(place - 0.2, mean, 0.4, xerr=extent, color="#0072B2", ecolor="#444444", capsize=2)
             axes.text(mean + error + 0.5, place - 0.2, f"{mean:.1f}", va="center", fontsize=8)
             first = FIRST_PROJECT.get(model, {}).get(dataset)
-            if first is not None:
+            if first is not None and split == "all":  # what it was measured on
                 axes.barh(place + 0.2, first, 0.4, color="#E69F00")
                 axes.text(first + 0.5, place + 0.2, f"{first:.1f}", va="center", fontsize=8)
         axes.set(yticks=np.arange(len(datasets)), yticklabels=datasets, xlim=(0, 100), title=model)

@@ -2,11 +2,13 @@ import contextlib
 import importlib.util
 import json
 import subprocess
+import sys
 import time
 
 import numpy as np
 import pytest
 
+from fer_tf.command import UserError
 from fer_tf.recognizer import Recognizer
 from realtime import benchmark
 from realtime.demo import demo_clip
@@ -50,7 +52,7 @@ def test_the_key_figures_are_written(quick, portrait, checkpoints, tmp_path, cap
     output = tmp_path / "new" / "figures.json"
     assert benchmark.main(["--json", str(output), "--frames", "2", *["--quick"] * quick]) == 0
     figures = json.loads(output.read_text())
-    assert figures.keys() == QUICK if quick else QUICK | {"first_frame_seconds", "memory_growth_percent"}
+    assert figures.keys() == (QUICK if quick else QUICK | {"first_frame_seconds", "memory_growth_percent"})
     assert figures["default_over_original"] > 1
     assert figures["sixteen_faces_over_one"] > 1
     printed = capsys.readouterr().out
@@ -102,3 +104,19 @@ def test_checkpoints_that_cannot_be_made_are_one_clear_line(portrait, monkeypatc
 def test_a_wrong_option_is_one_line(arguments, capsys):
     assert benchmark.main(arguments) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_a_loop_that_ended_between_two_rounds_is_said():
+    with subprocess.Popen(
+        [sys.executable, "-c", ""], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as child:
+        child.wait()
+        with pytest.raises(UserError, match="ended too early"):
+            benchmark._Original(child).run(2)
+
+
+def test_a_start_that_fails_is_not_timed(monkeypatch):
+    failed = subprocess.CompletedProcess([], 2, stdout="", stderr="error: no detector\n")
+    monkeypatch.setattr(subprocess, "run", lambda *args, **kwargs: failed)
+    with pytest.raises(UserError, match="no detector"):
+        benchmark._time_to_the_first_frame()

@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import cv2
 import numpy as np
@@ -107,6 +108,24 @@ def test_labelled_pictures_are_written_under_names_of_their_own(model, pictures,
     np.testing.assert_array_equal(*(cv2.imread(str(folder / "3 none.png")) for folder in (pictures, output)))
 
 
+def test_names_that_differ_in_case_alone_are_not_one_file_anywhere(model, pictures, tmp_path):
+    for folder, name in (("a", "Face.png"), ("b", "face.png")):
+        (tmp_path / folder).mkdir()
+        shutil.copy(pictures / "1 one.png", tmp_path / folder / name)
+    output = tmp_path / "out"
+    assert predict.main([str(tmp_path / "a"), str(tmp_path / "b"), "--model", str(model), "--output", str(output)]) == 0
+    assert sorted(path.name for path in output.iterdir()) == ["Face.png", "face-2.png"]
+
+
+@pytest.mark.parametrize("name", ["2023", "demo"])
+def test_a_folder_is_a_folder_whatever_it_is_called(name, model, pictures, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).mkdir()
+    shutil.copy(pictures / "1 one.png", tmp_path / name / "a.png")
+    assert predict.main([name, "--model", str(model)]) == 0
+    assert capsys.readouterr().out.startswith(f"{name}/a.png: 1 face found")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -114,7 +133,7 @@ def test_labelled_pictures_are_written_under_names_of_their_own(model, pictures,
         (["--json", "empty"], "empty"),
         (["*.gif"], "no files that match"),
         (["films"], "no pictures"),
-        (["one.png", "--output", "."], "would replace"),
+        (["one.png", "--output", "."], "same file"),
         (["one.png", "--output", "one.png"], "one.png"),
         (["one.png", "--model", "missing.onnx"], "no such model file"),
         (["one.png", "--min-confidence", "2"], "min_confidence"),

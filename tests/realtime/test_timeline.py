@@ -121,7 +121,7 @@ def test_any_times_can_be_drawn(times):
 
 def test_the_longest_seen_are_drawn_and_the_rest_is_said(table, capsys):
     assert main([str(table), "--most", "2"]) == 0
-    few = cv2.imread(str(table.with_suffix(".png")))
+    few = cv2.imread(str(table.with_name(f"{table.stem}-timeline.png")))
     assert "left out: 5" in capsys.readouterr().out
     output = table.parent / "new" / "all.jpg"
     assert main([str(table), "-o", str(output)]) == 0
@@ -131,6 +131,24 @@ def test_the_longest_seen_are_drawn_and_the_rest_is_said(table, capsys):
     assert cv2.imread(str(output)).shape[0] > 2 * few.shape[0]
     assert area(few, "fear").any()
     assert not area(few, "sad").any()
+
+
+def test_a_picture_of_the_same_name_is_left_alone(table):
+    picture = table.with_suffix(".png")
+    picture.write_bytes(b"a picture that somebody took")
+    assert main([str(table)]) == 0
+    assert picture.read_bytes() == b"a picture that somebody took"
+
+
+def test_what_a_jpeg_cannot_hold_is_said(tmp_path, capsys):
+    path = tmp_path / "x.csv"
+    path.write_text("\n".join([HEADER, *(ROW.replace(",0,0,1,2", f",0,{face},1,2") for face in range(300))]))
+    assert len(read_strips(path)) == 300
+    output = tmp_path / "all.jpg"
+    assert main([str(path), "--most", "300", "-o", str(output)]) == 2
+    error = capsys.readouterr().err
+    assert "take .png" in error.splitlines()[-1]
+    assert not output.exists()
 
 
 @pytest.mark.parametrize(
@@ -144,7 +162,7 @@ def test_the_longest_seen_are_drawn_and_the_rest_is_said(table, capsys):
 )
 def test_one_face_model_or_source_can_be_chosen(table, arguments, drawn):
     assert main([str(table), *arguments]) == 0
-    image = cv2.imread(str(table.with_suffix(".png")))
+    image = cv2.imread(str(table.with_name(f"{table.stem}-timeline.png")))
     assert {name for name in CLASSES if area(image, name).sum() > 500} == drawn
 
 
@@ -175,7 +193,7 @@ def test_a_file_that_is_no_table_is_said_in_one_line(content, message, tmp_path,
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert message in error
-    assert not (tmp_path / "x.png").exists()
+    assert not (tmp_path / "x-timeline.png").exists()
 
 
 @pytest.mark.parametrize(
@@ -193,3 +211,9 @@ def test_wrong_options_are_said_in_one_line(table, arguments, message, capsys):
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert message in error
+
+
+@pytest.mark.parametrize("path", [".", "/", ""])
+def test_a_folder_is_no_table(path, capsys):
+    assert main([path]) == 2
+    assert capsys.readouterr().err.count("\n") == 1

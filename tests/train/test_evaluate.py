@@ -113,3 +113,5 @@ def test_the_votes_are_measured_against(data, make_model_file, tmp_path, monkeyp
     expected = (Recognizer(model)(data.public.images[10:30]).argmax(axis=1) == 6).mean()
     found = json.loads(report.read_text())["public"]["ferplus"]
     assert (found["n"], found["accuracy"]) == (20, pytest.approx(expected))
+    assert evaluate.main([str(model), "--ferplus", str(votes), "--splits", "all"]) == 0
+    assert "| PrivateTest | 0 | – | – |" in capsys.readouterr().out

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -82,6 +83,19 @@ def test_a_cell_that_was_made_otherwise_is_refused(trained, class_folders, capsy
     assert train_matrix(class_folders, trained, "--datasets", "original", "--epochs", "2") == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "--epochs 1, not 2" in line
+    assert modified(trained) == before
+
+
+def test_cells_that_do_not_compare_are_not_put_into_one_table(trained, class_folders, tmp_path, capsys):
+    before = modified(trained)
+    assert train_matrix(class_folders, trained, "--datasets", "sobel", "--limit", "32") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "base_cnn-original-seed0 is a cell with --limit 64, not 32" in line
+    fewer = shutil.copytree(class_folders, tmp_path / "fewer")
+    next(path for path in sorted(fewer.rglob("*")) if path.is_file()).unlink()
+    assert train_matrix(fewer, trained, "--datasets", "sobel") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "other images" in line
     assert modified(trained) == before
 
 
