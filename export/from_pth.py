@@ -80,6 +80,8 @@ def import_checkpoint(
     path = Path(output or source.with_suffix(".onnx"))
     check_output(path, [source], digest, force=force)
     data = fer2013.load(fer2013.find(temperature_data)) if temperature_data else None
+    if data and not len(data.public):
+        raise UserError(f"{data.source}: has no PublicTest to fit the temperature on")
     with muted_stderr():
         from scipy.special import softmax
 

@@ -3,8 +3,9 @@
 import dataclasses
 from pathlib import Path
 
+from export.output import check_output
 from fer_tf.card import ModelCard
-from fer_tf.command import Parser, command, muted_stderr
+from fer_tf.command import Parser, UserError, command, muted_stderr
 from fer_tf.files import sha256
 from train.run_folder import RunFolder
 
@@ -18,21 +19,31 @@ def main(argv: list[str] | None = None) -> None:
     )
     parser.add_argument("run", nargs="?", metavar="RUN_DIR", help="a finished run (default: the newest below runs/)")
     parser.add_argument("-o", "--output", help="model file (default RUN_DIR/<architecture>-<dataset>.onnx)")
+    parser.add_argument("--force", action="store_true", help="replace a file that was made from something else")
     arguments = parser.parse_args(argv)
     folder = RunFolder.open(arguments.run) if arguments.run else RunFolder.newest()
-    path = export_run(folder, arguments.output)
+    path = export_run(folder, arguments.output, force=arguments.force)
     print(f"next: python -m realtime.webcam --model {path}")
 
 
-def export_run(folder: RunFolder, output: Path | str | None = None) -> Path:
+def export_run(folder: RunFolder, output: Path | str | None = None, *, force: bool = False) -> Path:
     """Exports a run, prints the measured difference to Keras, and returns the model file's path.
 
+    Args:
+        folder: A finished run's.
+        output: The model file; None is `<architecture>-<dataset>.onnx` in the folder.
+        force: Whether to replace a file that was made from something else.
+
     Raises:
-        UserError: if the run is not finished or its model is damaged.
+        UserError: if the run is not finished, its model is damaged, or the output is not what it should be.
     """
     settings, metrics = folder.settings, folder.public_metrics()
     name = f"{settings.model}-{settings.dataset}"
     path = Path(output or folder.path / f"{name}.onnx")
+    if not folder.model.is_file():
+        raise UserError(f"{folder.model}: missing; train the run anew")
+    digest = sha256(folder.model)
+    check_output(path, [folder.model], digest, force=force)
     with muted_stderr():
         from export.convert import convert
         from fer_tf.datasets import create_preprocessor
@@ -51,7 +62,7 @@ def export_run(folder: RunFolder, output: Path | str | None = None) -> Path:
         arithmetic="standard",
         framework="keras",
         source_file=folder.model.name,
-        source_sha256=sha256(folder.model),
+        source_sha256=digest,
         training=training,
         metrics=metrics,
         temperature=temperature,

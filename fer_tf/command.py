@@ -91,7 +91,9 @@ def command(main: Callable[[list[str] | None], int | None]) -> Callable[..., int
     @functools.wraps(main)
     def wrapper(argv: list[str] | None = None) -> int:
         try:
-            return main(argv) or 0
+            code = main(argv) or 0
+            sys.stdout.flush()  # here, where a closed pipe is caught
+            return code
         except UserError as error:
             return _fail(str(error))
         except ModuleNotFoundError as error:

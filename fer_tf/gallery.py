@@ -10,6 +10,7 @@ import numpy as np
 from fer_tf.card import IMAGE_SIZE
 from fer_tf.command import Parser, UserError, command, muted_stderr
 from fer_tf.files import written_aside
+from fer_tf.photograph import read_photograph
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -74,16 +75,10 @@ def sample_faces() -> list[tuple[str, np.ndarray]]:
     """Returns one face in five lights, and what they are called: uint8 [48, 48] each.
 
     Raises:
-        ModuleNotFoundError: if scikit-image, which brings the photograph (NASA's portrait of the astronaut
-            Eileen Collins, in the public domain), is not installed.
+        ModuleNotFoundError: if scikit-image, which brings the photograph, is not installed.
+        UserError: if its copy of the photograph cannot be read.
     """
-    import skimage  # an extra, and needed for nothing else
-
-    # `skimage.data.astronaut()` reads this very file, but imports half a second of other things first.
-    path = Path(skimage.__file__).parent / "data" / "astronaut.png"
-    photograph = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
-    if photograph is None:
-        raise UserError(f"{path}: cannot be read; run: pip install --force-reinstall scikit-image")
+    photograph = read_photograph(cv2.IMREAD_GRAYSCALE)
     face = _shrunk(photograph[56:180, 160:284])
     closer = _shrunk(photograph[70:166, 176:272])[:, ::-1]
     noise = np.random.default_rng(0).normal(0, 12, face.shape)

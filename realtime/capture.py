@@ -120,7 +120,9 @@ class FileSource:
                 index += 1
         finally:
             self._capture.release()
-        if not index and not self._closed.is_set():
+        if self._closed.is_set():
+            return
+        if not index:
             raise SourceError(f"{self.name}: it opens, but gives no frame; is it damaged?")
         # Many containers know how long they last only, so that the number of frames is a guess if these are unevenly
         # apart; and they may be a little wrong about that, too.

@@ -1,12 +1,11 @@
 """The demo clip: a photograph that is in the public domain, panned and zoomed in one to four tiles."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import cv2
 import numpy as np
 
-from fer_tf.command import UserError
+from fer_tf.photograph import read_photograph
 
 FPS = 25.0
 LENGTH = 250
@@ -29,17 +28,10 @@ def demo_clip() -> tuple[Iterator[np.ndarray], int]:
     Each frame is uint8 [480, 640, 3], BGR; the clip runs at `FPS` frames a second.
 
     Raises:
-        ModuleNotFoundError: if scikit-image, which brings the photograph (NASA's portrait of the astronaut
-            Eileen Collins), is not installed.
+        ModuleNotFoundError: if scikit-image, which brings the photograph, is not installed.
         UserError: if its copy of the photograph cannot be read.
     """
-    import skimage  # an extra, and needed for nothing else
-
-    # `skimage.data.astronaut()` reads this very file, but imports half a second of other things first.
-    path = Path(skimage.__file__).parent / "data" / "astronaut.png"
-    photograph = cv2.imread(str(path))
-    if photograph is None:
-        raise UserError(f"{path}: cannot be read; run: pip install --force-reinstall scikit-image")
+    photograph = read_photograph()
     return (_frame(photograph, index) for index in range(LENGTH)), LENGTH
 
 

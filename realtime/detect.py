@@ -164,7 +164,7 @@ class Haar:
 
 
 class YuNet:
-    """A network in a file of the user's, run by OpenCV: `face_detection_yunet_*.onnx` of OpenCV's model zoo.
+    """A network in a file of the user's, run by OpenCV: `face_detection_yunet_2023mar.onnx` of OpenCV's model zoo.
 
     Args:
         model: Path of that file.
@@ -186,6 +186,7 @@ class YuNet:
             raise UserError(f"{model}: no such model file; expected a YuNet of OpenCV's model zoo (.onnx)")
         try:
             self._network = cv2.FaceDetectorYN.create(str(model), "", (320, 320), score_threshold=confidence)
+            self(np.zeros((32, 32, 3), np.uint8))  # another network is read, but cannot be run
         except cv2.error as error:
             raise UserError(f"{model}: OpenCV cannot read it as a YuNet ({error.err})") from None
 

@@ -34,7 +34,13 @@ class DisplayProbe:
         self.timeout = timeout
         code = "import cv2; cv2.namedWindow('probe'); cv2.waitKey(1)"
         quiet = subprocess.DEVNULL
-        self._child = subprocess.Popen([sys.executable, "-c", code], stdin=quiet, stdout=quiet, stderr=quiet)
+        self._child = subprocess.Popen(
+            [sys.executable, "-c", code],
+            stdin=quiet,
+            stdout=quiet,
+            stderr=quiet,
+            start_new_session=True,  # a Ctrl-C is for the parent; killing the child would look like a missing screen
+        )
 
     def __enter__(self) -> "DisplayProbe":
         return self

@@ -139,12 +139,14 @@ def main(argv: list[str] | None = None) -> None:
     option("--data", help="zip, folder or CSV (default $FER2013, data/fer2013.zip, …)")
     option("--splits", choices=("public", "all"), default="public")
     option("--ferplus", metavar="FILE.csv", help="compare with the votes of FER+, too")
-    option("--json", metavar="OUT", help="write the figures there, of several files by name")
+    option("--json", metavar="OUT.json", help="write the figures there, of several files by name")
     option("--report", type=Path, metavar="OUT.md", help="write what there is to say of one file, with pictures beside")
     arguments = parser.parse_args(argv)
     recognizers = [Recognizer(path) for path in arguments.files]
     if arguments.report and (len(recognizers) > 1 or arguments.report.suffix != ".md"):
         raise UserError(f"--report {arguments.report}: expected one model file, and a name that ends in .md")
+    if arguments.json and Path(arguments.json).suffix != ".json":
+        raise UserError(f"--json {arguments.json}: expected a name that ends in .json, to write the figures to")
     for path in filter(None, (arguments.json, arguments.report)):
         check_writable(path)
     data = fer2013.load(fer2013.find(arguments.data))

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from scipy.special import softmax
@@ -17,8 +16,6 @@ from fer_tf.models import load_network
 from train.input_pipeline import evaluation_batches
 from train.run_folder import RunFolder
 from train.training import predictor
-
-matplotlib.use("agg")
 
 CURVES, CONFUSION = "curves.png", "confusion.png"
 

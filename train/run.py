@@ -98,6 +98,8 @@ def main(argv: list[str] | None = None) -> int:
     for source in ("teacher", "ferplus"):
         if f"{source}_weight" in given and source not in given and not resume:
             raise UserError(f"--{source}-weight without --{source} has nothing to weigh; name it or leave both away")
+    if not resume:
+        _check_files(given)
     folder = _opened(resume, output, given) if resume else _new(output, given)
     data = load_data(data_path or (folder.settings.data if resume else None))
     if not resume:
@@ -158,7 +160,9 @@ def create(folder: RunFolder, values: dict, data: fer2013.Fer2013) -> None:
     folder.check_free()
     if values["teacher"] or values["ferplus"]:
         sources = {name: values[name] for name in ("teacher_weight", "ferplus", "ferplus_weight")}
-        folder.write_targets(soft_targets(data.train, teacher=values["teacher"] or (), **sources))
+        targets = soft_targets(data.train, teacher=values["teacher"] or (), **sources)
+        folder.check_free()  # that took minutes
+        folder.write_targets(targets)
     folder.create(Settings(**values, data=str(data.source), data_fingerprint=data.fingerprint()))
 
 
@@ -192,6 +196,13 @@ def _limited(train: fer2013.Split, settings: Settings) -> fer2013.Split:
         return train
     chosen = np.random.default_rng(settings.seed).permutation(len(train))[: settings.limit]
     return train[np.sort(chosen)]
+
+
+def _check_files(given: dict) -> None:
+    """Raises `UserError` if a file that a new run is to be made from is not there."""
+    for path in filter(None, (given.get("init"), given.get("ferplus"), *given.get("teacher", ()))):
+        if not os.path.isfile(path):
+            raise UserError(f"{path}: no such file")
 
 
 def _new(output: str | None, given: dict) -> RunFolder:

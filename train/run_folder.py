@@ -142,7 +142,7 @@ class RunFolder:
         Raises:
             UserError: if there is none.
         """
-        finished = sorted(Path(root).glob("*/public.json"), key=lambda public: public.stat().st_mtime)
+        finished = sorted(Path(root).rglob("public.json"), key=lambda public: public.stat().st_mtime)
         if not finished:
             raise UserError(f"no finished run below {root}/; name its folder, or train one with train.run")
         return cls.open(finished[-1].parent)

@@ -47,8 +47,10 @@ def fit(folder: RunFolder, train: Split, public: Split) -> None:
         model = _in_parts(model, parts, batch_size)
         _compile(model, settings, steps)
     first_epoch = int(model.optimizer.iterations) // steps
-    # Rows behind the state are of an epoch that was killed before it was kept.
-    folder.write_history(folder.read_history()[:first_epoch])
+    rows = folder.read_history()
+    if len(rows) < first_epoch:
+        raise UserError(f"{folder.history}: has {len(rows)} of {first_epoch} epochs; restore it or start the run anew")
+    folder.write_history(rows[:first_epoch])  # one behind the state is of an epoch that was killed before it was kept
     if first_epoch >= settings.epochs:
         return
     preprocessor = create_preprocessor(settings.dataset, settings.model, image_size=settings.image_size)
@@ -198,7 +200,8 @@ class _Recorder(keras.callbacks.Callback):
             "loss": logs["loss"],
             "accuracy": logs["accuracy"],
             "public_loss": cross_entropy(logits, self._public_labels),
-            "public_accuracy": float((logits.argmax(axis=1) == self._public_labels).mean()),
+            # As it is kept: what is equal there is equal here, so a resumed run keeps the same epoch.
+            "public_accuracy": round(float((logits.argmax(axis=1) == self._public_labels).mean()), 6),
             "seconds": time.monotonic() - self._started,
         }
         best = max((earlier["public_accuracy"] for earlier in self._rows), default=-1.0)

@@ -198,6 +198,7 @@ OPTIONS = {
     "canny": (["{good}", "--dataset", "canny"], "not implemented"),
     "another size": (["{good}", "--image-size", "64"], "48 pixels only"),
     "no data for the temperature": (["{good}", "--temperature-data", "none.zip"], "none.zip"),
+    "no PublicTest": (["{good}", "--temperature-data", "{tmp}/train-only.csv"], "has no PublicTest"),
     "another suffix": (["{good}", "-o", "{tmp}/m.pt"], ".onnx"),
 }
 
@@ -206,6 +207,8 @@ OPTIONS = {
 def test_a_wrong_option_is_one_clear_line(name, good, tmp_path, capfd):
     arguments, expected = OPTIONS[name]
     shutil.copy(good, tmp_path / "mine.pth")
+    pixels = " ".join("7" * 48 * 48)
+    (tmp_path / "train-only.csv").write_text(f"emotion,pixels,Usage\n3,{pixels},Training\n")
     assert_refused([a.format(tmp=tmp_path, good=good) for a in arguments], expected, tmp_path, capfd)
 
 

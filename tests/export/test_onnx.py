@@ -1,6 +1,7 @@
 import csv
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -65,10 +66,21 @@ def test_evaluating_a_split_that_is_not_there(finished, class_folders, tmp_path,
 def test_without_an_argument_the_newest_run_is_taken(finished, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert export_onnx.main([]) == 2
-    (tmp_path / "runs").mkdir()
-    (tmp_path / "runs" / "one").symlink_to(finished)
+    (tmp_path / "runs" / "matrix").mkdir(parents=True)
+    shutil.copytree(finished, tmp_path / "runs" / "matrix" / "one")
     assert export_onnx.main(["-o", "m.onnx"]) == 0
     assert Recognizer("m.onnx").card.name == "base_cnn-original"
+
+
+def test_a_file_made_from_something_else_is_replaced_only_by_force(finished, make_model_file, tmp_path, capfd):
+    path = make_model_file(tmp_path / "m.onnx")
+    before = path.read_bytes()
+    assert export_onnx.main([str(finished), "-o", str(path)]) == 2
+    assert "--force" in capfd.readouterr().err
+    assert path.read_bytes() == before
+    assert export_onnx.main([str(finished), "-o", str(path), "--force"]) == 0
+    assert Recognizer(path).card.architecture == "base_cnn"
+    assert export_onnx.main([str(finished), "-o", str(path)]) == 0  # made from the same
 
 
 WRONG = {

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 
@@ -49,12 +50,15 @@ def test_ctrl_c_is_130_and_success_0(capsys):
     assert outcome(lambda: 1, capsys) == (1, [])
 
 
-def test_a_closed_pipe_is_silent():
-    code = "from fer_tf.command import command\n@command\ndef main(argv=None):\n  for i in range(99999): print(i)\n"
-    code += "raise SystemExit(main())"
-    run = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    run.stdout.readline()
+@pytest.mark.parametrize("lines", [99, 99999])  # what is printed at once when Python ends, and what is not
+def test_a_closed_pipe_is_silent(lines):
+    code = "import sys; from fer_tf.command import command\n@command\ndef main(argv=None):\n  sys.stdin.read()\n"
+    code += f"  for i in range({lines}): print(i)\nraise SystemExit(main())"
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    run = subprocess.Popen([sys.executable, "-c", code], **pipes, text=True, env=environment)
     run.stdout.close()
+    run.stdin.close()
     assert run.stderr.read() == ""
     assert run.wait() == 0
 

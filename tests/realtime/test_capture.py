@@ -116,7 +116,8 @@ def test_the_size_of_frames_may_change():
     assert shapes == [(8, 8, 3), (16, 12, 3), (4, 4, 3)]
 
 
-def test_frames_without_anything_in_them_are_no_frames():
+def test_frames_without_anything_in_them_are_no_frames(monkeypatch):
+    monkeypatch.setattr(LiveSource, "patience", 60)
     images = [np.zeros((0, 0, 3), np.uint8), None, black(), np.zeros((0, 5), np.uint16), np.zeros((6, 9), np.uint16)]
     source = live(FakeCapture(images))
     assert [frame.image.shape for frame in itertools.islice(source, 2)] == [(8, 8, 3), (6, 9, 3)]
@@ -192,10 +193,11 @@ def test_a_camera_that_cannot_be_opened_is_an_error_that_says_what_to_do():
 
 @pytest.mark.parametrize("kind", ["live", "file"])
 def test_a_source_that_is_closed_ends_and_gives_its_device_back(kind):
-    capture = FakeCapture([black()] * 100)
+    capture = FakeCapture([black()] * 100, **({} if kind == "live" else {"length": 100}))
     source = live(capture) if kind == "live" else FileSource("x", capture)
     for frame in source:
         if frame.index == 3:
             source.close()
     assert frame.index == 3
     assert capture.released
+    assert kind == "live" or source.failure is None  # it was not cut off

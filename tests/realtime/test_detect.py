@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
+import weights
 from fer_tf.command import UserError
 from realtime import detect
 from realtime.demo import demo_clip
@@ -207,6 +208,7 @@ WRONG = {
     "no model": (("yunet",), {}, "needs a model file"),
     "no such file": (("yunet",), {"model": "none.onnx"}, "no such model file"),
     "not a network": (("yunet",), {"model": __file__}, "cannot read it"),
+    "another network": (("yunet",), {"model": weights.DEFAULT_MODEL}, "cannot read it"),
     "a model for another": (("haar",), {"model": __file__}, "takes no model file"),
 }
 

@@ -96,6 +96,10 @@ def test_models_are_held_against_each_other(data, make_model_file, tmp_path, mon
     assert list(json.loads((tmp_path / "r.json").read_text())) == [str(one), str(other)]
     assert evaluate.main([str(one), str(other), "--report", str(tmp_path / "r.md")]) == 2
     assert "expected one model file" in capsys.readouterr().err
+    before = one.read_bytes()
+    assert evaluate.main(["--json", str(one), str(other)]) == 2
+    assert "ends in .json" in capsys.readouterr().err
+    assert one.read_bytes() == before
 
 
 def test_the_votes_are_measured_against(data, make_model_file, tmp_path, monkeypatch, capsys):

@@ -2,6 +2,7 @@ import csv
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -94,6 +95,21 @@ def test_resuming_a_finished_run_changes_nothing(finished):
     before = (finished / "history.csv").read_bytes(), (finished / "model.keras").read_bytes()
     assert run.main(["--resume", str(finished)]) == 0
     assert before == ((finished / "history.csv").read_bytes(), (finished / "model.keras").read_bytes())
+
+
+def test_a_history_that_is_too_short_for_the_state_is_said(finished, tmp_path, capsys):
+    folder = shutil.copytree(finished, tmp_path / "run")
+    for name in ("history.csv", "public.json"):
+        (folder / name).unlink()
+    assert run.main(["--resume", str(folder)]) == 2
+    assert "history.csv: has 0 of 2 epochs" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--init", "--ferplus", "--teacher"])
+def test_a_file_that_is_not_there_is_said_at_once(option, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(run, "load_data", None)  # takes long
+    assert run.main([option, str(tmp_path / "none"), "--output", str(tmp_path / "run")]) == 2
+    assert capsys.readouterr().err == f"error: {tmp_path / 'none'}: no such file\n"
 
 
 def test_other_opinions_are_learned_and_a_resumed_run_needs_none_of_them(

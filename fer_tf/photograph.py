@@ -1,0 +1,25 @@
+"""The photograph that demo and gallery are made of: NASA's portrait of Eileen Collins, in the public domain."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from fer_tf.command import UserError
+
+
+def read_photograph(flag: int = cv2.IMREAD_COLOR) -> np.ndarray:
+    """Returns the photograph, 512 pixels square: uint8 [512, 512, 3], BGR, or [512, 512] for `cv2.IMREAD_GRAYSCALE`.
+
+    Raises:
+        ModuleNotFoundError: if scikit-image, which brings it, is not installed.
+        UserError: if its copy cannot be read.
+    """
+    import skimage  # an extra, and needed for nothing else
+
+    # `skimage.data.astronaut()` reads this very file, but imports half a second of other things first.
+    path = Path(skimage.__file__).parent / "data" / "astronaut.png"
+    photograph = cv2.imread(str(path), flag)
+    if photograph is None:
+        raise UserError(f"{path}: cannot be read; run: pip install --force-reinstall scikit-image")
+    return photograph
