@@ -101,17 +101,21 @@ def write_model_report(
 def _origin(card: ModelCard, command: Sequence[str]) -> list[str]:
     """Returns a table of what made and measured the file."""
     lines = ["| | |", "|---|---|", f"| made from | {card.source_file}, SHA-256 {card.source_sha256[:16]}… |"]
-    settings = {
-        name: value
-        for name, value in card.training.items()
-        if value is not None and name not in ("members", "data_fingerprint")
-    }
-    if settings:
-        lines.append(f"| trained with | {', '.join(f'{name} {value}' for name, value in settings.items())} |")
+    if settings := _settings(card.training):
+        lines.append(f"| trained with | {settings} |")
     for member in card.training.get("members", ()):
-        lines.append(f"| member | {member['name']}, SHA-256 {member['sha256'][:16]}… |")
+        settings = _settings(member["training"])
+        lines.append(f"| member | {member['name']}, SHA-256 {member['sha256'][:16]}…, trained with {settings} |")
     command = shlex.join(["python", "-m", "train.evaluate", *command])
     return [*lines, f"| measured by | `{command}` |"]
+
+
+def _settings(training: dict) -> str:
+    """Returns what a model was trained with, as a list in words."""
+    left_out = ("members", "data_fingerprint")
+    return ", ".join(
+        f"{name} {value}" for name, value in training.items() if value is not None and name not in left_out
+    )
 
 
 def _recall(probabilities: np.ndarray, labels: np.ndarray) -> list[str]:
