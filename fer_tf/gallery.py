@@ -72,7 +72,7 @@ def read_face(path: Path) -> np.ndarray:
 
 
 def sample_faces() -> list[tuple[str, np.ndarray]]:
-    """Returns one face in five lights, and what they are called: uint8 [48, 48] each.
+    """Returns one face in six variations, and what they are called: uint8 [48, 48] each.
 
     Raises:
         ModuleNotFoundError: if scikit-image, which brings the photograph, is not installed.

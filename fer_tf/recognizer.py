@@ -11,6 +11,9 @@ from fer_tf.card import IMAGE_SIZE, INPUT_NAME, METADATA_KEY, OUTPUT_NAME, Model
 from fer_tf.command import Parser, UserError, command
 from fer_tf.emotions import CLASSES
 
+_BATCH = 64
+"""How many images `predict` gives to one call."""
+
 
 class Recognizer:
     """A model file, ready to run.
@@ -92,7 +95,6 @@ def predict(
     images: np.ndarray,
     *,
     description: str = "recognizing",
-    batch_size: int = 64,
 ) -> np.ndarray:
     """Returns the probabilities, float32 [N, 7], of images, uint8 [N, 48, 48], under a progress bar.
 
@@ -100,12 +102,11 @@ def predict(
         recognize: A `Recognizer`, or what does the same.
         images: As many as fit in memory; at least one.
         description: Stands before the bar.
-        batch_size: How many images one call gets.
     """
     rows = []
     with tqdm(total=len(images), desc=description, unit=" faces", disable=None) as bar:
-        for start in range(0, len(images), batch_size):
-            rows.append(recognize(images[start : start + batch_size]))
+        for start in range(0, len(images), _BATCH):
+            rows.append(recognize(images[start : start + _BATCH]))
             bar.update(len(rows[-1]))
     return np.concatenate(rows)
 

@@ -69,7 +69,12 @@ def _parser() -> Parser:
     option("--learning-rate", type=positive(float), help="its peak (default: the network's recipe)")
     option("--weight-decay", type=positive(float), help="a step, times the learning rate (default: the recipe)")
     option("--mixup", type=positive(float), metavar="ALPHA", help="mix images with each other (default: no)")
-    option("--ghost-batches", type=positive(), metavar="N", help="cut a batch into parts, each normalised by itself")
+    option(
+        "--ghost-batches",
+        type=positive(),
+        metavar="N",
+        help="parts of a batch, each normalised by itself (default: the recipe)",
+    )
     option("--seed", type=seed, help=f"of weights, order and augmentation (default {DEFAULTS['seed']})")
     option("--limit", type=positive(), help="train on this many images only, chosen at random (default all)")
     option("--augment", choices=AUGMENTATIONS, help=f"default {DEFAULTS['augment']}")
