@@ -27,6 +27,7 @@ DEFAULTS = {
     "limit": None,
     "augment": "standard",
     "image_size": None,
+    "start_size": None,
     "init": None,
     "teacher": None,
     "teacher_weight": 0.7,
@@ -79,6 +80,7 @@ def _parser() -> Parser:
     option("--limit", type=positive(), help="train on this many images only, chosen at random (default all)")
     option("--augment", choices=AUGMENTATIONS, help=f"default {DEFAULTS['augment']}")
     option("--image-size", type=positive(), metavar="PIXELS", help="what the network is fed (default: 48; resnet50 96)")
+    option("--start-size", type=positive(), metavar="PIXELS", help="begin with smaller images; faster (default: no)")
     option("--init", metavar="FILE.pth", help="start from the weights of a PyTorch checkpoint of the same network")
     option("--teacher", nargs="+", metavar="FILE.onnx", help="learn from what these models say of the images, too")
     option("--teacher-weight", type=share, help=f"their part (default {DEFAULTS['teacher_weight']})")
@@ -161,7 +163,12 @@ def create(folder: RunFolder, values: dict, data: fer2013.Fer2013) -> None:
     with muted_stderr():
         from fer_tf.datasets import create_preprocessor
         from train.targets import soft_targets
-    create_preprocessor(values["dataset"], values["model"], image_size=values["image_size"])  # or says why not
+    full, start = (
+        create_preprocessor(values["dataset"], values["model"], image_size=size).image_size  # or says why not
+        for size in (values["image_size"], values["start_size"])
+    )
+    if values["start_size"] and start > full:
+        raise UserError(f"--start-size {start} is above the size that images grow to, {full} pixels")
     folder.check_free()
     if values["teacher"] or values["ferplus"]:
         sources = {name: values[name] for name in ("teacher_weight", "ferplus", "ferplus_weight")}

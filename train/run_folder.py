@@ -72,6 +72,8 @@ class Settings:
     """Both parameters of the beta distribution that images are mixed by; 0 mixes none."""
     ghost_batches: int = 1
     """Into how many parts a batch is cut, each normalised by itself."""
+    start_size: int | None = None
+    """Height and width of the images in the first epochs, which grow to `image_size`; None is that one throughout."""
     ema_steps: float = 1000.0
     """Over how many steps the weights are averaged (time constant of the exponential average)."""
     warmup_epochs: float = 2.0

@@ -23,6 +23,9 @@ from train.run_folder import RunFolder, Settings
 _NORM_BATCHES = 40
 """How many training batches, at most, give the normalisation statistics of the averaged weights."""
 
+_SIZE_STEP = 8
+"""By how many pixels images grow from phase to phase."""
+
 
 def fit(folder: RunFolder, train: Split, public: Split) -> None:
     """Trains the folder's run to its last epoch, from where it stands.
@@ -53,25 +56,31 @@ def fit(folder: RunFolder, train: Split, public: Split) -> None:
     folder.write_history(rows[:first_epoch])  # one behind the state is of an epoch that was killed before it was kept
     if first_epoch >= settings.epochs:
         return
-    preprocessor = create_preprocessor(settings.dataset, settings.model, image_size=settings.image_size)
+    preprocessors = functools.partial(create_preprocessor, settings.dataset, settings.model)
+    preprocessor = preprocessors(image_size=settings.image_size)
     batches = functools.partial(
         training_batches,
         train.images,
         train.labels,
-        preprocessor,
         batch_size=batch_size,
         augmented=settings.augment == "standard",
         mixup=settings.mixup,
     )
+    phases, epoch = [], first_epoch
+    for end, size in growth(settings.start_size, preprocessor.image_size, settings.epochs):
+        if epoch < end:
+            phase = batches(preprocessors(image_size=size), seed=settings.seed, first_epoch=epoch)
+            phases.append(phase.take((end - epoch) * steps))
+            epoch = end
     recorder = _Recorder(
         folder,
-        norm_batches=batches(seed=settings.seed + 1).take(min(_NORM_BATCHES, 1 + steps // 5)),
+        norm_batches=batches(preprocessor, seed=settings.seed + 1).take(min(_NORM_BATCHES, 1 + steps // 5)),
         public_batches=evaluation_batches(public.images, preprocessor),
         public_labels=public.labels,
         steps=steps,
     )
     model.fit(
-        batches(seed=settings.seed, first_epoch=first_epoch),
+        functools.reduce(tf.data.Dataset.concatenate, phases),
         initial_epoch=first_epoch,
         epochs=settings.epochs,
         steps_per_epoch=steps,
@@ -79,6 +88,18 @@ def fit(folder: RunFolder, train: Split, public: Split) -> None:
         shuffle=False,  # the batches are
         verbose=0,
     )
+
+
+def growth(start: int | None, full: int, epochs: int) -> list[tuple[int, int]]:
+    """Returns when to train on which size: the epoch that each phase ends with, and its images' height and width.
+
+    The sizes grow by 8 pixels from `start` to `full` in phases of equal length. Small images take less time, and early
+    epochs learn nearly as much from them. Normalisation statistics and accuracy are always measured at full size.
+
+    Source: Tan and Le, EfficientNetV2, 2021, arXiv 2104.00298 (progressive learning).
+    """
+    sizes = [*range(start or full, full, _SIZE_STEP), full]
+    return [(epochs * number // len(sizes), size) for number, size in enumerate(sizes, 1)]
 
 
 def _initialise(model: keras.Model, settings: Settings) -> None:

@@ -1,4 +1,4 @@
-"""SE-ResNet: a small residual network with squeeze-and-excitation, for 48×48 pixels."""
+"""SE-ResNet: a small residual network with squeeze-and-excitation."""
 
 from collections.abc import Sequence
 
@@ -18,9 +18,10 @@ def se_resnet(
 ) -> keras.Model:
     """Returns the network.
 
-    A convolution at full size; then stages, each a convolution of stride 2 and residual blocks of two convolutions
-    whose channels are weighted by squeeze-and-excitation before they are added. Global average pooling, dropout and 7
-    logits. All convolutions are 3×3, without bias and followed by batch normalisation.
+    A convolution at full size, which is 48×48 pixels by default; then stages, each a convolution of stride 2 and
+    residual blocks of two convolutions whose channels are weighted by squeeze-and-excitation before they are added.
+    Global average pooling, dropout and 7 logits. All convolutions are 3×3, without bias and followed by batch
+    normalisation.
 
     Sources: He et al., Deep Residual Learning for Image Recognition, 2015, arXiv 1512.03385; Hu et al.,
     Squeeze-and-Excitation Networks, 2017, arXiv 1709.01507.
@@ -32,9 +33,9 @@ def se_resnet(
         dropout: Share of the pooled features that is dropped in training.
 
     Returns:
-        A model: float32 [N, 48, 48, channels] → logits, float32 [N, 7].
+        A model: float32 [N, H, W, channels] of any size → logits, float32 [N, 7].
     """
-    images = keras.Input((48, 48, channels), name="images")
+    images = keras.Input((None, None, channels), name="images")
     features = layers.ReLU()(_convolution(images, widths[0], 1, "stem"))
     for stage, (width, count) in enumerate(zip(widths[1:], blocks, strict=True), 1):
         features = layers.ReLU()(_convolution(features, width, 2, f"stage{stage}.down"))

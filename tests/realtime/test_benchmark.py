@@ -22,7 +22,10 @@ def portrait():
 
 @pytest.fixture
 def checkpoints(tmp_path, make_model_file, monkeypatch):
-    """Tiny model files in the place of the ResNet50s, and a first project's loop that takes 0.2 s a frame."""
+    """Tiny model files in the place of the ResNet50s, and loops that say they took 0.2 s a frame, or 0.01 s a face.
+
+    What a loop does take depends on what else the machine has to do, and says nothing about the ratios.
+    """
     folder = tmp_path / "checkpoints"
     folder.mkdir()
     for name in benchmark._CHECKPOINTS:
@@ -36,6 +39,12 @@ def checkpoints(tmp_path, make_model_file, monkeypatch):
         def run(self, count):
             return 0.2
 
+    class Steady(benchmark._Loop):
+        def run(self, count):
+            super().run(count)
+            return 0.01 * float(np.mean(self.faces[-count:]))
+
+    monkeypatch.setattr(benchmark, "_Loop", Steady)
     monkeypatch.setattr(benchmark, "_original", lambda frames, folder: contextlib.nullcontext(Slow()))
     monkeypatch.setattr(benchmark, "_ROUNDS", 2)
     monkeypatch.setattr(benchmark, "FACES", (1, 16))
@@ -53,8 +62,9 @@ def test_the_key_figures_are_written(quick, portrait, checkpoints, tmp_path, cap
     assert benchmark.main(["--json", str(output), "--frames", "2", *["--quick"] * quick]) == 0
     figures = json.loads(output.read_text())
     assert figures.keys() == (QUICK if quick else QUICK | {"first_frame_seconds", "memory_growth_percent"})
-    assert figures["default_over_original"] > 1
-    assert figures["sixteen_faces_over_one"] > 1
+    assert figures["default_over_original"] == pytest.approx(5)
+    assert figures["int8_over_original"] == pytest.approx(5)
+    assert figures["sixteen_faces_over_one"] == pytest.approx(16)
     printed = capsys.readouterr().out
     for words in ("first project", "both ResNet50s, INT8", "detect", "crop and recognize", "draw", "| 16 |"):
         assert words in printed
@@ -66,7 +76,7 @@ def test_stages_add_up_to_the_time_that_has_passed(portrait, make_model_file, tm
     start = time.perf_counter()
     each = loop.run(3)
     passed = time.perf_counter() - start
-    assert 0.5 * passed < 3 * each <= passed
+    assert 0.1 * passed < 3 * each <= passed
     assert np.shape(loop.stages) == (3, 3)
     assert np.min(loop.stages) > 0
     assert loop.faces == [1, 1, 1]

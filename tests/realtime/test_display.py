@@ -95,7 +95,7 @@ def test_a_probe_that_fails_or_hangs_means_no_screen(monkeypatch, code):
     began = time.monotonic()
     with DisplayProbe(timeout=0.5) as probe, pytest.raises(UserError, match="--no-window"):
         probe.check()
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
 
 
 def test_a_probe_that_succeeds_says_nothing(monkeypatch):
@@ -161,7 +161,7 @@ class Watched:
         return self.child.returncode, errors
 
 
-def until(condition, *, seconds=30):
+def until(condition, *, seconds=60):
     deadline = time.monotonic() + seconds
     while not condition() and time.monotonic() < deadline:
         time.sleep(0.02)

@@ -211,7 +211,7 @@ def test_a_read_that_hangs_is_reported_and_the_window_still_reacts(monkeypatch, 
     loop = Loop(pipeline(), window=screen)
     loop.play(source)
     assert not loop.going
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 30
     assert capsys.readouterr().err.count("no frame for") == 1
     release.set()
 

