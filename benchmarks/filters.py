@@ -16,7 +16,7 @@ ALL_IMAGES = 35_887
 def main(argv: list[str] | None = None) -> int:
     """Runs each filter both ways on the same images, checks that they agree, and prints how long they took."""
     parser = Parser(prog="python -m benchmarks.filters", description=__doc__)
-    parser.add_argument("--images", type=positive(), default=2048, help="for the layers (default %(default)s)")
+    parser.add_argument("--images", type=positive(), default=ALL_IMAGES, help="for the layers (default %(default)s)")
     parser.add_argument("--plain-images", type=positive(), default=8, help="for plain NumPy (default %(default)s)")
     parser.add_argument("--batch-size", type=positive(), default=64, help="default %(default)s")
     arguments = parser.parse_args(argv)

@@ -81,7 +81,8 @@ class HistMedian(Filter):
         if self.arithmetic == "standard":
             constant = ops.any(histogram == height * width, axis=1, keepdims=True)
             table = ops.where(constant, ops.arange(_LEVELS, dtype="int32"), table)
-        return ops.reshape(tf.gather(ops.reshape(table, (-1,)), bins), (count, height, width))
+        # TensorFlow gathers single elements by such indices in a third of the time that `ops.take` needs.
+        return ops.reshape(tf.gather_nd(ops.reshape(table, (-1,)), bins[:, None]), (count, height, width))
 
 
 @keras.saving.register_keras_serializable("fer_tf")
@@ -135,7 +136,7 @@ class Canny(Filter):
         ridges = ops.where(_is_ridge(magnitude, right, down), magnitude, 0.0)
         strongest_near = _largest(_shifts(_largest(_shifts(_framed_in_black(ridges), axis=1)), axis=2))
         edges = ops.logical_and(ridges >= self.low, strongest_near >= self.high)
-        return ops.where(edges, *(ops.cast(level, "uint8") for level in (255, 0)))
+        return ops.cast(edges, "uint8") * ops.cast(255, "uint8")
 
     def get_config(self) -> dict:
         """Returns the constructor's arguments."""
