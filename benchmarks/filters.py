@@ -125,7 +125,7 @@ def canny(image: np.ndarray) -> np.ndarray:
             ridges[y, x] = magnitude[y, x]
     edges = np.zeros_like(image)
     for place, window in windows(ridges):
-        if ridges[place] >= 50 and window.max() >= 150:
+        if ridges[place] >= 20 and window.max() >= 60:
             edges[place] = 255
     return edges
 
