@@ -125,8 +125,8 @@ def test_parts_of_a_batch_are_normalised_by_themselves():
     assert [w.path for w in joined.weights] == [w.path for w in network.weights]
 
 
-def test_a_run_in_parts_is_resumed_as_if_it_had_not_been_interrupted(split, tmp_path, monkeypatch):
-    settings = Settings("base_cnn", "original", "-", "-", 2, 9, 1e-3, 3, None, "none", ghost_batches=2)
+def assert_resumed(settings, split, tmp_path, monkeypatch) -> RunFolder:
+    """Trains without an interruption, and with one after an epoch; holds the networks against each other."""
     whole, interrupted = RunFolder(tmp_path / "a"), RunFolder(tmp_path / "b")
     for folder in (whole, interrupted):
         folder.create(settings)
@@ -145,6 +145,12 @@ def test_a_run_in_parts_is_resumed_as_if_it_had_not_been_interrupted(split, tmp_
     images = np.random.default_rng(0).normal(0, 1, (8, 48, 48, 1)).astype(np.float32)
     first, second = (load_network(folder.state)(images).numpy() for folder in (whole, interrupted))
     np.testing.assert_allclose(first, second, atol=1e-5)
+    return whole
+
+
+def test_a_run_in_parts_is_resumed_as_if_it_had_not_been_interrupted(split, tmp_path, monkeypatch):
+    settings = Settings("base_cnn", "original", "-", "-", 2, 9, 1e-3, 3, None, "none", ghost_batches=2)
+    whole = assert_resumed(settings, split, tmp_path, monkeypatch)
     assert load_network(whole.model).name == "base_cnn"
 
 
@@ -180,22 +186,5 @@ def test_a_run_on_growing_images_sees_each_size_and_can_be_resumed(split, tmp_pa
 
     monkeypatch.setattr(training, "training_batches", watched)
     settings = Settings("se_resnet", "original", "-", "-", 4, 25, 1e-2, 3, None, "none", start_size=40, ghost_batches=1)
-    whole, interrupted = RunFolder(tmp_path / "a"), RunFolder(tmp_path / "b")
-    for folder in (whole, interrupted):
-        folder.create(settings)
-    training.fit(whole, split, split)
-    end = training._Recorder.on_epoch_end
-
-    def stop(recorder, epoch, logs=None):
-        end(recorder, epoch, logs)
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(training._Recorder, "on_epoch_end", stop)
-        with pytest.raises(KeyboardInterrupt):
-            training.fit(interrupted, split, split)
-    training.fit(interrupted, split, split)
+    assert_resumed(settings, split, tmp_path, monkeypatch)
     assert sizes == [(0, 40), (2, 48)] * 2 + [(1, 40), (2, 48)]
-    images = np.random.default_rng(0).normal(0, 1, (8, 48, 48, 1)).astype(np.float32)
-    first, second = (load_network(folder.state)(images).numpy() for folder in (whole, interrupted))
-    np.testing.assert_allclose(first, second, atol=1e-5)
