@@ -1,5 +1,8 @@
 """Random variations of the training images, made before the filter sees them."""
 
+import functools
+from collections.abc import Callable
+
 import keras
 import tensorflow as tf
 
@@ -15,12 +18,13 @@ def augment(
     brightness: float = 25.0,
     erase_probability: float = 0.5,
     erase_area: tuple[float, float] = (0.02, 0.2),
+    poor_camera: float = 0.0,
 ) -> tf.Tensor:
     """Returns one random variation of each image; equal seeds give equal variations.
 
     Mirroring, shift, rotation and zoom are one affine map, so the image is resampled once (bilinear, reflected at
-    the border). Then contrast and brightness change, and a rectangle of one random gray level is put in (random
-    erasing: Zhong et al. 2017, arXiv 1708.04896).
+    the border). Then contrast and brightness change, some images become those of a poor camera, and a rectangle of one
+    random gray level is put in (random erasing: Zhong et al. 2017, arXiv 1708.04896).
 
     Args:
         images: uint8 [N, H, W].
@@ -32,6 +36,7 @@ def augment(
         brightness: Largest change of the brightness, in levels.
         erase_probability: Part of the images that get a rectangle.
         erase_area: Smallest and largest part of the image that the rectangle covers.
+        poor_camera: Part of the images that are darkened, blurred and given noise, each more or less.
 
     Returns:
         uint8 [N, H, W].
@@ -50,6 +55,9 @@ def augment(
     mean = tf.reduce_mean(faces, axis=[1, 2], keepdims=True)
     gain = 1 + signed[5, :, None, None] * contrast
     faces = (faces - mean) * gain + mean + signed[6, :, None, None] * brightness
+
+    if poor_camera:
+        faces = _as_of_a_poor_camera(faces, poor_camera, seed)
 
     area = erase_area[0] + draws[7] * (erase_area[1] - erase_area[0])
     aspect = 3.0 ** signed[8]
@@ -78,3 +86,39 @@ def _affine(faces: tf.Tensor, cosine: tf.Tensor, sine: tf.Tensor, mirror: tf.Ten
         faces[..., None], maps, interpolation="bilinear", fill_mode="reflect", data_format="channels_last"
     )
     return moved[..., 0]
+
+
+def _as_of_a_poor_camera(faces: tf.Tensor, part: float, seed: tf.Tensor) -> tf.Tensor:
+    """Darkens (γ up to 2.2, down to half the light), blurs (σ up to 1 pixel) and adds noise (σ up to 12 levels).
+
+    Args:
+        faces: float32 [N, H, W], of which values outside of 0 to 255 are clipped first.
+        part: Of the images; the others stay as they are.
+        seed: As for `augment`, whose own draws are others.
+    """
+    seed, noise_seed = tf.unstack(tf.random.experimental.stateless_split(seed, 2))
+    draws = tf.random.stateless_uniform([5, tf.shape(faces)[0], 1, 1], seed)
+    light = tf.clip_by_value(faces / 255, 0, 1)
+    light = light ** (1 + 1.2 * draws[0]) * (1 - 0.5 * draws[1]) * 255
+    blurred = light
+    for axis in (1, 2, 1, 2):  # twice (¼ ½ ¼) in each direction has a variance of one pixel
+        blurred = _smoothed(blurred, axis)
+    shot = light + draws[2] * (blurred - light)
+    shot += 12 * draws[3] * tf.random.stateless_normal(tf.shape(faces), noise_seed)
+    return tf.where(draws[4] < part, shot, faces)
+
+
+def _smoothed(faces: tf.Tensor, axis: int) -> tf.Tensor:
+    """Convolves with (¼, ½, ¼) along an axis, the border pixel repeated."""
+    size = tf.shape(faces)[axis]
+    places = tf.range(size)
+    before, after = (tf.gather(faces, tf.clip_by_value(places + step, 0, size - 1), axis=axis) for step in (-1, 1))
+    return (before + after) / 4 + faces / 2
+
+
+AUGMENTATIONS: dict[str, Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None] = {
+    "none": None,
+    "standard": augment,
+    "camera": functools.partial(augment, poor_camera=0.25),
+}
+"""What a run's `augment` stands for; the names are those of `train.run_folder.AUGMENTATIONS`."""

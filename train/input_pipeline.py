@@ -6,7 +6,6 @@ import numpy as np
 import tensorflow as tf
 
 from fer_tf.emotions import CLASSES
-from train.augmentation import augment
 
 
 def training_batches(
@@ -15,7 +14,7 @@ def training_batches(
     preprocessor: Callable[[tf.Tensor], tf.Tensor],
     *,
     batch_size: int,
-    augmented: bool,
+    augmentation: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None,
     seed: int,
     first_epoch: int = 0,
     mixup: float = 0.0,
@@ -31,7 +30,7 @@ def training_batches(
         labels: int [N], or float32 [N, 7]: probabilities of the classes.
         preprocessor: uint8 [B, 48, 48] → float32 [B, H, W, C], mapped after the augmentation.
         batch_size: At most N.
-        augmented: Whether to vary the images at random.
+        augmentation: One of `train.augmentation.AUGMENTATIONS`: uint8 [B, 48, 48] and a seed → varied images.
         seed: Of order and augmentation.
         first_epoch: Which epoch to start with, from 0.
         mixup: Parameter of `mix`; 0 mixes nothing.
@@ -51,8 +50,8 @@ def training_batches(
 
     def prepare(step: tf.Tensor, chosen: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         faces, truth = tf.gather(all_images, chosen), tf.gather(all_labels, chosen)
-        if augmented:
-            faces = augment(faces, seed=[tf.constant(seed, tf.int64), step])
+        if augmentation:
+            faces = augmentation(faces, [tf.constant(seed, tf.int64), step])
         inputs = preprocessor(faces)
         return mix(inputs, truth, mixup, seed=[tf.constant(~seed, tf.int64), step]) if mixup else (inputs, truth)
 

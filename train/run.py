@@ -78,7 +78,12 @@ def _parser() -> Parser:
     )
     option("--seed", type=seed, help=f"of weights, order and augmentation (default {DEFAULTS['seed']})")
     option("--limit", type=positive(), help="train on this many images only, chosen at random (default all)")
-    option("--augment", choices=AUGMENTATIONS, help=f"default {DEFAULTS['augment']}")
+    option(
+        "--augment",
+        choices=AUGMENTATIONS,
+        help="how images are varied; camera: as standard, and one in four is dark, blurred and noisy as of a poor "
+        f"camera (default {DEFAULTS['augment']})",
+    )
     option("--image-size", type=positive(), metavar="PIXELS", help="what the network is fed (default: 48; resnet50 96)")
     option("--start-size", type=positive(), metavar="PIXELS", help="begin with smaller images; faster (default: no)")
     option("--init", metavar="FILE.pth", help="start from the weights of a PyTorch checkpoint of the same network")

@@ -20,7 +20,7 @@ try:
 except ImportError:  # Windows
     fcntl = None
 
-AUGMENTATIONS = ("none", "standard")
+AUGMENTATIONS = ("none", "standard", "camera")
 OPTIMIZERS = ("adamw", "sgd")
 
 HISTORY_COLUMNS = (

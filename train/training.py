@@ -17,6 +17,7 @@ from fer_tf.fer2013 import Split
 from fer_tf.files import written_aside
 from fer_tf.models import create_model, load_network
 from fer_tf.state_dict import port, recognise
+from train.augmentation import AUGMENTATIONS
 from train.input_pipeline import evaluation_batches, training_batches
 from train.run_folder import RunFolder, Settings
 
@@ -63,7 +64,7 @@ def fit(folder: RunFolder, train: Split, public: Split) -> None:
         train.images,
         train.labels,
         batch_size=batch_size,
-        augmented=settings.augment == "standard",
+        augmentation=AUGMENTATIONS[settings.augment],
         mixup=settings.mixup,
     )
     phases, epoch = [], first_epoch

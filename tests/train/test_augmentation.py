@@ -4,7 +4,8 @@ import pytest
 
 tf = pytest.importorskip("tensorflow")
 
-from train.augmentation import _affine, augment  # noqa: E402
+from train.augmentation import AUGMENTATIONS, _affine, _smoothed, augment  # noqa: E402
+from train.run_folder import AUGMENTATIONS as NAMES  # noqa: E402
 
 STILL = {"shift": 0.0, "rotation": 0.0, "zoom": 1.0, "contrast": 0.0, "brightness": 0.0, "erase_probability": 0.0}
 
@@ -83,3 +84,42 @@ def test_contrast_and_brightness_stay_in_range(faces):
     assert changed.min() in range(75, 79)
     assert changed.max() in range(122, 126)
     assert (changed == changed[:, :1, :1]).all()
+
+
+def test_each_name_that_a_run_may_give_is_known():
+    assert tuple(AUGMENTATIONS) == NAMES
+
+
+def test_of_a_poor_camera_is_the_given_part_of_the_images_darker_and_noisier():
+    flat = np.full((1000, 48, 48), 128, np.uint8)
+    shots = augment(tf.constant(flat), [0, 0], **STILL, poor_camera=0.25).numpy().astype(float)
+    poor = (shots != 128).any(axis=(1, 2))
+    assert 200 < poor.sum() < 300
+    means, noise = shots[poor].mean(axis=(1, 2)), shots[poor].std(axis=(1, 2))
+    darkest = 255 * (128 / 255) ** 2.2 * 0.5
+    assert darkest - 1 < means.min() < darkest + 12
+    assert 120 < means.max() < 129
+    assert 10.5 < noise.max() < 12.5  # of this size, a sample's deviation is within 0.5 of its σ
+    assert np.median(noise) == pytest.approx(6, abs=1)
+    rows = (shots - shots.mean(axis=(1, 2), keepdims=True))[poor & (shots.std(axis=(1, 2)) > 4)]
+    neighbours = (rows[:, :, 1:] * rows[:, :, :-1]).mean() / (rows**2).mean()
+    assert abs(neighbours) < 0.02  # noise comes after the blur, so no pixel knows of the next
+
+
+def test_what_a_poor_camera_sees_is_blurred_more_or_less():
+    white = np.indices((48, 48)).sum(axis=0) % 2 == 1  # a blur of one pixel leaves nothing of a checkerboard
+    board = np.repeat(np.where(white, 255, 0).astype(np.uint8)[None], 400, axis=0)
+    shots = augment(tf.constant(board), [0, 0], **STILL, poor_camera=1.0).numpy().astype(float)
+    bright, dark = shots[:, white].mean(axis=1), shots[:, ~white].mean(axis=1)
+    left = np.abs(bright - dark) / (bright + dark)
+    assert left.min() < 0.05
+    assert left.max() > 0.9
+    assert left.mean() == pytest.approx(0.5, abs=0.08)
+
+
+def test_smoothing_is_that_of_opencv(faces):
+    smoothed = _smoothed(_smoothed(tf.constant(faces[:4], tf.float32), 1), 2).numpy()
+    kernel = np.array([0.25, 0.5, 0.25])
+    for face, found in zip(faces[:4], smoothed, strict=True):
+        expected = cv2.sepFilter2D(face.astype(np.float32), -1, kernel, kernel, borderType=cv2.BORDER_REPLICATE)
+        np.testing.assert_allclose(found, expected, atol=1e-3)

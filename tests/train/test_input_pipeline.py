@@ -4,6 +4,7 @@ from scipy.stats import kstest
 
 tf = pytest.importorskip("tensorflow")
 
+from train.augmentation import AUGMENTATIONS  # noqa: E402
 from train.input_pipeline import evaluation_batches, mix, training_batches  # noqa: E402
 
 
@@ -23,7 +24,7 @@ def numbers(batches, count):
 
 
 def batches(data, **options):
-    options = {"batch_size": 16, "augmented": False, "seed": 3, **options}
+    options = {"batch_size": 16, "augmentation": None, "seed": 3, **options}
     return training_batches(*data, lambda images: tf.cast(images, tf.float32), **options)
 
 
@@ -44,11 +45,11 @@ def test_epochs_and_seeds_differ(data):
     assert np.concatenate(first[:4]).tolist() != np.concatenate(other).tolist()
 
 
-@pytest.mark.parametrize("augmented", [False, True])
-def test_a_later_first_epoch_continues_the_same_stream(data, augmented):
+@pytest.mark.parametrize("augment", AUGMENTATIONS)
+def test_a_later_first_epoch_continues_the_same_stream(data, augment):
     random = np.random.default_rng(0).integers(0, 256, (70, 48, 48), np.uint8)
-    whole = list(batches((random, data[1]), augmented=augmented).take(12))
-    resumed = list(batches((random, data[1]), augmented=augmented, first_epoch=2).take(4))
+    whole = list(batches((random, data[1]), augmentation=AUGMENTATIONS[augment]).take(12))
+    resumed = list(batches((random, data[1]), augmentation=AUGMENTATIONS[augment], first_epoch=2).take(4))
     for (images, labels), (again, labels_again) in zip(whole[8:], resumed, strict=True):
         np.testing.assert_array_equal(images, again)
         np.testing.assert_array_equal(labels, labels_again)

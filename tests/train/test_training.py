@@ -57,7 +57,7 @@ def test_normalisation_statistics_belong_to_the_average(trained, split):
     folder, _ = trained
     network = load_network(folder.model)
     batches = training_batches(
-        split.images, split.labels, create_preprocessor("original"), batch_size=8, augmented=False, seed=4
+        split.images, split.labels, create_preprocessor("original"), batch_size=8, augmentation=None, seed=4
     )
     outputs = [network.get_layer("conv1")(images).numpy() for images, _ in batches.take(3)]  # 1 + 12 steps // 5
     weights = 0.9 ** np.array([2, 1, 0]) * 0.1 / (1 - 0.9**3)
