@@ -83,10 +83,7 @@ def join_files(
         source_sha256=digest,
         training={
             "mirror": mirror,
-            "members": [
-                {"name": card.name, "sha256": digest, "temperature": card.temperature, "training": card.training}
-                for card, digest in zip(cards, digests, strict=True)
-            ],
+            "members": [card.as_origin(digest) for card, digest in zip(cards, digests, strict=True)],
         },
         metrics=metrics,
         temperature=temperature,

@@ -80,6 +80,10 @@ class ModelCard:
         """Returns the card as JSON with one key for each field."""
         return json.dumps(dataclasses.asdict(self), indent=2, ensure_ascii=False)
 
+    def as_origin(self, sha256: str) -> dict[str, Any]:
+        """Returns what the card of a model made from this one says of it; `sha256` is that of its file."""
+        return {"name": self.name, "sha256": sha256, "temperature": self.temperature, "training": self.training}
+
     @classmethod
     def from_json(cls, text: str) -> "ModelCard":
         """Reads what `to_json` wrote.

@@ -7,7 +7,7 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 from scipy.stats import binomtest
-from sklearn.metrics import f1_score, recall_score
+from sklearn.metrics import confusion_matrix, f1_score, recall_score
 
 from fer_tf.emotions import CLASSES
 
@@ -26,37 +26,84 @@ def measure(probabilities: np.ndarray, labels: np.ndarray, temperature: float = 
     """
     predicted = probabilities.argmax(axis=1)
     correct = int((predicted == labels).sum())
-    interval = binomtest(correct, len(labels)).proportion_ci(0.95, method="wilson")
     present = np.unique(labels)
     recall = dict(zip(present.tolist(), recall_score(labels, predicted, labels=present, average=None), strict=True))
-    logits = np.log(np.maximum(probabilities, np.finfo(np.float32).tiny)) * temperature
     return {
         "n": len(labels),
         "accuracy": correct / len(labels),
-        "accuracy_interval": [float(interval.low), float(interval.high)],
+        "accuracy_interval": interval(correct, len(labels)),
         "macro_f1": float(f1_score(labels, predicted, labels=present, average="macro", zero_division=0)),
-        "ece_before": expected_calibration_error(softmax(logits, axis=1), labels),
+        "ece_before": expected_calibration_error(_uncalibrated(probabilities, temperature), labels),
         "ece_after": expected_calibration_error(probabilities, labels),
         "recall": {name: float(recall[i]) if i in recall else None for i, name in enumerate(CLASSES)},
     }
 
 
+def diagnose(probabilities: np.ndarray, labels: np.ndarray, temperature: float = 1.0) -> dict[str, Any]:
+    """Returns where and how surely a classifier errs on one split, ready for JSON.
+
+    Args:
+        probabilities: float [N, 7], calibrated, N > 0.
+        labels: int [N].
+        temperature: What the calibration divided the logits by.
+
+    Returns:
+        `confusion`: numbers of images, a row for each label and a column for each prediction; `recall`: by class that
+        occurs its `n`, `value` and 95 % Wilson `interval`; `reliability_before` and `reliability_after` the
+        temperature: of ten bins of confidence the mean `confidence`, the `accuracy` (None of empty ones) and `n`;
+        `coverage`: `accuracy` on each `share` of the images, the surest first.
+    """
+    confusion = confusion_matrix(labels, probabilities.argmax(axis=1), labels=range(len(CLASSES)))
+    shares = np.linspace(0.05, 1, 20).round(2)
+    report: dict[str, Any] = {"confusion": confusion.tolist(), "recall": {}}
+    for index, name in enumerate(CLASSES):
+        if count := int(confusion[index].sum()):
+            right = int(confusion[index, index])
+            report["recall"][name] = {"n": count, "value": right / count, "interval": interval(right, count)}
+    for when, found in (("before", _uncalibrated(probabilities, temperature)), ("after", probabilities)):
+        confidence, accuracy, counts = reliability(found, labels)
+        report[f"reliability_{when}"] = {
+            "confidence": [value if count else None for value, count in zip(confidence.tolist(), counts, strict=True)],
+            "accuracy": [value if count else None for value, count in zip(accuracy.tolist(), counts, strict=True)],
+            "n": counts.tolist(),
+        }
+    report["coverage"] = {"share": shares.tolist(), "accuracy": coverage(probabilities, labels, shares)}
+    return report
+
+
+def interval(right: int, count: int) -> list[float]:
+    """Returns the 95 % Wilson interval, low and high, of a share that is `right` of `count`."""
+    found = binomtest(right, count).proportion_ci(0.95, method="wilson")
+    return [float(found.low), float(found.high)]
+
+
+def _uncalibrated(probabilities: np.ndarray, temperature: float) -> np.ndarray:
+    """Returns probabilities as they were before the logits were divided by a temperature."""
+    return softmax(np.log(np.maximum(probabilities, np.finfo(np.float32).tiny)) * temperature, axis=1)
+
+
 def measure_votes(probabilities: np.ndarray, shares: np.ndarray, majority: np.ndarray) -> dict[str, Any]:
-    """Returns how well probabilities agree with votes: `n`, `accuracy` and `cross_entropy` (nats), None of no images.
+    """Returns how well probabilities agree with votes.
 
     Args:
         probabilities: float [N, 7].
-        shares: float [N, 7]: of the votes for each image, as in `fer_tf.ferplus.Votes`.
-        majority: int [N]: the class with the most votes; images of −1 are left out.
+        shares: float [N, 7]: of the votes for each image, as in `fer_tf.ferplus.Votes`; zeros where there is none.
+        majority: int [N]: the class with the most votes; −1 where there is none.
+
+    Returns:
+        `accuracy` over the `n` images that have a majority, with its 95 % Wilson `accuracy_interval`; `cross_entropy`
+        to the votes, in nats, over the `n_voted` images that have any. None of no images.
     """
-    known = majority >= 0
-    if not known.any():
-        return {"n": 0, "accuracy": None, "cross_entropy": None}
-    log = np.log(np.maximum(probabilities[known], np.finfo(np.float32).tiny))
+    known, voted = majority >= 0, shares.any(axis=1)
+    right = int((probabilities.argmax(axis=1) == majority)[known].sum())
+    count = int(known.sum())
+    log = np.log(np.maximum(probabilities[voted], np.finfo(np.float32).tiny))
     return {
-        "n": int(known.sum()),
-        "accuracy": float((probabilities[known].argmax(axis=1) == majority[known]).mean()),
-        "cross_entropy": float(-(shares[known] * log).sum(axis=1).mean()),
+        "n": count,
+        "accuracy": right / count if count else None,
+        "accuracy_interval": interval(right, count) if count else None,
+        "n_voted": int(voted.sum()),
+        "cross_entropy": float(-(shares[voted] * log).sum(axis=1).mean()) if voted.any() else None,
     }
 
 

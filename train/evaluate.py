@@ -1,6 +1,5 @@
 """Measures a model file on FER-2013: `python -m train.evaluate FILE.onnx`."""
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from fer_tf.ferplus import Votes, read_votes
 from fer_tf.files import check_writable, write_json
 from fer_tf.recognizer import Recognizer, predict
 
-_TITLES = {
+TITLES = {
     "public": "PublicTest (the choosing split)",
     "private": "PrivateTest",
     "private_deduplicated": "PrivateTest without copies of train",
@@ -88,41 +87,53 @@ def describe(report: dict[str, dict[str, Any]]) -> str:
     for name, row in report.items():
         low, high = row["accuracy_interval"]
         lines.append(
-            f"| {_TITLES[name]} | {row['n']:,} | {row['accuracy']:.2%} | {low:.2%} to {high:.2%} "
+            f"| {TITLES[name]} | {row['n']:,} | {row['accuracy']:.2%} | {low:.2%} to {high:.2%} "
             f"| {row['macro_f1']:.3f} | {row['ece_before']:.3f} | {row['ece_after']:.3f} |"
         )
     lines += ["", f"| recall | {' | '.join(CLASSES)} |", f"|---{'|---' * len(CLASSES)}|"]
     for name, row in report.items():
         values = ("–" if value is None else f"{value:.1%}" for value in row["recall"].values())
-        lines.append(f"| {_TITLES[name]} | {' | '.join(values)} |")
+        lines.append(f"| {TITLES[name]} | {' | '.join(values)} |")
     if any("ferplus" in row for row in report.values()):
-        lines += ["", "| FER+ | images | accuracy | cross-entropy, nats |", "|---|---|---|---|"]
+        lines += ["", "| FER+ | images | accuracy | 95 % interval | cross-entropy, nats |", "|---|---|---|---|---|"]
         for name, row in report.items():
             votes = row["ferplus"]
-            figures = f"{votes['accuracy']:.2%} | {votes['cross_entropy']:.3f}" if votes["n"] else "– | –"
-            lines.append(f"| {_TITLES[name]} | {votes['n']:,} | {figures} |")
+            accuracy, entropy = "– | –", "–"
+            if votes["n"]:
+                low, high = votes["accuracy_interval"]
+                accuracy = f"{votes['accuracy']:.2%} | {low:.2%} to {high:.2%}"
+            if votes["n_voted"]:
+                entropy = f"{votes['cross_entropy']:.3f}"
+            lines.append(f"| {TITLES[name]} | {votes['n']:,} | {accuracy} | {entropy} |")
     return "\n".join(lines)
 
 
-def compare(names: Sequence[str], correct: Sequence[np.ndarray], split: str) -> str:
-    """Returns a Markdown table that holds each model against the first by McNemar's test.
+def compare(rows: dict[str, dict[str, Any]], correct: Sequence[np.ndarray], split: str) -> str:
+    """Returns a Markdown table that holds each model against the first, by McNemar's test.
 
     Args:
-        names: Of the models.
+        rows: Of each model, by its name, what `evaluate` returns for the split.
         correct: For each model bool [N]: which images it named rightly.
         split: Name of the split, for the heading.
     """
     from fer_tf.metrics import mcnemar
 
+    first = next(iter(rows))
     lines = [
-        f"| {split} | accuracy | against {names[0]} | only the first right | only this right | McNemar's p |",
-        "|---|---|---|---|---|---|",
-        f"| {names[0]} | {correct[0].mean():.2%} | | | | |",
+        f"| {split} | accuracy | 95 % interval | macro-F1 | ECE | against {first} | only the first right "
+        "| only this right | McNemar's p |",
+        f"|---|{'---|' * 8}",
     ]
-    for name, right in zip(names[1:], correct[1:], strict=True):
-        first, this, p = mcnemar(correct[0], right)
+    for (name, row), right in zip(rows.items(), correct, strict=True):
+        low, high = row["accuracy_interval"]
+        line = f"| {name} | {row['accuracy']:.2%} | {low:.2%} to {high:.2%} | {row['macro_f1']:.3f} "
+        line += f"| {row['ece_after']:.3f} |"
+        if name == first:
+            lines.append(f"{line} | | | |")
+            continue
+        only_first, only_this, p = mcnemar(correct[0], right)
         difference = 100 * (right.mean() - correct[0].mean())
-        lines.append(f"| {name} | {right.mean():.2%} | {difference:+.2f} points | {first} | {this} | {p:.2g} |")
+        lines.append(f"{line} {difference:+.2f} points | {only_first} | {only_this} | {p:.2g} |")
     return "\n".join(lines)
 
 
@@ -140,14 +151,23 @@ def main(argv: list[str] | None = None) -> None:
     option("--splits", choices=("public", "all"), default="public")
     option("--ferplus", metavar="FILE.csv", help="compare with the votes of FER+, too")
     option("--json", metavar="OUT.json", help="write the figures there, of several files by name")
-    option("--report", type=Path, metavar="OUT.md", help="write what there is to say of one file, with pictures beside")
+    option(
+        "--report",
+        type=Path,
+        metavar="OUT.md",
+        help="write all there is to say of one file, with OUT.json and pictures beside",
+    )
     arguments = parser.parse_args(argv)
-    recognizers = [Recognizer(path) for path in arguments.files]
-    if arguments.report and (len(recognizers) > 1 or arguments.report.suffix != ".md"):
+    files = list(dict.fromkeys(arguments.files))
+    recognizers = [Recognizer(path) for path in files]
+    if arguments.report and (len(files) > 1 or arguments.report.suffix != ".md"):
         raise UserError(f"--report {arguments.report}: expected one model file, and a name that ends in .md")
     if arguments.json and Path(arguments.json).suffix != ".json":
         raise UserError(f"--json {arguments.json}: expected a name that ends in .json, to write the figures to")
-    for path in filter(None, (arguments.json, arguments.report)):
+    outputs = [arguments.report, arguments.report.with_suffix(".json")] if arguments.report else []
+    if arguments.json and Path(arguments.json) in outputs:
+        raise UserError(f"--json {arguments.json}: --report writes more than that there; leave --json away")
+    for path in filter(None, (arguments.json, *outputs)):
         check_writable(path)
     data = fer2013.load(fer2013.find(arguments.data))
     for note in data.notes:
@@ -155,26 +175,39 @@ def main(argv: list[str] | None = None) -> None:
     images = tested(data, arguments.splits)
     votes = read_votes(arguments.ferplus, images.names) if arguments.ferplus else None
     reports, correct = {}, []
-    for path, recognizer in zip(arguments.files, recognizers, strict=True):
+    for path, recognizer in zip(files, recognizers, strict=True):
         probabilities = predict(recognizer, images.images)
         options = {"temperature": recognizer.card.temperature, "splits": arguments.splits, "votes": votes}
         reports[path] = evaluate(probabilities, data, **options)
         correct.append(probabilities.argmax(axis=1) == images.labels)
-        if len(recognizers) > 1:
+        if len(files) > 1:
             print(f"\n## {path}")
         print(describe(reports[path]))
-    if len(recognizers) > 1:
-        last = slice(None) if arguments.splits == "public" else slice(len(data.public), None)
-        split = _TITLES["public" if arguments.splits == "public" else "private"]
-        print(f"\n{compare(arguments.files, [right[last] for right in correct], split)}")
+    shown, behind = "public", slice(None)
+    if arguments.splits == "all":
+        shown, behind = "private", slice(len(data.public), None)
+    if len(files) > 1:
+        rows = {path: report[shown] for path, report in reports.items()}
+        print(f"\n{compare(rows, [right[behind] for right in correct], TITLES[shown])}")
     if arguments.json:
-        write_json(arguments.json, reports if len(reports) > 1 else next(iter(reports.values())))
+        write_json(arguments.json, reports if len(files) > 1 else reports[path])
     if arguments.report:
         from train.model_report import write_model_report
 
-        options = {"figures": describe(reports[path]), "command": sys.argv[1:] if argv is None else argv}
-        write_model_report(arguments.report, Path(path), recognizer, data.public, **options)
-        print(f"wrote {arguments.report}")
+        command = [path, "--splits", arguments.splits]
+        if arguments.ferplus:
+            command += ["--ferplus", Path(arguments.ferplus).name]
+        write_model_report(
+            arguments.report,
+            Path(path),
+            data.public,
+            figures=reports[path],
+            shown=shown,
+            probabilities=probabilities[behind],
+            labels=images.labels[behind],
+            command=[*command, "--report", str(arguments.report)],
+        )
+        print(f"wrote {arguments.report} and {arguments.report.with_suffix('.json')}, with two pictures")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from fer_tf.models import load_network
 from fer_tf.names import ARCHITECTURES, DATASETS
 from train.evaluate import evaluate, tested
 from train.input_pipeline import evaluation_batches
-from train.report import save_figure
+from train.pictures import save_figure
 from train.run_folder import RunFolder
 from train.training import predictor
 

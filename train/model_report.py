@@ -1,24 +1,23 @@
 """The report that a model file ships with: what it is, what it scores, how sure it is, and what it bears."""
 
+import dataclasses
 import shlex
-import statistics
-import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from scipy.special import softmax
-from scipy.stats import binomtest
 
-from fer_tf.card import ModelCard
-from fer_tf.emotions import CLASSES
 from fer_tf.fer2013 import Split
-from fer_tf.files import write_text
-from fer_tf.metrics import coverage, reliability
+from fer_tf.files import write_json, write_text
+from fer_tf.metrics import diagnose, measure
 from fer_tf.recognizer import Recognizer, predict
-from train.report import draw_confusion, save_figure
+from train.cost import measure_cost
+from train.evaluate import TITLES, describe
+from train.pictures import draw_confusion, save_figure
 from train.robustness import VARIATIONS
+from train.run import DEFAULTS, settle
 
 _FEWEST = 10
 """Images that a bin of confidence must have to be drawn; the accuracy of fewer says nothing."""
@@ -27,151 +26,178 @@ _SHARES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
 
 
 def write_model_report(
-    path: Path, model: Path, recognizer: Recognizer, public: Split, *, figures: str, command: Sequence[str]
+    path: Path,
+    model: Path,
+    public: Split,
+    *,
+    figures: dict[str, dict[str, Any]],
+    shown: str,
+    probabilities: np.ndarray,
+    labels: np.ndarray,
+    command: Sequence[str],
 ) -> None:
-    """Writes a report as Markdown, with a picture of the confusions and one of the confidence beside it.
-
-    What it measures itself, it measures on PublicTest.
+    """Writes a report as Markdown and as JSON, with a picture of the confusions and one of the confidence.
 
     Args:
-        path: The report, `<name>.md`; the pictures are `<name>-confusion.png` and `<name>-confidence.png`.
+        path: The report, `<name>.md`; beside it come `<name>.json`, `<name>-confusion.png` and
+            `<name>-confidence.png`.
         model: The model file.
-        recognizer: The same, opened.
-        public: PublicTest.
-        figures: Of all splits, as `train.evaluate.describe` gives them.
+        public: PublicTest, on which is measured what the model bears: that may lead to another model.
+        figures: Of all splits, as `train.evaluate.evaluate` gives them.
+        shown: The split of which errors and confidence are shown, one of `figures`.
+        probabilities: float [N, 7] for the images of that split.
+        labels: int [N], theirs.
         command: That made the report, without the interpreter.
     """
-    card = recognizer.card
-    probabilities = {name: predict(recognizer, vary(public.images)) for name, vary in VARIATIONS.items()}
-    plain = next(iter(probabilities.values()))
+    recognizer = Recognizer(model)
+    report = {
+        "card": dataclasses.asdict(recognizer.card),
+        "measured_by": shlex.join(["python", "-m", "train.evaluate", *command]),
+        "splits": figures,
+        "shown": shown,
+        **diagnose(probabilities, labels, recognizer.card.temperature),
+        "robustness": _robustness(recognizer, public),
+        "cost": measure_cost(model, public.images),
+    }
     confusion, confidence = (path.with_name(f"{path.stem}-{kind}.png") for kind in ("confusion", "confidence"))
-    draw_confusion(plain.argmax(axis=1), public.labels, confusion, title="PublicTest")
-    _draw_confidence(plain, public.labels, card.temperature, confidence)
-    lines = [
-        f"# {card.name}",
-        f"A model file of {model.stat().st_size / 1e6:.1f} MB: {card.architecture} on {card.dataset}, "
-        f"{card.arithmetic} arithmetic.",
-        "",
-        *_origin(card, command),
-        "",
-        "## Accuracy",
-        "PublicTest chose the epoch and the temperature; PrivateTest is looked at once and chooses nothing. Public + "
-        "Private is the first project's protocol, and holds the split that chose.",
-        "",
-        figures,
-        "",
-        f"![Confusion matrix on PublicTest]({confusion.name})",
-        "",
-        *_recall(plain, public.labels),
-        "",
-        "## How sure it is",
-        f"On PublicTest, before and after the temperature of {card.temperature:.3f}; and how often it is right on the "
-        "faces that it is most sure of, if the others are set aside.",
-        "",
-        f"![Reliability, and accuracy against coverage]({confidence.name})",
-        "",
-        f"| of the faces | {' | '.join(f'{share:.0%}' for share in _SHARES)} |",
-        f"|---|{'--:|' * len(_SHARES)}",
-        f"| accuracy | {' | '.join(f'{value:.1%}' for value in coverage(plain, public.labels, _SHARES))} |",
-        "",
-        "## What it bears",
-        "A webcam differs from the data set. PublicTest, with each face crop varied:",
-        "",
-        "| variation | accuracy | difference |",
-        "|---|--:|--:|",
-    ]
-    accuracies = {name: (found.argmax(axis=1) == public.labels).mean() for name, found in probabilities.items()}
-    unvaried = next(iter(accuracies.values()))
-    lines += [f"| {name} | {value:.1%} | {100 * (value - unvaried):+.1f} |" for name, value in accuracies.items()]
-    lines += [
-        "",
-        "## What it costs",
-        *_cost(model, public.images),
-        "",
-        "## Uses",
-        f"{card.intended_uses[0].upper()}{card.intended_uses[1:]}.",
-        "",
-        card.excluded_uses,
-        "",
-        f"Licence: {card.license}.",
-    ]
-    write_text(path, "\n".join(lines) + "\n")
+    draw_confusion(np.array(report["confusion"]), confusion, title=TITLES[shown])
+    _draw_confidence(report, confidence)
+    write_json(path.with_suffix(".json"), report)
+    write_text(path, "\n".join(_lines(report, confusion.name, confidence.name)) + "\n")
 
 
-def _origin(card: ModelCard, command: Sequence[str]) -> list[str]:
-    """Returns a table of what made and measured the file."""
-    lines = ["| | |", "|---|---|", f"| made from | {card.source_file}, SHA-256 {card.source_sha256[:16]}… |"]
-    if settings := _settings(card.training):
-        lines.append(f"| trained with | {settings} |")
-    for member in card.training.get("members", ()):
-        settings = _settings(member["training"])
-        lines.append(f"| member | {member['name']}, SHA-256 {member['sha256'][:16]}…, trained with {settings} |")
-    command = shlex.join(["python", "-m", "train.evaluate", *command])
-    return [*lines, f"| measured by | `{command}` |"]
+def labels_seen(training: dict[str, Any]) -> str:
+    """Returns in words which labels a model learned from, by what its card says of its training."""
+    if members := training.get("members"):
+        return "; ".join(dict.fromkeys(labels_seen(member["training"]) for member in members))
+    if not training:
+        return "not known"
+    words = "those of its data set"
+    if training.get("ferplus"):
+        words += f", mixed with the votes of FER+ (by {training['ferplus_weight']:g})"
+    if training.get("teacher"):
+        teachers = [
+            f"{teacher['name']} (whose labels: {labels_seen(teacher['training'])})"
+            for teacher in training.get("teacher_origins") or ()
+        ]
+        words += f", mixed with the answers of {', '.join(teachers or training['teacher'])}"
+        words += f" (by {training['teacher_weight']:g})"
+    return words
 
 
-def _settings(training: dict) -> str:
-    """Returns what a model was trained with, as a list in words."""
-    left_out = ("members", "data_fingerprint")
-    return ", ".join(
-        f"{name} {value}" for name, value in training.items() if value is not None and name not in left_out
+def training_command(training: dict[str, Any]) -> str | None:
+    """Returns the command that repeats a run, but for where its files are; None if the card does not know."""
+    if "model" not in training:
+        return None
+    usual = settle({name: training[name] for name in ("model", "teacher", "ferplus") if training.get(name)})
+    words = ["python", "-m", "train.run"]
+    always = ("model", "dataset", "epochs", "seed", "teacher", "ferplus")
+    for name in DEFAULTS:
+        value = training.get(name, usual[name])
+        if value is not None and (value != usual[name] or name in always):
+            words += [f"--{name.replace('_', '-')}", *map(str, value if isinstance(value, list) else [value])]
+    return shlex.join(words)
+
+
+def _robustness(recognizer: Recognizer, public: Split) -> dict[str, Any]:
+    figures = {
+        name: measure(predict(recognizer, vary(public.images), description=name), public.labels)
+        for name, vary in VARIATIONS.items()
+    }
+    return {name: {key: row[key] for key in ("accuracy", "accuracy_interval")} for name, row in figures.items()}
+
+
+def _lines(report: dict[str, Any], confusion: str, confidence: str) -> Iterator[str]:
+    """Yields the lines of the Markdown."""
+    card, cost, shown = report["card"], report["cost"], TITLES[report["shown"]]
+    yield f"# {card['name']}"
+    yield (
+        f"{card['architecture']} on {card['dataset']}, {card['arithmetic']} arithmetic: a model file of "
+        f"{cost['bytes'] / 1e6:.1f} MB with {cost['parameters'] / 1e6:.2f} million parameters, which takes "
+        f"{cost['multiply_adds'] / 1e6:.1f} million multiply-adds a face."
     )
+    yield from ("", "| | |", "|---|---|")
+    yield f"| made from | {card['source_file']}, SHA-256 {card['source_sha256'][:16]}… |"
+    training = card["training"]
+    members = training.get("members") or [{"name": None, "training": training}]
+    for member in members:
+        of = f" ({member['name']})" if member["name"] else ""
+        if command := training_command(member["training"]):
+            hours = member["training"].get("hours")
+            yield f"| trained by{of} | `{command}`{f', {hours} hours' if hours else ''} |"
+    yield f"| labels | {labels_seen(training)} |"
+    if "quantization" in training:
+        change = 100 * card["metrics"]["accuracy_change"]
+        yield f"| numbers | {training['quantization']['weights']}: {change:+.2f} points on PublicTest |"
+    yield f"| measured by | `{report['measured_by']}` |"
 
-
-def _recall(probabilities: np.ndarray, labels: np.ndarray) -> list[str]:
-    """Returns the recall of each class on PublicTest with its 95 % Wilson interval, as a table."""
-    lines = ["| class | images | recall | 95 % interval |", "|---|--:|--:|--:|"]
-    predicted = probabilities.argmax(axis=1)
-    for index, name in enumerate(CLASSES):
-        count = int((labels == index).sum())
-        if count:
-            right = int(((labels == index) & (predicted == index)).sum())
-            interval = binomtest(right, count).proportion_ci(0.95, method="wilson")
-            lines.append(f"| {name} | {count} | {right / count:.1%} | {interval.low:.1%} to {interval.high:.1%} |")
-    return lines
-
-
-def _cost(model: Path, images: np.ndarray) -> list[str]:
-    """Returns the time of a call on this machine by number of faces and threads, as a table."""
-    counts = (1, 4, 16)
-    lines = [f"| threads | {' | '.join(f'{count} faces' for count in counts)} |", f"|--:|{'--:|' * len(counts)}"]
-    for threads in (1, 2):
-        recognizer = Recognizer(model, threads=threads)
-        lines.append(
-            f"| {threads} | {' | '.join(f'{_seconds(recognizer, images[:n]) * 1e3:.2f} ms' for n in counts)} |"
+    yield from ("", "## Accuracy")
+    if training:
+        yield "PublicTest chose the epoch and the temperature."
+    if "private" in report["splits"]:
+        yield (
+            "PrivateTest was looked at when the model was finished, and chose nothing. Public + Private is the first "
+            "project's protocol."
         )
-    return ["Median of a call of onnxruntime on the machine that made this report:", "", *lines]
+    yield from ("", describe(report["splits"]))
+    yield from ("", f"![Confusion matrix on {shown}]({confusion})", "")
+    yield from (f"| class | images of {shown} | recall | 95 % interval |", "|---|--:|--:|--:|")
+    for name, row in report["recall"].items():
+        low, high = row["interval"]
+        yield f"| {name} | {row['n']} | {row['value']:.1%} | {low:.1%} to {high:.1%} |"
+
+    yield from ("", "## How sure it is")
+    yield (
+        f"{shown}, before and after the temperature of {card['temperature']:.3f}; and how often it is right on the "
+        "faces that it is most sure of, if the others are set aside."
+    )
+    yield from ("", f"![Reliability, and accuracy against coverage]({confidence})", "")
+    covered = dict(zip(report["coverage"]["share"], report["coverage"]["accuracy"], strict=True))
+    yield f"| of the faces | {' | '.join(f'{share:.0%}' for share in _SHARES)} |"
+    yield f"|---|{'--:|' * len(_SHARES)}"
+    yield f"| accuracy | {' | '.join(f'{covered[share]:.1%}' for share in _SHARES)} |"
+
+    yield from ("", "## What it bears")
+    yield "A webcam differs from the data set. PublicTest, with each face crop varied:"
+    if any(member["training"].get("augment") == "camera" for member in members):
+        yield "(Blur, noise and low light up to this strength are also what one in four training images had.)"
+    yield from ("", "| variation | accuracy | 95 % interval | difference |", "|---|--:|--:|--:|")
+    plain = next(iter(report["robustness"].values()))["accuracy"]
+    for name, row in report["robustness"].items():
+        low, high = row["accuracy_interval"]
+        difference = f"{100 * (row['accuracy'] - plain):+.1f}"
+        yield f"| {name} | {row['accuracy']:.1%} | {low:.1%} to {high:.1%} | {difference} |"
+
+    yield from ("", "## What it costs")
+    yield f"Median milliseconds of a call on {cost['machine']}:"
+    counts = list(dict.fromkeys(row["faces"] for row in cost["milliseconds"]))
+    yield from ("", f"| threads, faces | {' | '.join(map(str, counts))} |", f"|--:|{'--:|' * len(counts)}")
+    for threads in dict.fromkeys(row["threads"] for row in cost["milliseconds"]):
+        times = [f"{row['milliseconds']:.2f}" for row in cost["milliseconds"] if row["threads"] == threads]
+        yield f"| {threads} | {' | '.join(times)} |"
+
+    yield from ("", "## Uses")
+    yield f"{card['intended_uses'][0].upper()}{card['intended_uses'][1:]}."
+    yield from ("", card["excluded_uses"], "", f"Licence: {card['license']}.")
 
 
-def _seconds(recognizer: Recognizer, faces: np.ndarray, repeats: int = 25) -> float:
-    """Returns the median time of a call."""
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        recognizer(faces)
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
-
-
-def _draw_confidence(probabilities: np.ndarray, labels: np.ndarray, temperature: float, path: Path) -> None:
+def _draw_confidence(report: dict[str, Any], path: Path) -> None:
     """Draws accuracy against confidence, before and after the temperature, and accuracy against coverage, to a PNG."""
     figure = Figure(figsize=(10, 4.2), layout="constrained")
+    figure.suptitle(TITLES[report["shown"]])
     left, right = figure.subplots(1, 2)
     left.plot([0, 1], [0, 1], color="#999999", linewidth=1)
-    logits = np.log(np.maximum(probabilities, np.finfo(np.float32).tiny)) * temperature
-    for name, found, color in (
-        ("before the temperature", softmax(logits, axis=1), "#D55E00"),
-        ("after", probabilities, "#0072B2"),
-    ):
-        bins = reliability(found, labels)
-        counts = bins[-1]
-        confidence, accuracy, counts = (values[counts >= _FEWEST] for values in bins)
+    for when, name, color in (("before", "before the temperature", "#D55E00"), ("after", "after", "#0072B2")):
+        bins = report[f"reliability_{when}"]
+        counts = np.array(bins["n"])
+        confidence, accuracy, sizes = (
+            np.array(values, float)[counts >= _FEWEST] for values in (bins["confidence"], bins["accuracy"], counts)
+        )
         left.plot(confidence, accuracy, "-", color=color, linewidth=1)
-        left.scatter(confidence, accuracy, 8 + 400 * counts / len(labels), color=color, label=name)
+        left.scatter(confidence, accuracy, 8 + 400 * sizes / counts.sum(), color=color, label=name)
     left.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1), title="Reliability (area: images)")
     left.legend(markerscale=0.6)
-    shares = np.linspace(0.02, 1, 99)
-    right.plot(shares, coverage(probabilities, labels, shares), color="#0072B2")
+    right.plot(report["coverage"]["share"], report["coverage"]["accuracy"], color="#0072B2")
     right.set(xlabel="share of the faces, the surest first", ylabel="accuracy", xlim=(0, 1), title="Coverage")
     for axes in (left, right):
         axes.grid(alpha=0.3)

@@ -10,7 +10,9 @@ import numpy as np
 
 from fer_tf import fer2013
 from fer_tf.command import Parser, UserError, command, muted_stderr, positive, seed, share
+from fer_tf.files import sha256
 from fer_tf.names import ARCHITECTURES, DATASETS
+from fer_tf.recognizer import Recognizer
 from train.run_folder import AUGMENTATIONS, OPTIMIZERS, RunFolder, Settings
 
 DEFAULTS = {
@@ -38,7 +40,7 @@ DEFAULTS = {
 """What a new run is made of unless its option or its network's recipe says otherwise; a resumed run keeps its own."""
 
 RECIPES = {
-    # With this momentum, as strong as a penalty of 5e-4 on the squared weights.
+    # With this momentum, as strong as what PyTorch's SGD calls a weight decay of 5e-4.
     "se_resnet": {"optimizer": "sgd", "learning_rate": 0.1, "weight_decay": 5e-3, "ghost_batches": 2},
 }
 """What a network is trained by, where that differs from `DEFAULTS`."""
@@ -175,12 +177,17 @@ def create(folder: RunFolder, values: dict, data: fer2013.Fer2013) -> None:
     if values["start_size"] and start > full:
         raise UserError(f"--start-size {start} is above the size that images grow to, {full} pixels")
     folder.check_free()
+    origins = None
     if values["teacher"] or values["ferplus"]:
-        sources = {name: values[name] for name in ("teacher_weight", "ferplus", "ferplus_weight")}
-        targets = soft_targets(data.train, teacher=values["teacher"] or (), **sources)
+        paths = values["teacher"] or ()
+        teachers = [Recognizer(path) for path in paths]
+        origins = [teacher.card.as_origin(sha256(path)) for teacher, path in zip(teachers, paths, strict=True)]
+        names = ("teacher_weight", "ferplus", "ferplus_weight", "label_smoothing")
+        targets = soft_targets(data.train, teachers=teachers, **{name: values[name] for name in names})
         folder.check_free()  # that took minutes
         folder.write_targets(targets)
-    folder.create(Settings(**values, data=str(data.source), data_fingerprint=data.fingerprint()))
+    source = {"data": str(data.source), "data_fingerprint": data.fingerprint()}
+    folder.create(Settings(**values, **source, teacher_origins=origins))
 
 
 def complete(folder: RunFolder, data: fer2013.Fer2013) -> dict:

@@ -32,8 +32,9 @@ HISTORY_COLUMNS = (
     "public_accuracy",
     "seconds",
 )
-"""`loss` and `accuracy` are running means over the augmented training images of the epoch; `public_*` are those of
-the averaged weights at its end, without label smoothing."""
+"""`loss` and `accuracy` are running means over the augmented training images of the epoch, whose label is the most
+probable one where opinions or images are mixed; `public_*` are those of the averaged weights at its end, without label
+smoothing."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,8 @@ class Settings:
     teacher: list | None = None
     """Model files whose answers were mixed into the labels."""
     teacher_weight: float = 0.0
+    teacher_origins: list | None = None
+    """What `ModelCard.as_origin` says of each of them."""
     ferplus: str | None = None
     """Table of the FER+ votes that were mixed into the labels."""
     ferplus_weight: float = 0.0

@@ -13,37 +13,39 @@ from fer_tf.recognizer import Recognizer, predict
 def soft_targets(
     split: Split,
     *,
-    teacher: Sequence[str] = (),
+    teachers: Sequence[Recognizer] = (),
     teacher_weight: float = 0.0,
     ferplus: str | None = None,
     ferplus_weight: float = 0.0,
+    label_smoothing: float = 0.0,
 ) -> np.ndarray:
-    """Returns the labels mixed with the votes of FER+ and then with what other models say.
+    """Returns the labels, smoothed, mixed with the votes of FER+ and then with what other models say.
 
     Source of learning from other models: Hinton et al., Distilling the Knowledge in a Neural Network, 2015,
     arXiv 1503.02531.
 
     Args:
         split: N images with their labels.
-        teacher: Model files; what they say of an image and of its mirror image is averaged over all of them.
+        teachers: What they say of an image and of its mirror image is averaged over all of them.
         teacher_weight: Their part, 0 to 1.
         ferplus: Table of votes for `fer_tf.ferplus.read_votes`; an image without votes keeps its label.
         ferplus_weight: Their part, 0 to 1, of what is left by the teachers.
+        label_smoothing: Part of each label that goes to all classes alike. Votes and teachers are unsure by themselves.
 
     Returns:
         float32 [N, 7], rows sum to 1.
 
     Raises:
-        UserError: if a file is missing or of another kind.
+        UserError: if the table is missing or of another kind.
     """
-    recognizers = [Recognizer(path) for path in teacher]  # before anything that takes long
-    targets = np.eye(len(CLASSES), dtype=np.float32)[split.labels]
+    targets = np.eye(len(CLASSES), dtype=np.float32)[split.labels] * (1 - label_smoothing)
+    targets += label_smoothing / len(CLASSES)
     if ferplus:
         shares = read_votes(ferplus, split.names).shares
         weight = ferplus_weight * (shares.sum(axis=1, keepdims=True) > 0)
         targets = (1 - weight) * targets + weight * shares
-    if recognizers:
-        answers = np.mean([_answers(recognizer, split.images) for recognizer in recognizers], axis=0)
+    if teachers:
+        answers = np.mean([_answers(teacher, split.images) for teacher in teachers], axis=0)
         targets = (1 - teacher_weight) * targets + teacher_weight * answers
     return targets.astype(np.float32)
 

@@ -159,7 +159,9 @@ def _compile(model: keras.Model, settings: Settings, steps: int) -> None:
         optimizer = keras.optimizers.SGD(schedule, momentum=0.9, nesterov=True, **common)
     else:
         optimizer = keras.optimizers.AdamW(schedule, **common)
-    loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=settings.label_smoothing)
+    mixed = settings.teacher or settings.ferplus  # such targets have smoothed labels in them
+    smoothing = 0.0 if mixed else settings.label_smoothing
+    loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=smoothing)
     # XLA makes these networks slower on a CPU.
     model.compile(optimizer, loss, metrics=["accuracy"], jit_compile=False)
 

@@ -1,8 +1,10 @@
+import json
+
 import numpy as np
 import pytest
 from scipy.special import rel_entr
 from scipy.stats import entropy
-from sklearn.metrics import accuracy_score
+from sklearn.metrics import accuracy_score, confusion_matrix, recall_score
 
 from fer_tf.emotions import CLASSES
 
@@ -36,13 +38,18 @@ def test_figures_by_hand():
     assert figures["ece_after"] == pytest.approx(0.1)
 
 
-def test_wilson_interval_by_its_formula(predictions):
-    logits, labels = predictions
-    figures = metrics.measure(softmax(logits), labels)
-    p, n, z = figures["accuracy"], figures["n"], 1.959963984540054
+def wilson(right, count):
+    """The interval by its formula."""
+    p, n, z = right / count, count, 1.959963984540054
     centre = (p + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
-    assert figures["accuracy_interval"] == pytest.approx([centre - half, centre + half])
+    return [centre - half, centre + half]
+
+
+def test_accuracy_has_a_wilson_interval(predictions):
+    logits, labels = predictions
+    figures = metrics.measure(softmax(logits), labels)
+    assert figures["accuracy_interval"] == pytest.approx(wilson((logits.argmax(axis=1) == labels).sum(), 500))
 
 
 def test_calibration_error_by_a_loop(predictions):
@@ -93,14 +100,43 @@ def test_votes_are_compared_where_there_is_a_majority():
     random = np.random.default_rng(0)
     probabilities, shares = random.dirichlet(np.ones(7), 40), random.dirichlet(np.ones(7), 40)
     majority = np.where(np.arange(40) % 5, shares.argmax(axis=1), -1)
-    known = majority >= 0
+    shares[::10] = 0  # all votes are for other columns
+    known, voted = majority >= 0, np.arange(40) % 10 > 0
     figures = metrics.measure_votes(probabilities, shares, majority)
-    assert figures["n"] == 32
-    assert figures["accuracy"] == accuracy_score(majority[known], probabilities[known].argmax(axis=1))
+    assert (figures["n"], figures["n_voted"]) == (32, 36)
+    right = accuracy_score(majority[known], probabilities[known].argmax(axis=1), normalize=False)
+    assert figures["accuracy"] == right / 32
+    assert figures["accuracy_interval"] == pytest.approx(wilson(right, 32))
     # Cross-entropy is what the divergence of the two has beyond the entropy of the votes.
-    divergence = rel_entr(shares[known], probabilities[known]).sum(axis=1) + entropy(shares[known], axis=1)
+    divergence = rel_entr(shares[voted], probabilities[voted]).sum(axis=1) + entropy(shares[voted], axis=1)
     assert figures["cross_entropy"] == pytest.approx(divergence.mean())
-    assert metrics.measure_votes(probabilities, shares, np.full(40, -1))["accuracy"] is None
+    none = metrics.measure_votes(probabilities, np.zeros((40, 7)), np.full(40, -1))
+    assert none == {"n": 0, "accuracy": None, "accuracy_interval": None, "n_voted": 0, "cross_entropy": None}
+
+
+def test_a_diagnosis_is_that_of_scikit_learn(predictions):
+    logits, labels = predictions
+    logits, labels = logits[labels != 1], labels[labels != 1]
+    probabilities = softmax(logits / 2)
+    found = metrics.diagnose(probabilities, labels, temperature=2.0)
+    predicted = logits.argmax(axis=1)
+    np.testing.assert_array_equal(found["confusion"], confusion_matrix(labels, predicted, labels=range(7)))
+    recall = recall_score(labels, predicted, labels=range(7), average=None, zero_division=0)
+    assert "disgust" not in found["recall"]
+    for index, name in enumerate(CLASSES):
+        if index != 1:
+            row = found["recall"][name]
+            assert (row["n"], row["value"]) == ((labels == index).sum(), pytest.approx(recall[index]))
+            assert row["interval"] == pytest.approx(wilson(round(row["value"] * row["n"]), row["n"]))
+    for when, other in (("before", softmax(logits)), ("after", probabilities)):
+        confidence, accuracy, counts = metrics.reliability(other, labels)
+        bins = found[f"reliability_{when}"]
+        assert bins["n"] == counts.tolist()
+        np.testing.assert_allclose(np.array(bins["accuracy"], float), accuracy)  # None is NaN
+        np.testing.assert_allclose(np.array(bins["confidence"], float), confidence)
+    assert found["coverage"]["share"][-1] == 1
+    assert found["coverage"]["accuracy"][-1] == accuracy_score(labels, predicted)
+    json.dumps(found, allow_nan=False)
 
 
 def test_mcnemar_counts_what_only_one_has_right():

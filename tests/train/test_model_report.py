@@ -1,3 +1,4 @@
+import json
 import re
 
 import cv2
@@ -5,36 +6,100 @@ import numpy as np
 import pytest
 
 pytest.importorskip("matplotlib")
-pytest.importorskip("keras")
+pytest.importorskip("onnx")
 
 from fer_tf.fer2013 import Split
 from fer_tf.recognizer import Recognizer
-from train.model_report import write_model_report
+from train import run
+from train.evaluate import evaluate
+from train.model_report import labels_seen, training_command, write_model_report
 
 
-def test_the_report_says_what_is_measured(make_model_file, tmp_path):
+@pytest.fixture
+def public() -> Split:
     random = np.random.default_rng(0)
     images = random.integers(0, 256, (60, 1, 1)) * np.ones((60, 48, 48))
-    public = Split(images.astype(np.uint8), random.integers(0, 7, 60), np.arange(60).astype(str))
-    model = make_model_file(tmp_path / "m.onnx", card_changes={"training": {"seed": 5, "hours": 1.5}})
-    recognizer = Recognizer(model)
+    return Split(images.astype(np.uint8), random.integers(0, 7, 60), np.arange(60).astype(str))
+
+
+def test_the_report_says_what_is_measured(public, make_model_file, tmp_path):
+    from fer_tf.fer2013 import Fer2013
+
+    training = run.settle({"model": "se_resnet", "seed": 5, "augment": "camera"}) | {"hours": 1.5}
+    model = make_model_file(tmp_path / "m.onnx", card_changes={"training": training})
+    probabilities = Recognizer(model)(public.images)
     path = tmp_path / "report" / "m.md"
     path.parent.mkdir()
-    command = ["m.onnx", "--report", "m.md"]
-    write_model_report(path, model, recognizer, public, figures="THE FIGURES", command=command)
-    text = path.read_text()
-    assert "THE FIGURES" in text
-    assert "python -m train.evaluate m.onnx --report m.md" in text
-    assert "seed 5, hours 1.5" in text
-    accuracy = (recognizer(public.images).argmax(axis=1) == public.labels).mean()
-    assert f"| as they are | {accuracy:.1%} | +0.0 |" in text
+    write_model_report(
+        path,
+        model,
+        public,
+        figures=evaluate(probabilities, Fer2013(tmp_path, None, public, None), temperature=1.0),
+        shown="public",
+        probabilities=probabilities,
+        labels=public.labels,
+        command=["m.onnx", "--report", "m.md"],
+    )
+    text, report = path.read_text(), json.loads(path.with_suffix(".json").read_text())
+    assert "`python -m train.evaluate m.onnx --report m.md`" in text
+    assert "--model se_resnet" in text
+    assert "--seed 5 --augment camera`, 1.5 hours" in text
+    assert "PrivateTest" not in text
+    assert "what one in four training images had" in text
+    accuracy = (probabilities.argmax(axis=1) == public.labels).mean()
+    bears = report["robustness"]
+    assert bears["as they are"]["accuracy"] == accuracy == report["splits"]["public"]["accuracy"]
     # Of a gray square nothing is blurred, and darkness changes what the tiny model says of it.
-    assert f"| blur (Gaussian, σ 1 pixel) | {accuracy:.1%} | +0.0 |" in text
+    assert bears["blur (Gaussian, σ 1 pixel)"]["accuracy"] == accuracy
     darkened = (255 * (public.images / 255) ** 2.2 * 0.5).astype(np.uint8)
-    dark = (recognizer(darkened).argmax(axis=1) == public.labels).mean()
+    dark = (Recognizer(model)(darkened).argmax(axis=1) == public.labels).mean()
+    assert bears["low light (γ 2.2, half as bright)"]["accuracy"] == dark
     assert f"| low light (γ 2.2, half as bright) | {dark:.1%} |" in text
+    assert np.trace(report["confusion"]) == round(60 * accuracy)
+    assert report["card"]["training"]["seed"] == 5
     assert "people at work or in education" in text
     pictures = re.findall(r"\]\(([^)]*png)\)", text)
     assert pictures == ["m-confusion.png", "m-confidence.png"]
     for picture in pictures:
         assert min(cv2.imread(str(path.with_name(picture))).shape[:2]) > 300
+
+
+def test_which_labels_a_model_saw_is_said_through_its_teachers():
+    voted = {"ferplus": "votes.csv", "ferplus_weight": 0.5}
+    plain = {"ferplus": None, "teacher": None}
+    origins = [{"name": "old", "training": voted}, {"name": "new", "training": plain}]
+    taught = {"teacher": ["a.onnx", "b.onnx"], "teacher_weight": 0.7, "teacher_origins": origins}
+    assert labels_seen({}) == "not known"
+    assert labels_seen(plain) == "those of its data set"
+    assert labels_seen(voted) == "those of its data set, mixed with the votes of FER+ (by 0.5)"
+    words = labels_seen(taught)
+    assert "old (whose labels: those of its data set, mixed with the votes of FER+ (by 0.5))" in words
+    assert "new (whose labels: those of its data set)" in words
+    members = {"members": [{"training": plain}, {"training": voted}, {"training": plain}]}
+    assert labels_seen(members) == f"{labels_seen(plain)}; {labels_seen(voted)}"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        [],
+        ["--model", "se_resnet", "--epochs", "9", "--seed", "3", "--start-size", "32", "--mixup", "0.2"],
+        ["--model", "base_cnn", "--dataset", "original", "--learning-rate", "0.002", "--label-smoothing", "0"],
+        ["--ferplus", "votes.csv", "--ferplus-weight", "0.3"],
+        ["--teacher", "a.onnx", "b c.onnx", "--dataset", "canny"],
+    ],
+)
+def test_the_command_of_a_run_gives_its_settings_again(options):
+    import shlex
+
+    def settings(words):
+        given = vars(run._parser().parse_args(words))
+        return run.settle({name: given[name] for name in run.DEFAULTS if given[name] is not None})
+
+    command = shlex.split(training_command(settings(options)))
+    assert command[:3] == ["python", "-m", "train.run"]
+    assert settings(command[3:]) == settings(options)
+
+
+def test_of_an_imported_checkpoint_no_command_is_known():
+    assert training_command({}) is None

@@ -1,4 +1,5 @@
 import csv
+import hashlib
 import json
 import os
 import random
@@ -123,6 +124,8 @@ def test_other_opinions_are_learned_and_a_resumed_run_needs_none_of_them(
     np.testing.assert_allclose(np.load(folder / "targets.npy").sum(axis=1), np.ones(len(train)), rtol=1e-5)
     loss = read_history(folder)[0]["loss"]
     assert loss > 1.7  # the tiny model never says anything definite, so it cannot be learned better than this
+    (origin,) = json.loads((folder / "settings.json").read_text())["teacher_origins"]
+    assert (origin["name"], origin["sha256"]) == ("tiny-original", hashlib.sha256(teacher.read_bytes()).hexdigest())
     teacher.unlink()
     assert run.main(["--resume", str(folder)]) == 0
     assert run.main(["--dataset", "original", "--teacher-weight", "0.5", "--data", str(class_folders)]) == 2

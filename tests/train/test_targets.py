@@ -3,8 +3,8 @@ import pytest
 
 pytest.importorskip("onnx")
 
-from fer_tf.command import UserError
 from fer_tf.fer2013 import Split
+from fer_tf.recognizer import Recognizer
 from train.targets import soft_targets
 
 
@@ -31,16 +31,21 @@ def test_opinions_are_mixed(split, make_model_file, tmp_path):
         "a.jpg,0,5,0,0,5,0,0,0,0,0\n"
         "b.jpg,0,0,0,0,0,0,0,0,0,9\n"
     )
-    teacher = str(make_model_file(tmp_path / "m.onnx"))
+    teacher = Recognizer(make_model_file(tmp_path / "m.onnx"))
     mixed = soft_targets(split, ferplus=str(votes), ferplus_weight=0.4)
     np.testing.assert_allclose(mixed[0], [0.8, 0, 0, 0.2, 0, 0, 0], atol=1e-6)
     np.testing.assert_array_equal(mixed[1:], np.eye(7)[[3, 6]])  # who has no votes keeps the label
-    taught = soft_targets(split, teacher=[teacher, teacher], teacher_weight=0.7, ferplus=str(votes), ferplus_weight=0.4)
+    taught = soft_targets(
+        split, teachers=[teacher, teacher], teacher_weight=0.7, ferplus=str(votes), ferplus_weight=0.4
+    )
     brightness = np.array([0, 100, 255]) / 255
     expected = 0.3 * mixed + 0.7 * softmax(brightness[:, None] * np.arange(7))  # what the tiny model says
     np.testing.assert_allclose(taught, expected, atol=1e-6)
 
 
-def test_a_missing_teacher_is_named(split):
-    with pytest.raises(UserError, match=r"nobody\.onnx: no such model file"):
-        soft_targets(split, teacher=["nobody.onnx"], teacher_weight=0.5)
+def test_only_the_labels_part_is_smoothed(split, make_model_file, tmp_path):
+    teacher = Recognizer(make_model_file(tmp_path / "m.onnx"))
+    smoothed = soft_targets(split, label_smoothing=0.14)
+    np.testing.assert_allclose(smoothed, 0.86 * np.eye(7)[[0, 3, 6]] + 0.02, atol=1e-6)
+    taught = soft_targets(split, teachers=[teacher], teacher_weight=0.5, label_smoothing=0.14)
+    np.testing.assert_allclose(taught, (smoothed + teacher(split.images)) / 2, atol=1e-6)

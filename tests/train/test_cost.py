@@ -1,0 +1,67 @@
+import numpy as np
+import pytest
+
+onnx = pytest.importorskip("onnx")
+
+from onnx import TensorProto, helper, numpy_helper  # noqa: E402
+
+from train.cost import count_operations, measure_cost  # noqa: E402
+
+
+def test_layers_are_counted_by_hand(tmp_path):
+    random = np.random.default_rng(0)
+    weights = {
+        "kernel": (4, 1, 3, 3),
+        "grouped": (4, 1, 5, 5),
+        "dense": (4, 8),
+        "last": (7, 8),
+        "bias": (4,),
+    }
+    nodes = [
+        helper.make_node("Cast", ["faces"], ["pixels"], to=TensorProto.FLOAT),
+        helper.make_node("Unsqueeze", ["pixels", "axis"], ["planes"]),
+        helper.make_node("Conv", ["planes", "kernel", "bias"], ["features"], strides=[2, 2], pads=[1, 1, 1, 1]),
+        helper.make_node("Conv", ["features", "grouped"], ["deep"], group=4, pads=[2, 2, 2, 2]),
+        helper.make_node("Relu", ["deep"], ["active"]),
+        helper.make_node("ReduceMean", ["active", "axes"], ["pooled"], keepdims=0),
+        helper.make_node("MatMul", ["pooled", "dense"], ["hidden"]),
+        helper.make_node("Gemm", ["hidden", "last"], ["probabilities"], transB=1),
+    ]
+    tensors = [numpy_helper.from_array(random.random(shape, np.float32), name) for name, shape in weights.items()]
+    tensors += [numpy_helper.from_array(np.array(values), name) for name, values in (("axis", [1]), ("axes", [2, 3]))]
+    inputs = [helper.make_tensor_value_info("faces", TensorProto.UINT8, ("batch", 48, 48))]
+    outputs = [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ("batch", 7))]
+    model = helper.make_model(
+        helper.make_graph(nodes, "g", inputs, outputs, tensors),
+        opset_imports=[helper.make_opsetid("", 18)],
+        ir_version=10,
+    )
+    onnx.save(model, tmp_path / "m.onnx")
+    parameters, multiply_adds = count_operations(tmp_path / "m.onnx")
+    assert parameters == 36 + 100 + 32 + 56
+    assert multiply_adds == 24 * 24 * 4 * 9 + 24 * 24 * 4 * 25 + 4 * 8 + 8 * 7
+
+
+def test_the_known_figures_of_the_default_model():
+    """BaseCNN's three convolutions and two dense layers on two planes, by hand."""
+    import weights
+
+    if weights.DEFAULT_MODEL.stem != "base_cnn-stack_sharpen":
+        pytest.skip("another model is the default")
+    convolutions = 9 * (2 * 32 * 48**2 + 32 * 64 * 24**2 + 64 * 128 * 12**2)
+    dense = 6 * 6 * 128 * 256 + 256 * 7
+    parameters, multiply_adds = count_operations(weights.DEFAULT_MODEL)
+    assert multiply_adds == convolutions + dense
+    assert parameters == 9 * (2 * 32 + 32 * 64 + 64 * 128) + dense
+
+
+def test_a_tiny_model_costs_something(make_model_file, tmp_path):
+    path = make_model_file(tmp_path / "m.onnx")
+    cost = measure_cost(path, np.zeros((16, 48, 48), np.uint8))
+    assert cost["bytes"] == path.stat().st_size
+    assert (cost["parameters"], cost["multiply_adds"]) == (0, 0)
+    assert [(row["threads"], row["faces"]) for row in cost["milliseconds"]] == [
+        (threads, faces) for threads in (1, 2) for faces in (1, 4, 16)
+    ]
+    assert all(row["milliseconds"] > 0 for row in cost["milliseconds"])
+    assert "onnxruntime" in cost["machine"]
