@@ -75,7 +75,9 @@ def fit(folder: RunFolder, train: Split, public: Split) -> None:
             epoch = end
     recorder = _Recorder(
         folder,
-        norm_batches=batches(preprocessor, seed=settings.seed + 1).take(min(_NORM_BATCHES, 1 + steps // 5)),
+        norm_batches=batches(preprocessor, seed=settings.seed + 1, augmentation=None, mixup=0.0).take(
+            min(_NORM_BATCHES, 1 + steps // 5)
+        ),
         public_batches=evaluation_batches(public.images, preprocessor),
         public_labels=public.labels,
         steps=steps,
@@ -242,7 +244,8 @@ class _Recorder(keras.callbacks.Callback):
         """Gives `_averaged` the averaged weights, and normalisation statistics that belong to them.
 
         The running statistics were gathered under the raw weights, and under the averaged ones the activations are
-        distributed otherwise. So they are gathered anew, from nothing, over some training batches.
+        distributed otherwise. So they are gathered anew, from nothing, over some batches of training images as they
+        are: so are the faces that the network will be given.
         """
         raw = self.model.get_weights()
         self.model.optimizer.finalize_variable_values(self.model.trainable_variables)
