@@ -110,7 +110,7 @@ def import_checkpoint(
         framework="torch",
         source_file=source.name,
         source_sha256=digest,
-        training={"image_size": preprocessor.image_size},
+        training=preprocessor.resizing,
         metrics=metrics,
         temperature=temperature,
     )
@@ -133,14 +133,20 @@ def _dataset_of(source: Path, dataset: str | None, architecture: str, channels: 
     """Returns the data set of a checkpoint, if it fits the network."""
     from fer_tf import datasets
 
+    fitting = [name for name in DATASETS if datasets.channels(name, architecture) == channels and "canny" not in name]
+    if not fitting:
+        raise UserError(f"is a {architecture} of {channels} channels; no data set has that many")
     if dataset is None:
         dataset = KNOWN_FILES.get(re.sub(r"[^a-z0-9]", "", source.stem.lower()))
         if dataset is None:
-            known = ", ".join(name for name in DATASETS if "canny" not in name)
-            raise UserError(f"its name does not say what the network was fed; name it with --dataset: {known}")
+            raise UserError(
+                f"its name does not say what the network was fed; name it with --dataset: {', '.join(fitting)}"
+            )
     if datasets.channels(dataset, architecture) != channels:
         expected = datasets.channels(dataset, architecture)
-        raise UserError(f"takes {channels} channels, but --dataset {dataset} has {expected}; name another --dataset")
+        raise UserError(
+            f"takes {channels} channels, but {dataset} has {expected}; expected --dataset {' or '.join(fitting)}"
+        )
     if "canny" in dataset:
         raise UserError(f"--dataset {dataset}: the original's Canny is noise made by overflow and is not implemented")
     return dataset

@@ -50,7 +50,8 @@ def export_run(folder: RunFolder, output: Path | str | None = None, *, force: bo
         from fer_tf.models import load_network
     network = load_network(folder.model)
     temperature = metrics.pop("temperature")
-    training = dataclasses.asdict(settings)
+    preprocessor = create_preprocessor(settings.dataset, settings.model, image_size=settings.image_size)
+    training = dataclasses.asdict(settings) | preprocessor.resizing
     for key in ("data", "init", "ferplus"):  # where a user keeps them is nobody's business
         training[key] = training[key] and Path(training[key]).name
     training["teacher"] = training["teacher"] and [Path(path).name for path in training["teacher"]]
@@ -67,9 +68,7 @@ def export_run(folder: RunFolder, output: Path | str | None = None, *, force: bo
         metrics=metrics,
         temperature=temperature,
     )
-    difference = convert(
-        network, create_preprocessor(settings.dataset, settings.model, image_size=settings.image_size), card, path
-    )
+    difference = convert(network, preprocessor, card, path)
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, onnxruntime and Keras differ by at most {difference:.1e}")
     return path
 

@@ -49,7 +49,8 @@ class ModelCard:
     """Name of the file that the weights come from."""
     source_sha256: str
     training: dict[str, Any]
-    """The settings of the run that made the weights; empty if unknown."""
+    """The settings of the run that made the weights. Of an imported checkpoint these are not known: then only how large
+    its input is, and how it gets there, if that is not 48 pixels."""
     metrics: dict[str, Any]
     """What was measured on PublicTest, the split that chose the weights; empty if nothing was."""
     temperature: float = 1.0

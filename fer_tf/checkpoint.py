@@ -1,7 +1,10 @@
 """PyTorch checkpoints, read without running anything in them. The one place that imports torch."""
 
+import contextlib
+import pickletools
 import re
 import warnings
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -32,8 +35,10 @@ def read_state_dict(path: Path | str) -> StateDict:
     try:
         with warnings.catch_warnings(action="ignore"):  # of pickles by other hands than torch.save's
             content = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); expected a PyTorch checkpoint (.pth)") from None
     except Exception as error:  # torch raises nearly anything on damaged files
-        raise UserError(f"{path}: {_reason(str(error))}") from None
+        raise UserError(f"{path}: {_reason(str(error), path)}") from None
     for name in _INSIDE:
         if isinstance(content, dict) and isinstance(content.get(name), dict):
             content = content[name]
@@ -48,6 +53,8 @@ def read_state_dict(path: Path | str) -> StateDict:
             raise UserError(f"{path}: two tensors are called {short}")
         if short.endswith("num_batches_tracked"):
             continue
+        if tensor.layout != torch.strided or tensor.is_meta or tensor.is_quantized or tensor.is_complex():
+            raise UserError(f"{path}: {short} is sparse, empty, quantized or complex; expected plain numbers")
         state[short] = tensor.detach().to(torch.float32).numpy()
         if not np.isfinite(state[short]).all():
             raise UserError(f"{path}: {short} holds NaN or infinite values; this checkpoint is of no use")
@@ -115,9 +122,38 @@ def _without_prefixes(name: str) -> str:
     return name
 
 
-def _reason(message: str) -> str:
+def _reason(message: str, path: Path) -> str:
     """Returns one sentence of what torch says in a paragraph."""
     blocked = re.search(r"GLOBAL (\S+)", message)
-    if blocked:
-        return f"wants to run {blocked[1]}, which is no tensor, so it is not loaded; expected a state_dict"
+    names = [blocked[1]] if blocked else []
+    if "Unsupported operand" in message:  # torch reads pickles of protocol 2 and 3 only
+        names = [name for name in _globals(path) if not name.startswith(("torch.", "collections."))]
+        if not names:
+            return "pickled by a protocol that is not read here; save it anew by torch.save(state_dict, …)"
+    if names:
+        return f"wants to run {names[0]}, which is no tensor, so it is not loaded; expected a state_dict"
+    if "TorchScript" in message:
+        return "a TorchScript program, which is not run; expected a state_dict that torch.save wrote"
     return "not a readable PyTorch checkpoint (damaged or cut off); expected a state_dict that torch.save wrote"
+
+
+def _globals(path: Path) -> list[str]:
+    """Returns what a pickle would import, read from its operations without running any."""
+    content = path.read_bytes()
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            content = next((archive.read(name) for name in archive.namelist() if name.endswith("data.pkl")), b"")
+    found, texts, memo, last = [], [], {}, None
+    with contextlib.suppress(ValueError):  # the end of what can be read
+        for operation, argument, _ in pickletools.genops(content):
+            if operation.name == "GLOBAL":
+                found.append(argument.replace(" ", "."))
+            elif operation.name == "STACK_GLOBAL":
+                found.append(".".join(texts[-2:]))
+            elif operation.name in ("MEMOIZE", "BINPUT", "LONG_BINPUT"):
+                memo[len(memo) if argument is None else argument] = last
+                continue
+            last = memo.get(argument) if operation.name.endswith("GET") else argument
+            if isinstance(last, str):
+                texts.append(last)
+    return found

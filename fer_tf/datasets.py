@@ -135,6 +135,11 @@ class Preprocessor(keras.layers.Layer):
         levels = ops.cast(ops.stack(planes, axis=-1), "float32")
         return levels / 255 if self._stacked and not self.rgb else levels / 127.5 - 1
 
+    @property
+    def resizing(self) -> dict[str, int | str]:
+        """What a card says of the size: nothing, if the images stay as they are."""
+        return {} if self.image_size == IMAGE_SIZE else {"image_size": self.image_size, "resize": RESIZE}
+
     def _planes(self, images) -> list:
         """Returns the different planes of the data set, each uint8 [N, 48, 48]."""
         filtered = images if self._filter is None else self._filter(images)
@@ -153,6 +158,10 @@ class Preprocessor(keras.layers.Layer):
         """Returns the constructor's arguments."""
         arguments = {name: getattr(self, name) for name in ("dataset", "rgb", "image_size", "arithmetic")}
         return {**super().get_config(), **arguments}
+
+
+RESIZE = "bilinear as Pillow's, in whole levels"
+"""What `resize` does, in a card's words."""
 
 
 def resize(images, size: int):

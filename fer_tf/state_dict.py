@@ -30,14 +30,18 @@ def recognise(state: StateDict) -> tuple[str, int, int]:
     Raises:
         UserError: if it is neither a BaseCNN nor a ResNet50.
     """
-    for architecture, first, last in (
-        ("base_cnn", "model.0.weight", "model.16"),
-        ("resnet50", "conv1.weight", "fc"),
+    for architecture, first, shape, last in (
+        ("base_cnn", "model.0.weight", "(32, channels, 3, 3)", "model.16.weight"),
+        ("resnet50", "conv1.weight", "(64, channels, 7, 7)", "fc.weight"),
     ):
-        if first in state and state[first].ndim == 4:
-            if f"{last}.weight" not in state:
-                raise UserError(f"{last}.weight is missing; expected a last layer")
-            return architecture, state[first].shape[1], len(state[f"{last}.weight"])
+        if first in state and last in state:
+            for name, dimensions in ((first, 4), (last, 2)):
+                if state[name].ndim != dimensions:
+                    expected = shape if name == first else "(classes, features)"
+                    raise UserError(f"{name} must be of shape {expected}, found {state[name].shape}")
+            return architecture, state[first].shape[1], len(state[last])
+        if first in state or last in state:
+            raise UserError(f"{last if first in state else first} is missing; expected it beside the others")
     names = ", ".join(list(state)[:3])
     raise UserError(f"neither a BaseCNN (model.0.weight …) nor a ResNet50 (conv1.weight …); found {names} …")
 
@@ -70,7 +74,7 @@ def port(state: StateDict, network: keras.Model, *, head: bool = True) -> None:
                 raise UserError(f"{name} must be of shape {_torch_shape(variable)}, found {value.shape}")
             variable.assign(_turned(layer, value))
     if left:
-        names = ", ".join(list(left)[:3])
+        names = ", ".join(f"{name} {value.shape}" for name, value in list(left.items())[:3])
         raise UserError(f"{len(left)} tensors have no place in {network.name}: {names}{' …' if len(left) > 3 else ''}")
 
 

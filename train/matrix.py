@@ -39,11 +39,13 @@ def main(argv: list[str] | None = None) -> int:
     for number, model, dataset in wanted:
         given = {"model": model, "dataset": dataset, "seed": number}
         values = settle(given | {"epochs": arguments.epochs, "limit": arguments.limit})
-        folder = RunFolder(arguments.output / f"{model}-{dataset}-seed{number}")
-        _check_settings(folder, values)
-        cells.append((folder, values))
+        cells.append((RunFolder(arguments.output / f"{model}-{dataset}-seed{number}"), values))
+    present = [RunFolder.open(path.parent) for path in sorted(arguments.output.glob("*/settings.json"))]
+    _check_comparable(present, [values for _, values in cells])
     data = load_data(arguments.data)
-    _check_others(arguments.output, data.fingerprint(), arguments.limit)
+    for folder in present:
+        if folder.settings.data_fingerprint != data.fingerprint():
+            raise UserError(f"{folder.path} is a cell of other images; take another --output or its --data")
     with muted_stderr():
         import keras
 
@@ -75,26 +77,19 @@ def main(argv: list[str] | None = None) -> int:
     return 1 if failed else 0
 
 
-def _check_settings(folder: RunFolder, values: dict) -> None:
-    """Raises `UserError` if the folder holds a cell that was made otherwise."""
-    if folder.exists():
-        for name, value in values.items():
+def _check_comparable(present: list[RunFolder], wanted: list[dict]) -> None:
+    """Raises `UserError` if a cell that is there already was made otherwise than those that are wanted."""
+    recipes = {values["model"]: values for values in wanted}
+    for folder in present:
+        # Of a network that is not wanted now, only what all networks share is known.
+        recipe = recipes.get(folder.settings.model, {"limit": wanted[0]["limit"]})
+        for name in (name for name in recipe if name not in ("dataset", "seed")):
             kept = getattr(folder.settings, name)
-            if kept != value:
+            if kept != recipe[name]:
                 option = f"--{name.replace('_', '-')}"
-                raise UserError(f"{folder.path} is a cell with {option} {kept}, not {value}; take another --output")
-
-
-def _check_others(root: Path, fingerprint: str, limit: int | None) -> None:
-    """Raises `UserError` if a cell that is there already does not compare with those that are wanted."""
-    for path in sorted(root.glob("*/settings.json")):
-        settings = RunFolder.open(path.parent).settings
-        if settings.data_fingerprint != fingerprint:
-            raise UserError(f"{path.parent} is a cell of other images; take another --output or its --data")
-        if settings.limit != limit:
-            raise UserError(
-                f"{path.parent} is a cell with --limit {settings.limit}, not {limit}; take another --output"
-            )
+                raise UserError(
+                    f"{folder.path} is a cell with {option} {kept}, not {recipe[name]}; take another --output"
+                )
 
 
 if __name__ == "__main__":

@@ -70,7 +70,7 @@ def labels_seen(training: dict[str, Any]) -> str:
     """Returns in words which labels a model learned from, by what its card says of its training."""
     if members := training.get("members"):
         return "; ".join(dict.fromkeys(labels_seen(member["training"]) for member in members))
-    if not training:
+    if "model" not in training:
         return "not known"
     words = "those of its data set"
     if training.get("ferplus"):
@@ -132,7 +132,7 @@ def _lines(report: dict[str, Any], confusion: str, confidence: str) -> Iterator[
     yield f"| measured by | `{report['measured_by']}` |"
 
     yield from ("", "## Accuracy")
-    if training:
+    if "model" in training or "members" in training:
         yield "PublicTest chose the epoch and the temperature."
     if "private" in report["splits"]:
         yield (

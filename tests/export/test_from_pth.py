@@ -18,9 +18,10 @@ SHARED = Path(__file__).parents[3] / "shared"
 CHECKPOINT = SHARED / "reference/BaseCNN.pth"
 
 
-def original_tensor(face: np.ndarray, filtered: np.ndarray, *, size: int) -> np.ndarray:
-    """What the first project made of a face: the wrapping third channel, Pillow's resize, the scaling."""
-    image = Image.fromarray(np.dstack([face, filtered, filtered - face + np.uint8(128)]))
+def original_tensor(face: np.ndarray, filtered: np.ndarray | None, *, size: int) -> np.ndarray:
+    """What the first project made of a face: three channels, the last one wrapping; Pillow's resize, the scaling."""
+    planes = [face] * 3 if filtered is None else [face, filtered, filtered - face + np.uint8(128)]
+    image = Image.fromarray(np.dstack(planes))
     pixels = np.asarray(image.resize((size, size), Image.Resampling.BILINEAR), np.float32)
     return pixels.transpose(2, 0, 1) / 127.5 - 1
 
@@ -38,6 +39,7 @@ def faces(reference) -> dict[str, np.ndarray]:
 @pytest.mark.parametrize(
     ("name", "filtered", "size"),
     [
+        ("Resnet50_Original", None, 224),
         ("Resnet50_Stack_Ori_Sharpen", "sharpen", 224),
         ("resnet50-stack-ori-hist-median", "hist_median", 96),
     ],
@@ -45,7 +47,7 @@ def faces(reference) -> dict[str, np.ndarray]:
 def test_resnet50_gives_what_the_original_pipeline_gave(
     name, filtered, size, faces, torch, resnet50, decide, tmp_path, capsys
 ):
-    pairs = zip(faces["images"], faces[filtered], strict=True)
+    pairs = zip(faces["images"], faces[filtered] if filtered else [None] * 8, strict=True)
     tensors = torch.tensor(np.stack([original_tensor(*pair, size=size) for pair in pairs]))
     decide(resnet50, tensors)
     with torch.inference_mode():
@@ -60,6 +62,7 @@ def test_resnet50_gives_what_the_original_pipeline_gave(
     assert recognizer.card.framework == "torch"
     assert recognizer.card.arithmetic == "original"
     assert recognizer.card.temperature == 1
+    assert recognizer.card.training == {"image_size": size, "resize": "bilinear as Pillow's, in whole levels"}
 
 
 @pytest.mark.parametrize(("dataset", "channels"), [("original", 1), ("stack_sharpen", 2), ("hist_median", 1)])
@@ -148,10 +151,20 @@ def put(name, value):
 WRONG = {
     "missing tensor": (drop("model.10.running_mean"), "model.10.running_mean is missing; expected shape (128,)"),
     "missing dense": (drop("model.13.weight"), "model.13.weight is missing"),
-    "extra tensor": (put("model.17.weight", lambda torch: torch.ones(3)), "1 tensors have no place"),
+    "missing first": (drop("model.0.weight"), "model.0.weight is missing"),
+    "missing last": (drop("model.16.weight"), "model.16.weight is missing"),
+    "extra tensor": (
+        put("model.17.weight", lambda torch: torch.ones(3)),
+        "1 tensors have no place in base_cnn: model.17.weight (3,)",
+    ),
+    "a number for a layer": (put("model.16.weight", lambda torch: torch.tensor(1.0)), "(classes, features), found ()"),
+    "a flat kernel": (put("model.0.weight", lambda torch: torch.ones(32)), "(32, channels, 3, 3), found (32,)"),
+    "sparse": (put("model.13.bias", lambda torch: torch.ones(256).to_sparse()), "model.13.bias is sparse"),
+    "meta": (put("model.13.bias", lambda torch: torch.empty(256, device="meta")), "expected plain numbers"),
+    "complex": (put("model.13.bias", lambda torch: torch.ones(256) * 1j), "expected plain numbers"),
     "another shape": (put("model.13.bias", lambda torch: torch.ones(255)), "must be of shape (256,), found (255,)"),
     "another kernel": (put("model.4.weight", lambda torch: torch.ones(64, 32, 5, 5)), "found (64, 32, 5, 5)"),
-    "three channels": (put("model.0.weight", lambda torch: torch.ones(32, 3, 3, 3)), "takes 3 channels"),
+    "three channels": (put("model.0.weight", lambda torch: torch.ones(32, 3, 3, 3)), "is a base_cnn of 3 channels"),
     "eight classes": (put("model.16.weight", lambda torch: torch.ones(8, 256)), "for 8 classes; expected 7"),
     "NaN": (put("model.16.bias", lambda torch: torch.full((7,), float("nan"))), "NaN or infinite"),
     "infinite": (put("model.2.running_var", lambda torch: torch.full((32,), float("inf"))), "NaN or infinite"),
@@ -160,7 +173,7 @@ WRONG = {
     "a tensor": (lambda torch, state: torch.ones(3), "expected a state_dict"),
     "no tensors": (lambda torch, state: {"model.0.weight": 5}, "expected a state_dict"),
     "nothing": (lambda torch, state: {}, "expected a state_dict"),
-    "a class": (lambda torch, state: {"model": Evil()}, "wants to run"),
+    "a class": (lambda torch, state: {"model": Evil()}, "wants to run getattr"),
     "a whole network": (lambda torch, state: torch.nn.Linear(2, 2), "wants to run torch.nn.modules.linear.Linear"),
 }
 
@@ -175,19 +188,45 @@ def test_a_wrong_checkpoint_is_one_clear_line(name, torch, good, tmp_path, capfd
 
 
 BYTES = {
-    "cut off": lambda content: content[: len(content) // 2],
-    "empty": lambda content: b"",
-    "text": lambda content: b"hello",
-    "damaged in the middle": lambda content: content[:1000] + bytes(2000) + content[3000:],
-    "a bare pickle": lambda content: pickle.dumps({"model.0.weight": Evil()}),
+    "cut off": (lambda content: content[: len(content) // 2], "damaged or cut off"),
+    "empty": (lambda content: b"", "damaged or cut off"),
+    "text": (lambda content: b"hello", "damaged or cut off"),
+    "damaged in the middle": (lambda content: content[:1000] + bytes(2000) + content[3000:], "damaged or cut off"),
+    "a bare pickle": (lambda content: pickle.dumps({"model.0.weight": Evil()}), "wants to run pathlib"),
+    "an old pickle": (lambda content: pickle.dumps({"model.0.weight": Evil()}, 2), "wants to run getattr"),
+    "a sound pickle of a new protocol": (lambda content: pickle.dumps({"model.0.weight": 1}, 4), "save it anew"),
 }
 
 
 @pytest.mark.parametrize("name", BYTES)
 def test_a_damaged_file_is_one_clear_line(name, good, tmp_path, capfd):
-    (tmp_path / "BaseCNN.pth").write_bytes(BYTES[name](good.read_bytes()))
-    assert_refused([str(tmp_path / "BaseCNN.pth")], "BaseCNN.pth", tmp_path, capfd)
+    make, expected = BYTES[name]
+    (tmp_path / "BaseCNN.pth").write_bytes(make(good.read_bytes()))
+    assert_refused([str(tmp_path / "BaseCNN.pth")], expected, tmp_path, capfd)
     assert not Path("/tmp/fer-tf-was-run").exists()
+
+
+def test_another_pickle_protocol_is_told_from_damage(torch, good, tmp_path, capfd):
+    path = tmp_path / "BaseCNN.pth"
+    torch.save(torch.load(good, weights_only=True), path, pickle_protocol=4)
+    assert_refused([str(path)], "save it anew", tmp_path, capfd)
+    torch.save({"first": Path, "model": Evil()}, path, pickle_protocol=4)
+    assert_refused([str(path)], "wants to run pathlib", tmp_path, capfd)
+    torch.jit.script(torch.nn.Linear(2, 2)).save(path)
+    assert_refused([str(path)], "TorchScript", tmp_path, capfd)
+    assert not Path("/tmp/fer-tf-was-run").exists()
+
+
+def test_a_file_that_differs_from_torch_is_not_written(good, tmp_path, monkeypatch, capfd):
+    real = from_pth.checkpoint.torch_logits
+
+    def other(state, images):
+        return real(state, images) + np.float32(0.01) * np.arange(7, dtype=np.float32)
+
+    monkeypatch.setattr(from_pth.checkpoint, "torch_logits", other)
+    assert from_pth.main([str(good), "-o", str(tmp_path / "m.onnx")]) == 2
+    assert "differs from PyTorch by" in capfd.readouterr().err
+    assert not (tmp_path / "m.onnx").exists()
 
 
 OPTIONS = {
@@ -195,6 +234,10 @@ OPTIONS = {
     "unknown name": (["{tmp}/mine.pth"], "--dataset"),
     "unknown data set": (["{good}", "--dataset", "blurred"], "invalid choice: 'blurred'"),
     "a stack for one channel": (["{good}", "--dataset", "stack_sharpen"], "takes 1 channels"),
+    "a stack for one channel, by its name": (
+        ["{tmp}/mine.pth", "--dataset", "stack_canny"],
+        "expected --dataset original",
+    ),
     "canny": (["{good}", "--dataset", "canny"], "not implemented"),
     "another size": (["{good}", "--image-size", "64"], "48 pixels only"),
     "no data for the temperature": (["{good}", "--temperature-data", "none.zip"], "none.zip"),

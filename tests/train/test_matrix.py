@@ -91,6 +91,9 @@ def test_cells_that_do_not_compare_are_not_put_into_one_table(trained, class_fol
     assert train_matrix(class_folders, trained, "--datasets", "sobel", "--limit", "32") == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "base_cnn-original-seed0 is a cell with --limit 64, not 32" in line
+    assert train_matrix(class_folders, trained, "--datasets", "sobel", "--epochs", "2") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "base_cnn-original-seed0 is a cell with --epochs 1, not 2" in line
     fewer = shutil.copytree(class_folders, tmp_path / "fewer")
     next(path for path in sorted(fewer.rglob("*")) if path.is_file()).unlink()
     assert train_matrix(fewer, trained, "--datasets", "sobel") == 2

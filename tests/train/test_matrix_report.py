@@ -5,7 +5,7 @@ import pytest
 
 pytest.importorskip("keras")
 
-from scipy.stats import ttest_rel
+from scipy.stats import ttest_1samp
 
 from train import matrix_report
 
@@ -32,16 +32,13 @@ def add_cell(root, model: str, dataset: str, seed: int, accuracies: dict[str, fl
     (folder / "evaluation.json").write_text(json.dumps(figures))
 
 
-def test_the_interval_is_that_of_a_paired_t_test():
-    one, other = [65.1, 64.2, 66.0, 65.5], [64.0, 64.1, 64.9, 63.9]
-    mean, half, count = matrix_report.paired_difference(dict(enumerate(one)), {**dict(enumerate(other)), 9: 1.0})
-    interval = ttest_rel(one, other).confidence_interval(0.95)
-    assert (mean - half, mean + half) == pytest.approx((interval.low, interval.high))
-    assert count == 4
-
-
-def test_one_seed_has_no_interval():
-    assert matrix_report.paired_difference({0: 60.0}, {0: 58.5, 1: 70.0}) == (1.5, None, 1)
+def test_the_interval_is_that_of_a_t_test():
+    values = [1.1, 0.1, 1.1, 1.6]
+    mean, interval = matrix_report.mean_interval(values)
+    expected = ttest_1samp(values, 0).confidence_interval(0.95)
+    assert mean == pytest.approx(0.975)
+    assert interval == pytest.approx([expected.low, expected.high])
+    assert matrix_report.mean_interval([1.5]) == (1.5, None)
 
 
 def test_table_and_chart(tmp_path):
@@ -62,7 +59,32 @@ def test_table_and_chart(tmp_path):
         "| resnet50 | original | 1 | 50.00 | – | – | – | 58.93 | – |",
     ]
     # Student's t for one degree of freedom is 12.71, the standard error 1.
-    assert "stack_sharpen over original: +3.00 (± 12.71, 2 seeds) on PrivateTest" in text
-    cells = json.loads((tmp_path / "matrix.json").read_text())["cells"]
-    assert [cell["first_project"] for cell in cells] == [56.42, 56.42, None, 59.64, 59.64, 58.93]
+    assert "- base_cnn on stack_sharpen, 2 seeds: 65.00 on PrivateTest (95 % interval 52.29 to 77.71)" in text
+    assert "stack_sharpen over original, base_cnn, PrivateTest: +3.00 points (95 % interval -9.71 to +15.71, 2" in text
+    assert "no difference is shown" in text
+    assert "thresholds" not in text
+    report = json.loads((tmp_path / "matrix.json").read_text())
+    assert [cell["first_project"] for cell in report["cells"]] == [56.42, 56.42, None, 59.64, 59.64, 58.93]
+    assert report["cells"][0]["accuracy_interval"]["public"] == pytest.approx([0.59, 0.61])
+    assert [row["split"] for row in report["stacking"]] == ["private", "all"]
     assert min(cv2.imread(str(tmp_path / "matrix.png")).shape[:2]) > 200
+
+
+@pytest.mark.parametrize(
+    ("gains", "says"),
+    [
+        ((0.020, 0.021, 0.022), "**stacking helps**"),
+        ((-0.020, -0.021, -0.022), "**stacking harms**"),
+        ((0.02, -0.03, 0.01), "**no difference is shown**"),
+        ((0.02,), "of one seed, which decides nothing"),
+    ],
+)
+def test_the_verdict_is_the_intervals(gains, says, tmp_path):
+    for seed, gain in enumerate(gains):
+        add_cell(tmp_path, "base_cnn", "original", seed, {"public": 0.5, "private": 0.6 + seed / 50, "all": 0.6})
+        add_cell(tmp_path, "base_cnn", "stack_canny", seed, {"public": 0.5, "private": 0.6 + seed / 50 + gain})
+    matrix_report.write_matrix(tmp_path)
+    text = (tmp_path / "matrix.md").read_text()
+    (line,) = [line for line in text.splitlines() if "over original" in line]
+    assert says in line
+    assert "Canny's thresholds are 20 and 60 here" in text

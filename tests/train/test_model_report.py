@@ -65,11 +65,11 @@ def test_the_report_says_what_is_measured(public, make_model_file, tmp_path):
 
 
 def test_which_labels_a_model_saw_is_said_through_its_teachers():
-    voted = {"ferplus": "votes.csv", "ferplus_weight": 0.5}
-    plain = {"ferplus": None, "teacher": None}
+    plain = {"model": "base_cnn", "ferplus": None, "teacher": None}
+    voted = plain | {"ferplus": "votes.csv", "ferplus_weight": 0.5}
     origins = [{"name": "old", "training": voted}, {"name": "new", "training": plain}]
-    taught = {"teacher": ["a.onnx", "b.onnx"], "teacher_weight": 0.7, "teacher_origins": origins}
-    assert labels_seen({}) == "not known"
+    taught = plain | {"teacher": ["a.onnx", "b.onnx"], "teacher_weight": 0.7, "teacher_origins": origins}
+    assert labels_seen({}) == labels_seen({"image_size": 224}) == "not known"
     assert labels_seen(plain) == "those of its data set"
     assert labels_seen(voted) == "those of its data set, mixed with the votes of FER+ (by 0.5)"
     words = labels_seen(taught)
@@ -102,4 +102,4 @@ def test_the_command_of_a_run_gives_its_settings_again(options):
 
 
 def test_of_an_imported_checkpoint_no_command_is_known():
-    assert training_command({}) is None
+    assert training_command({"image_size": 224, "resize": "bilinear"}) is None
