@@ -23,7 +23,7 @@ def make_model_file():
     Keywords mutilate the file: `card_changes` replaces keys of the card (a value of `...` removes the key),
     `card` is written instead of it (None: no card at all); `input_name`, `input_type` (of
     `onnx.TensorProto`), `input_shape`, `output_name`, `output_type`, `output_shape`; `extra_output` adds a
-    second output.
+    second output. `slope` is what [0, 1, ..., 6] is multiplied by.
     """
     onnx = pytest.importorskip("onnx")
     from onnx import TensorProto, helper
@@ -40,6 +40,7 @@ def make_model_file():
         output_type=TensorProto.FLOAT,
         output_shape=("batch", 7),
         extra_output=False,
+        slope=1,
     ):
         classes = output_shape[-1]
         nodes = [
@@ -52,7 +53,9 @@ def make_model_file():
         ]
         constants = [
             helper.make_tensor("axes", TensorProto.INT64, [1], [1]),
-            helper.make_tensor("slopes", TensorProto.FLOAT, [classes], [index / 255 for index in range(classes)]),
+            helper.make_tensor(
+                "slopes", TensorProto.FLOAT, [classes], [slope * index / 255 for index in range(classes)]
+            ),
         ]
         outputs = [helper.make_tensor_value_info(output_name, output_type, output_shape)]
         if extra_output:

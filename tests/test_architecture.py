@@ -6,6 +6,7 @@ import importlib
 import json
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -79,8 +80,9 @@ def test_the_vocabulary_imports_nothing_heavy():
     assert not (HEAVY | {"cv2", "numpy", "onnxruntime"}) & modules_after("import fer_tf")
 
 
-@pytest.mark.parametrize(
-    "module", ["train.run", "train.evaluate", "export.onnx", "fer_tf.fer2013", "fer_tf.recognizer"]
-)
+COMMANDS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["scripts"].values()
+
+
+@pytest.mark.parametrize("module", [entry.partition(":")[0] for entry in COMMANDS])
 def test_commands_parse_before_they_import_a_framework(module):
     assert not HEAVY & modules_after(f"import {module}")

@@ -11,8 +11,10 @@ Image = pytest.importorskip("PIL.Image")
 
 from export import from_pth  # noqa: E402
 from export.convert import sample_faces  # noqa: E402
+from fer_tf.models import create_model  # noqa: E402
 from fer_tf.recognizer import Recognizer, predict  # noqa: E402
-from train import evaluate  # noqa: E402
+from train import evaluate, run, training  # noqa: E402
+from train.run_folder import Settings  # noqa: E402
 
 SHARED = Path(__file__).parents[3] / "shared"
 CHECKPOINT = SHARED / "reference/BaseCNN.pth"
@@ -39,7 +41,7 @@ def faces(reference) -> dict[str, np.ndarray]:
 @pytest.mark.parametrize(
     ("name", "filtered", "size"),
     [
-        ("Resnet50_Original", None, 224),
+        ("Resnet50_Original", None, 64),
         ("Resnet50_Stack_Ori_Sharpen", "sharpen", 224),
         ("resnet50-stack-ori-hist-median", "hist_median", 96),
     ],
@@ -55,7 +57,7 @@ def test_resnet50_gives_what_the_original_pipeline_gave(
     assert expected.max(axis=1).std() > 0.01
     path = tmp_path / f"{name}.pth"
     torch.save(resnet50.state_dict(), path)
-    assert from_pth.main([str(path), *(["--image-size", "96"] if size == 96 else [])]) == 0
+    assert from_pth.main([str(path), *(["--image-size", str(size)] if size != 224 else [])]) == 0
     assert "differ by at most" in capsys.readouterr().out
     recognizer = Recognizer(path.with_suffix(".onnx"))
     assert np.abs(recognizer(faces["images"]) - expected).max() < 1e-4
@@ -263,6 +265,18 @@ def assert_refused(arguments, expected, folder, capfd):
     assert errors[0].startswith("error: ")
     assert expected in errors[0]
     assert sorted(folder.iterdir()) == before
+
+
+def test_training_starts_from_a_resnet50_of_other_classes(torch, resnet50, tmp_path, capsys):
+    """As who has ImageNet's weights would begin."""
+    state = dict(resnet50.state_dict()) | {"fc.weight": torch.zeros(1000, 2048), "fc.bias": torch.zeros(1000)}
+    torch.save(state, tmp_path / "imagenet.pth")
+    model = create_model("resnet50", "stack_sharpen")
+    settings = run.settle({"model": "resnet50", "init": str(tmp_path / "imagenet.pth")})
+    training._initialise(model, Settings(**settings, data="", data_fingerprint=""))
+    assert "its last layer is for 1000 classes and was left away" in capsys.readouterr().out
+    kernel = model.get_layer("layer4.2.conv2").kernel.numpy()
+    np.testing.assert_array_equal(kernel.transpose(3, 2, 0, 1), state["layer4.2.conv2.weight"])
 
 
 def test_the_faces_of_the_proof_are_many_enough():

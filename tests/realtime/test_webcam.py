@@ -87,14 +87,20 @@ def test_the_demo_is_recorded_and_tabulated(model, tmp_path):
 
 def test_two_models_are_compared_on_the_same_faces(make_model_file, model, tmp_path):
     table = tmp_path / "demo.csv"
-    other = make_model_file(tmp_path / "other.onnx", card_changes={"name": "other", "framework": "torch"})
+    changes = {"name": "other", "framework": "torch"}
+    other = make_model_file(tmp_path / "other.onnx", card_changes=changes, slope=-1)
     arguments = ["--source", "demo", "--model", model, "--compare", str(other), "--no-window", "--max-frames", "9"]
     assert webcam.main([*arguments, "--csv", str(table), "--output", str(tmp_path / "demo.png")]) == 0
     with open(table, newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["model"] for row in rows] == ["tiny-original", "other"] * 9
     for one, another in zip(rows[::2], rows[1::2], strict=True):
-        assert one | {"model": "other"} == another
+        assert (one["expression"], another["expression"]) == ("surprise", "angry")
+        probabilities = [[float(row[f"raw_{name}"]) for name in CLASSES] for row in (one, another)]
+        logits = np.log(probabilities) - np.log(probabilities)[:, :1]
+        np.testing.assert_allclose(logits[0], -logits[1], atol=0.02)  # of the same crop, by the table's digits
+        same = ("frame", "time_s", "face", "x", "y", "width", "height")
+        assert [one[name] for name in same] == [another[name] for name in same]
 
 
 def test_a_recording_can_be_a_source(model, tmp_path):

@@ -17,6 +17,7 @@ import pytest
 keras = pytest.importorskip("keras")
 
 from fer_tf import fer2013  # noqa: E402
+from fer_tf.models import load_network  # noqa: E402
 from train import run  # noqa: E402
 from train.run_folder import HISTORY_COLUMNS, RunFolder  # noqa: E402
 
@@ -111,6 +112,17 @@ def test_a_file_that_is_not_there_is_said_at_once(option, tmp_path, monkeypatch,
     monkeypatch.setattr(run, "load_data", None)  # takes long
     assert run.main([option, str(tmp_path / "none"), "--output", str(tmp_path / "run")]) == 2
     assert capsys.readouterr().err == f"error: {tmp_path / 'none'}: no such file\n"
+
+
+def test_a_run_starts_from_a_checkpoint(class_folders, torch_base_cnn, tmp_path):
+    import torch
+
+    network = torch_base_cnn(1)
+    torch.save(network.state_dict(), tmp_path / "x.pth")
+    options = [*SMALL[:2], "--epochs", "1", "--learning-rate", "1e-9", "--data", str(class_folders)]
+    assert run.main([*options, "--init", str(tmp_path / "x.pth"), "--output", str(tmp_path / "run")]) == 0
+    kernel = load_network(tmp_path / "run" / "model.keras").get_layer("conv2").kernel.numpy()
+    np.testing.assert_allclose(kernel.transpose(3, 2, 0, 1), network.model[4].weight.detach(), atol=1e-5)
 
 
 def test_other_opinions_are_learned_and_a_resumed_run_needs_none_of_them(
