@@ -95,7 +95,7 @@ def write_matrix(root: Path) -> None:
     ]
     if any("canny" in dataset for _, dataset in rows):
         lines += ["", f"Canny's thresholds are {_CANNY}; PublicTest chose ours."]
-    lines += ["", *_intervals(rows), "", *map(_verdict, differences)]
+    lines += [*_intervals(rows), *_stacking(differences)]
     write_text(root / "matrix.md", "\n".join(lines).rstrip() + "\n")
     save_figure(_chart(rows), root / "matrix.png")
 
@@ -154,7 +154,7 @@ def _intervals(rows: Rows) -> list[str]:
                 means.append(f"{mean:.2f} on {_SPLITS[split]} (95 % interval {low:.2f} to {high:.2f})")
         if means:
             lines.append(f"- {model} on {dataset}, {len(seeds)} seeds: {', '.join(means)}.")
-    return ["Of the cells with several seeds, by Student's t:", "", *lines] if lines else []
+    return ["", "Of the cells with several seeds, by Student's t:", "", *lines] if lines else []
 
 
 def _differences(rows: Rows) -> list[dict[str, Any]]:
@@ -172,14 +172,26 @@ def _differences(rows: Rows) -> list[dict[str, Any]]:
     return found
 
 
-def _verdict(row: dict[str, Any]) -> str:
-    """Says whether a stack helps."""
-    line = f"- {row['dataset']} over original, {row['model']}, {_SPLITS[row['split']]}: {row['difference']:+.2f} points"
-    if row["interval"] is None:
-        return f"{line}; of one seed, which decides nothing."
-    low, high = row["interval"]
-    says = "stacking helps" if low > 0 else "stacking harms" if high < 0 else "no difference is shown"
-    return f"{line} (95 % interval {low:+.2f} to {high:+.2f}, {row['seeds']} seeds, paired): **{says}**."
+def _stacking(differences: list[dict[str, Any]]) -> list[str]:
+    """Says whether stacks help."""
+    lines = [
+        "",
+        "What each stack adds to the face alone, in points, paired by seed:",
+        "",
+        "| network | stack | split | seeds | difference | 95 % interval | |",
+        "|---|---|---|--:|--:|--:|---|",
+    ]
+    for row in differences:
+        interval, says = "–", "one seed decides nothing"
+        if row["interval"]:
+            low, high = row["interval"]
+            interval = f"{low:+.2f} to {high:+.2f}"
+            says = "**helps**" if low > 0 else "**harms**" if high < 0 else "no difference shown"
+        lines.append(
+            f"| {row['model']} | {row['dataset']} | {_SPLITS[row['split']]} | {row['seeds']} "
+            f"| {row['difference']:+.2f} | {interval} | {says} |"
+        )
+    return lines if differences else []
 
 
 def _chart(rows: Rows) -> Figure:
