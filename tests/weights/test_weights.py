@@ -1,4 +1,6 @@
+import dataclasses
 import json
+import re
 
 import numpy as np
 import pytest
@@ -26,7 +28,7 @@ def test_the_default_model_is_what_its_name_says(recognizer):
 
 
 def test_it_beats_the_original_on_the_originals_protocol():
-    report = json.loads(REPORT.read_text())
+    report = json.loads(REPORT.read_text())["splits"]
     assert [report[split]["n"] for split in ("public", "private", "private_deduplicated", "all")] == [
         3589,
         3589,
@@ -36,12 +38,27 @@ def test_it_beats_the_original_on_the_originals_protocol():
     assert report["all"]["accuracy"] > ORIGINAL_ACCURACY
 
 
+def test_each_model_that_ships_has_its_report_and_all_are_small():
+    folder = weights.DEFAULT_MODEL.parent
+    models = sorted(folder.glob("*.onnx"))
+    for model in models:
+        report = json.loads(model.with_suffix(".json").read_text())
+        assert report["card"] == json.loads(json.dumps(dataclasses.asdict(Recognizer(model).card)))
+        assert report["cost"]["bytes"] == model.stat().st_size
+        assert set(report["splits"]) == {"public", "private", "private_deduplicated", "all"}
+        page = model.with_suffix(".md").read_text()
+        assert f"{report['splits']['private']['accuracy']:.2%}" in page
+        for picture in re.findall(r"\]\(([^)]*png)\)", page):
+            assert (folder / picture).is_file()
+    assert sum(model.stat().st_size for model in models) < 60e6
+
+
 def test_the_report_and_the_card_are_of_this_file(recognizer, fer2013_path):
     public = fer2013.load(fer2013_path).public
     predicted = np.concatenate([recognizer(public.images[n : n + 64]) for n in range(0, len(public), 64)]).argmax(
         axis=1
     )
     accuracy = (predicted == public.labels).mean()
-    report = json.loads(REPORT.read_text())["public"]
+    report = json.loads(REPORT.read_text())["splits"]["public"]
     assert report["accuracy"] == pytest.approx(accuracy, abs=1e-3)
     assert recognizer.card.metrics["accuracy"] == pytest.approx(accuracy, abs=1e-3)
