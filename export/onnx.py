@@ -1,6 +1,5 @@
 """Exports a finished run as one model file: `python -m export.onnx [RUN_DIR]`."""
 
-import dataclasses
 from pathlib import Path
 
 from export.output import check_output
@@ -51,11 +50,6 @@ def export_run(folder: RunFolder, output: Path | str | None = None, *, force: bo
     network = load_network(folder.model)
     temperature = metrics.pop("temperature")
     preprocessor = create_preprocessor(settings.dataset, settings.model, image_size=settings.image_size)
-    training = dataclasses.asdict(settings) | preprocessor.resizing
-    for key in ("data", "init", "ferplus"):  # where a user keeps them is nobody's business
-        training[key] = training[key] and Path(training[key]).name
-    training["teacher"] = training["teacher"] and [Path(path).name for path in training["teacher"]]
-    training["hours"] = round(sum(row["seconds"] for row in folder.read_history()) / 3600, 2)
     card = ModelCard(
         name=name,
         architecture=settings.model,
@@ -64,7 +58,7 @@ def export_run(folder: RunFolder, output: Path | str | None = None, *, force: bo
         framework="keras",
         source_file=folder.model.name,
         source_sha256=digest,
-        training=training,
+        training=folder.record() | preprocessor.resizing,
         metrics=metrics,
         temperature=temperature,
     )

@@ -24,14 +24,24 @@ _OTHERS = ("contempt", "unknown", "NF")
 class Votes:
     """The votes for N images."""
 
-    shares: np.ndarray
-    """float32 [N, 7]: of the votes for our classes those for each; zeros where there is none."""
-    majority: np.ndarray
-    """int [N]: our class with the most votes, the first of equals; −1 where another column has more, or none any."""
+    counts: np.ndarray
+    """int [N, 10]: the votes for each of our seven classes, contempt, unknown, and not a face."""
+
+    @property
+    def shares(self) -> np.ndarray:
+        """float32 [N, 7]: of the votes for our classes those for each; zeros where there is none."""
+        ours = self.counts[:, :7]
+        return (ours / np.maximum(ours.sum(axis=1, keepdims=True), 1)).astype(np.float32)
+
+    @property
+    def majority(self) -> np.ndarray:
+        """Our class with the most votes, the first of equals; −1 where another has more, or none any: int [N]."""
+        winner = self.counts.argmax(axis=1)
+        return np.where((winner < 7) & (self.counts.sum(axis=1) > 0), winner, -1)
 
     def __getitem__(self, index) -> "Votes":
         """Returns the votes of some of the images."""
-        return Votes(self.shares[index], self.majority[index])
+        return Votes(self.counts[index])
 
 
 def read_votes(path: Path | str, names: Sequence[str]) -> Votes:
@@ -70,8 +80,4 @@ def read_votes(path: Path | str, names: Sequence[str]) -> Votes:
     if not any(found):
         kind = "file name" if by_name else "row of the challenge's table"
         raise UserError(f"{path}: holds votes by {kind}, and none for these images; is it of this data set?")
-    counts = np.array([row or [0] * 10 for row in found], np.int64).reshape(-1, 10)
-    ours = counts[:, :7]
-    winner = counts.argmax(axis=1)
-    majority = np.where((winner < 7) & (counts.sum(axis=1) > 0), winner, -1)
-    return Votes((ours / np.maximum(ours.sum(axis=1, keepdims=True), 1)).astype(np.float32), majority)
+    return Votes(np.array([row or [0] * 10 for row in found], np.int64).reshape(-1, 10))

@@ -73,6 +73,8 @@ def labels_seen(training: dict[str, Any]) -> str:
     if "model" not in training:
         return "not known"
     words = "those of its data set"
+    if origin := training.get("init_origin"):
+        words = f"those that its first weights came from ({labels_seen(origin)}), then {words}"
     if training.get("ferplus"):
         words += f", mixed with the votes of FER+ (by {training['ferplus_weight']:g})"
     if training.get("teacher"):
@@ -83,6 +85,12 @@ def labels_seen(training: dict[str, Any]) -> str:
         words += f", mixed with the answers of {', '.join(teachers or training['teacher'])}"
         words += f" (by {training['teacher_weight']:g})"
     return words
+
+
+def _runs(training: dict[str, Any]) -> list[dict[str, Any]]:
+    """Returns the trainings that a model's weights went through, in order."""
+    origin = training.get("init_origin")
+    return [*(_runs(origin) if origin else ()), training]
 
 
 def training_command(training: dict[str, Any]) -> str | None:
@@ -122,9 +130,10 @@ def _lines(report: dict[str, Any], confusion: str, confidence: str) -> Iterator[
     members = training.get("members") or [{"name": None, "training": training}]
     for member in members:
         of = f" ({member['name']})" if member["name"] else ""
-        if command := training_command(member["training"]):
-            hours = member["training"].get("hours")
-            yield f"| trained by{of} | `{command}`{f', {hours} hours' if hours else ''} |"
+        for run in _runs(member["training"]):
+            if command := training_command(run):
+                hours = run.get("hours")
+                yield f"| trained by{of} | `{command}`{f', {hours} hours' if hours else ''} |"
     yield f"| labels | {labels_seen(training)} |"
     if "quantization" in training:
         change = 100 * card["metrics"]["accuracy_change"]

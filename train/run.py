@@ -88,7 +88,7 @@ def _parser() -> Parser:
     )
     option("--image-size", type=positive(), metavar="PIXELS", help="what the network is fed (default: 48; resnet50 96)")
     option("--start-size", type=positive(), metavar="PIXELS", help="begin with smaller images; faster (default: no)")
-    option("--init", metavar="FILE.pth", help="start from the weights of a PyTorch checkpoint of the same network")
+    option("--init", metavar="PATH", help="start from the weights of a PyTorch checkpoint, or of the run in a folder")
     option("--teacher", nargs="+", metavar="FILE.onnx", help="learn from what these models say of the images, too")
     option("--teacher-weight", type=share, help=f"their part (default {DEFAULTS['teacher_weight']})")
     option("--ferplus", metavar="FILE.csv", help="learn from the votes of FER+, too")
@@ -187,7 +187,9 @@ def create(folder: RunFolder, values: dict, data: fer2013.Fer2013) -> None:
         folder.check_free()  # that took minutes
         folder.write_targets(targets)
     source = {"data": str(data.source), "data_fingerprint": data.fingerprint()}
-    folder.create(Settings(**values, **source, teacher_origins=origins))
+    init = values["init"]
+    init_origin = RunFolder.open(init).record() if init and os.path.isdir(init) else None
+    folder.create(Settings(**values, **source, teacher_origins=origins, init_origin=init_origin))
 
 
 def complete(folder: RunFolder, data: fer2013.Fer2013) -> dict:
@@ -224,7 +226,11 @@ def _limited(train: fer2013.Split, settings: Settings) -> fer2013.Split:
 
 def _check_files(given: dict) -> None:
     """Raises `UserError` if a file that a new run is to be made from is not there."""
-    for path in filter(None, (given.get("init"), given.get("ferplus"), *given.get("teacher", ()))):
+    init = given.get("init")
+    if init and os.path.isdir(init):
+        RunFolder.open(init)
+        init = None
+    for path in filter(None, (init, given.get("ferplus"), *given.get("teacher", ()))):
         if not os.path.isfile(path):
             raise UserError(f"{path}: no such file")
 

@@ -57,7 +57,9 @@ class Settings:
     image_size: int | None = None
     """Height and width that the network is fed; None is its architecture's own."""
     init: str | None = None
-    """PyTorch checkpoint that the weights start from; None is random ones."""
+    """PyTorch checkpoint, or folder of another run, that the weights start from; None is random ones."""
+    init_origin: dict | None = None
+    """What `RunFolder.record` said of that run."""
     teacher: list | None = None
     """Model files whose answers were mixed into the labels."""
     teacher_weight: float = 0.0
@@ -192,6 +194,15 @@ class RunFolder:
             if name in kinds and not (number or isinstance(value, kinds[name])):
                 raise UserError(f"{self._settings}: {name} is {value!r}; it was not written by train.run")
         return Settings(**{field.name: values[field.name] for field in fields if field.name in values})
+
+    def record(self) -> dict[str, Any]:
+        """Returns what a model made from the run may tell of its training: settings, without folders, and `hours`."""
+        record = dataclasses.asdict(self.settings)
+        for key in ("data", "init", "ferplus"):  # where a user keeps them is nobody's business
+            record[key] = record[key] and Path(record[key]).name
+        record["teacher"] = record["teacher"] and [Path(path).name for path in record["teacher"]]
+        record["hours"] = round(sum(row["seconds"] for row in self.read_history()) / 3600, 2)
+        return record
 
     def public_metrics(self) -> dict[str, Any]:
         """Returns what PublicTest says of the model: `epoch`, `temperature` and the keys of `fer_tf.metrics.measure`.

@@ -106,7 +106,13 @@ def growth(start: int | None, full: int, epochs: int) -> list[tuple[int, int]]:
 
 
 def _initialise(model: keras.Model, settings: Settings) -> None:
-    """Puts the weights of a PyTorch checkpoint into a new network; a last layer for other classes is left away."""
+    """Puts the weights of another run, or of a PyTorch checkpoint, into a new network.
+
+    A last layer for other classes is left away.
+    """
+    if settings.init_origin:
+        _copy_weights(RunFolder(settings.init), model)
+        return
     state = read_state_dict(settings.init)
     try:
         architecture, channels, classes = recognise(state)
@@ -118,6 +124,23 @@ def _initialise(model: keras.Model, settings: Settings) -> None:
         raise UserError(f"--init {settings.init}: {error}") from None
     if classes != model.output_shape[-1]:
         print(f"{settings.init}: its last layer is for {classes} classes and was left away; ours starts anew")
+
+
+def _copy_weights(run: RunFolder, model: keras.Model) -> None:
+    """Puts the weights of a run's best epoch into a network.
+
+    Raises:
+        UserError: if its own is damaged or another.
+    """
+    weights = load_network(run.model).get_weights()
+    found, expected = ([array.shape for array in arrays] for arrays in (weights, model.get_weights()))
+    if found != expected:
+        settings = run.settings
+        raise UserError(
+            f"--init {run.path}: holds a {settings.model} for {settings.dataset}, whose weights have other shapes than "
+            f"those of the {model.name} to be trained"
+        )
+    model.set_weights(weights)
 
 
 def predictor(model: keras.Model) -> Callable[[tf.data.Dataset], np.ndarray]:

@@ -12,9 +12,9 @@ from fer_tf.models.layers import BatchNormalization
 def se_resnet(
     channels: int,
     *,
-    widths: Sequence[int] = (32, 48, 80, 160),
+    widths: Sequence[int] = (32, 48, 112, 240),
     blocks: Sequence[int] = (1, 1, 1),
-    dropout: float = 0.2,
+    dropout: float = 0.3,
 ) -> keras.Model:
     """Returns the network.
 

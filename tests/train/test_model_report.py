@@ -75,6 +75,11 @@ def test_which_labels_a_model_saw_is_said_through_its_teachers():
     words = labels_seen(taught)
     assert "old (whose labels: those of its data set, mixed with the votes of FER+ (by 0.5))" in words
     assert "new (whose labels: those of its data set)" in words
+    later = plain | {"init": "first", "init_origin": voted}
+    assert (
+        labels_seen(later)
+        == f"those that its first weights came from ({labels_seen(voted)}), then {labels_seen(plain)}"
+    )
     members = {"members": [{"training": plain}, {"training": voted}, {"training": plain}]}
     assert labels_seen(members) == f"{labels_seen(plain)}; {labels_seen(voted)}"
 

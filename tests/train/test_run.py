@@ -125,6 +125,17 @@ def test_a_run_starts_from_a_checkpoint(class_folders, torch_base_cnn, tmp_path)
     np.testing.assert_allclose(kernel.transpose(3, 2, 0, 1), network.model[4].weight.detach(), atol=1e-5)
 
 
+def test_a_run_starts_from_another(finished, class_folders, tmp_path):
+    options = [*SMALL[:2], "--epochs", "1", "--learning-rate", "1e-9", "--data", str(class_folders)]
+    assert run.main([*options, "--init", str(finished), "--output", str(tmp_path / "run")]) == 0
+    earlier, later = (load_network(path / "model.keras") for path in (finished, tmp_path / "run"))
+    for expected, found in zip(earlier.trainable_variables, later.trainable_variables, strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-5, err_msg=found.path)
+    settings = RunFolder(tmp_path / "run").settings
+    assert settings.init_origin["epochs"] == RunFolder(finished).settings.epochs
+    assert settings.init_origin["data"] == class_folders.name  # not the folders of a user
+
+
 def test_other_opinions_are_learned_and_a_resumed_run_needs_none_of_them(
     class_folders, make_model_file, tmp_path, capsys
 ):
@@ -205,6 +216,8 @@ WRONG = {
     "unknown data set": (["--dataset", "blurred"], "invalid choice: 'blurred'"),
     "unknown model": (["--model", "vgg19"], "invalid choice: 'vgg19'"),
     "no checkpoint to start from": (["--init", "none.pth"], "none.pth: no such file"),
+    "no run to start from": (["--init", "{tmp}"], "no run there"),
+    "a run of another network": (["--model", "se_resnet", "--init", "{finished}"], "weights have other shapes than"),
     "a size that only grows": (["--model", "resnet50", "--image-size", "64", "--start-size", "72"], "72 is above"),
     "another image size": (["--image-size", "64"], "48 pixels only"),
     "no size to grow to": (["--model", "se_resnet", "--start-size", "64"], "--start-size 64 is above"),

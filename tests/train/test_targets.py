@@ -24,22 +24,54 @@ def test_without_other_opinions_they_are_the_labels(split):
     np.testing.assert_array_equal(soft_targets(split), np.eye(7)[[0, 3, 6]])
 
 
-def test_opinions_are_mixed(split, make_model_file, tmp_path):
-    votes = tmp_path / "votes.csv"
-    votes.write_text(
-        "image,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF\n"
-        "a.jpg,0,5,0,0,5,0,0,0,0,0\n"
-        "b.jpg,0,0,0,0,0,0,0,0,0,9\n"
-    )
+@pytest.fixture
+def voted(tmp_path) -> tuple[Split, np.ndarray, str]:
+    """Images of which votes say one of three things, what each of them says, and the table of votes.
+
+    The first has no votes. What is voted neutral is labelled neutral (4) or sad (5), the happy happy or surprise, and
+    what is no face is of any label, as often as it is.
+    """
+    header = ["neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt", "unknown", "NF"]
+    said = np.repeat([0, 1, 9], 2000)
+    of_labels = ([4] * 1200 + [5] * 800, [3] * 1800 + [6] * 200, [0, 1, 2, 3, 4] * 400)
+    labels = np.concatenate([[2], *of_labels])
+    split = Split(np.zeros((6001, 48, 48), np.uint8), labels, np.array([f"{i}.jpg" for i in range(6001)]))
+    lines = [
+        f"{i}.jpg," + ",".join("10" if column == vote else "0" for column in range(10))
+        for i, vote in enumerate(said, 1)
+    ]
+    path = tmp_path / "votes.csv"
+    path.write_text("\n".join([",".join(["image", *header]), *lines]))
+    return split, said, str(path)
+
+
+def test_votes_are_evidence_of_the_label(voted):
+    """They stand for the labels of the images with the same votes, whatever they call these."""
+    split, said, path = voted
+    targets = soft_targets(split, ferplus=path, ferplus_weight=1)
+    np.testing.assert_array_equal(targets[0], np.eye(7)[2])
+    for vote in (0, 1, 9):
+        labels = split.labels[1:][said == vote]
+        expected = np.bincount(labels, minlength=7) / len(labels)
+        np.testing.assert_allclose(targets[1:][said == vote].mean(axis=0), expected, atol=0.01)
+        np.testing.assert_allclose(targets[1:][said == vote].std(axis=0), 0, atol=1e-4)
+    mixed = soft_targets(split, ferplus=path, ferplus_weight=0.4)
+    np.testing.assert_allclose(mixed, 0.6 * np.eye(7)[split.labels] + 0.4 * targets, atol=1e-6)
+
+
+def test_votes_for_images_of_one_class_say_that_class(voted):
+    split, _, path = voted
+    happy = split[np.flatnonzero(split.labels == 3)]
+    np.testing.assert_array_equal(soft_targets(happy, ferplus=path, ferplus_weight=0.5), np.eye(7)[[3] * len(happy)])
+
+
+def test_teachers_are_mixed_with_the_labels(split, make_model_file, tmp_path):
     teacher = Recognizer(make_model_file(tmp_path / "m.onnx"))
-    mixed = soft_targets(split, ferplus=str(votes), ferplus_weight=0.4)
-    np.testing.assert_allclose(mixed[0], [0.8, 0, 0, 0.2, 0, 0, 0], atol=1e-6)
-    np.testing.assert_array_equal(mixed[1:], np.eye(7)[[3, 6]])  # who has no votes keeps the label
-    taught = soft_targets(
-        split, teachers=[teacher, teacher], teacher_weight=0.7, ferplus=str(votes), ferplus_weight=0.4
-    )
+    taught = soft_targets(split, teachers=[teacher, teacher], teacher_weight=0.7)
     brightness = np.array([0, 100, 255]) / 255
-    expected = 0.3 * mixed + 0.7 * softmax(brightness[:, None] * np.arange(7))  # what the tiny model says
+    expected = 0.3 * np.eye(7)[split.labels] + 0.7 * softmax(
+        brightness[:, None] * np.arange(7)
+    )  # as the tiny model does
     np.testing.assert_allclose(taught, expected, atol=1e-6)
 
 
