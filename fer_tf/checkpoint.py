@@ -29,7 +29,9 @@ def read_state_dict(path: Path | str) -> StateDict:
     """
     path = Path(path)
     if not path.is_file():
-        raise UserError(f"{path}: no such file; expected a PyTorch checkpoint (.pth)")
+        raise UserError(
+            f"{path}: {'a folder' if path.is_dir() else 'no such file'}; expected a PyTorch checkpoint (.pth)"
+        )
     import torch
 
     try:

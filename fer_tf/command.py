@@ -61,6 +61,9 @@ def positive(kind: type = int) -> Callable[[str], int | float]:
 share = _checked(float, lambda value: 0 <= value <= 1, "a number from 0 to 1")
 """An argparse type for a part of a whole."""
 
+amount = _checked(float, lambda value: 0 <= value < float("inf"), "a number, 0 or more")
+"""An argparse type for what there may be none of."""
+
 seed = _checked(int, lambda value: 0 <= value < 2**31, "a whole number from 0 to 2147483647")
 """An argparse type for the seed of a random generator."""
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from fer_tf import fer2013
-from fer_tf.command import Parser, UserError, command, muted_stderr, positive, seed, share
+from fer_tf.command import Parser, UserError, amount, command, muted_stderr, positive, seed, share
 from fer_tf.files import sha256
 from fer_tf.names import ARCHITECTURES, DATASETS
 from fer_tf.recognizer import Recognizer
@@ -70,8 +70,8 @@ def _parser() -> Parser:
     option("--batch-size", type=positive(), help=f"default {DEFAULTS['batch_size']}")
     option("--optimizer", choices=OPTIMIZERS, help="default: the network's recipe")
     option("--learning-rate", type=positive(float), help="its peak (default: the network's recipe)")
-    option("--weight-decay", type=positive(float), help="a step, times the learning rate (default: the recipe)")
-    option("--mixup", type=positive(float), metavar="ALPHA", help="mix images with each other (default: no)")
+    option("--weight-decay", type=amount, help="a step, times the learning rate (default: the recipe)")
+    option("--mixup", type=amount, metavar="ALPHA", help="mix images with each other (default: no)")
     option(
         "--ghost-batches",
         type=positive(),

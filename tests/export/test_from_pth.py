@@ -233,6 +233,7 @@ def test_a_file_that_differs_from_torch_is_not_written(good, tmp_path, monkeypat
 
 OPTIONS = {
     "no such file": (["none.pth"], "no such file"),
+    "a folder": (["{tmp}", "--dataset", "original"], "a folder; expected a PyTorch checkpoint"),
     "unknown name": (["{tmp}/mine.pth"], "--dataset"),
     "unknown data set": (["{good}", "--dataset", "blurred"], "invalid choice: 'blurred'"),
     "a stack for one channel": (["{good}", "--dataset", "stack_sharpen"], "takes 1 channels"),

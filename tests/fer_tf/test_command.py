@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from fer_tf.command import Parser, UserError, command, muted_stderr, positive, seed
+from fer_tf.command import Parser, UserError, amount, command, muted_stderr, positive, seed
 
 
 def outcome(action, capsys):
@@ -81,6 +81,13 @@ def test_positive_number_refuses(text):
     with pytest.raises(Exception, match="number above 0"):
         positive(float)(text)
     assert positive(float)("0.5") == 0.5
+
+
+@pytest.mark.parametrize("text", ["-0.1", "nan", "inf", "x"])
+def test_amount_may_be_zero_and_refuses(text):
+    assert (amount("0"), amount("0.5")) == (0, 0.5)
+    with pytest.raises(Exception, match="a number, 0 or more"):
+        amount(text)
 
 
 def test_seed_takes_what_every_generator_takes():

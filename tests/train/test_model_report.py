@@ -89,7 +89,7 @@ def test_which_labels_a_model_saw_is_said_through_its_teachers():
     [
         [],
         ["--model", "se_resnet", "--epochs", "9", "--seed", "3", "--start-size", "32", "--mixup", "0.2"],
-        ["--model", "base_cnn", "--dataset", "original", "--learning-rate", "0.002", "--label-smoothing", "0"],
+        ["--model", "base_cnn", "--dataset", "original", "--weight-decay", "0", "--label-smoothing", "0"],
         ["--ferplus", "votes.csv", "--ferplus-weight", "0.3"],
         ["--teacher", "a.onnx", "b c.onnx", "--dataset", "canny"],
     ],
