@@ -40,8 +40,7 @@ DEFAULTS = {
 """What a new run is made of unless its option or its network's recipe says otherwise; a resumed run keeps its own."""
 
 RECIPES = {
-    # With this momentum, as strong as what PyTorch's SGD calls a weight decay of 5e-4.
-    "se_resnet": {"optimizer": "sgd", "learning_rate": 0.1, "weight_decay": 5e-3, "ghost_batches": 2},
+    "se_resnet": {"learning_rate": 2e-3, "weight_decay": 0.3, "ghost_batches": 2},
 }
 """What a network is trained by, where that differs from `DEFAULTS`."""
 

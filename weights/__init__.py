@@ -2,4 +2,4 @@
 
 from pathlib import Path
 
-DEFAULT_MODEL = Path(__file__).parent / "base_cnn-stack_sharpen.onnx"
+DEFAULT_MODEL = Path(__file__).parent / "se_resnet-original.onnx"

@@ -5,7 +5,10 @@ onnx = pytest.importorskip("onnx")
 
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
+import weights  # noqa: E402
 from train.cost import count_operations, measure_cost  # noqa: E402
+
+WEIGHTS = weights.DEFAULT_MODEL.parent
 
 
 def test_layers_are_counted_by_hand(tmp_path):
@@ -42,17 +45,27 @@ def test_layers_are_counted_by_hand(tmp_path):
     assert multiply_adds == 24 * 24 * 4 * 9 + 24 * 24 * 4 * 25 + 4 * 8 + 8 * 7
 
 
-def test_the_known_figures_of_the_default_model():
-    """BaseCNN's three convolutions and two dense layers on two planes, by hand."""
-    import weights
-
-    if weights.DEFAULT_MODEL.stem != "base_cnn-stack_sharpen":
-        pytest.skip("another model is the default")
+def test_the_figures_of_the_base_cnn_that_ships():
+    """Three convolutions and two dense layers on two planes, by hand."""
     convolutions = 9 * (2 * 32 * 48**2 + 32 * 64 * 24**2 + 64 * 128 * 12**2)
     dense = 6 * 6 * 128 * 256 + 256 * 7
-    parameters, multiply_adds = count_operations(weights.DEFAULT_MODEL)
+    parameters, multiply_adds = count_operations(WEIGHTS / "base_cnn-stack_sharpen.onnx")
     assert multiply_adds == convolutions + dense
     assert parameters == 9 * (2 * 32 + 32 * 64 + 64 * 128) + dense
+
+
+def test_the_figures_of_the_se_resnet_that_ships():
+    """A convolution at full size, then of each stage one of stride 2 and a block of two with its excitation, by hand."""
+    sides, widths = (48, 24, 12, 6), (32, 48, 112, 240)
+    convolutions, dense, kernels = 9 * 32 * 48**2, 240 * 7, 9 * 32
+    for side, before, width in zip(sides[1:], widths, widths[1:], strict=False):
+        kernel = 9 * width * (before + 2 * width)
+        convolutions += kernel * side**2
+        kernels += kernel
+        dense += 2 * width * (width // 8)
+    parameters, multiply_adds = count_operations(WEIGHTS / "se_resnet-original.onnx")
+    assert multiply_adds == convolutions + dense <= 150e6
+    assert parameters == kernels + dense <= 3e6
 
 
 def test_a_tiny_model_costs_something(make_model_file, tmp_path):
