@@ -55,7 +55,7 @@ def test_the_figures_of_the_base_cnn_that_ships():
 
 
 def test_the_figures_of_the_se_resnet_that_ships():
-    """A convolution at full size, then of each stage one of stride 2 and a block of two with its excitation, by hand."""
+    """A convolution at full size; in each stage one of stride 2, a block of two and its excitation; by hand."""
     sides, widths = (48, 24, 12, 6), (32, 48, 112, 240)
     convolutions, dense, kernels = 9 * 32 * 48**2, 240 * 7, 9 * 32
     for side, before, width in zip(sides[1:], widths, widths[1:], strict=False):
