@@ -97,7 +97,7 @@ class Pipeline:
 
     Args:
         detector: uint8 [H, W, 3] BGR to int [N, 4] boxes (left, top, width, height); a `FaceDetector()` if None.
-        recognizer: The main model, or its file; the one that ships if None.
+        recognizer: The main model, or its file; the default one if None.
         compare: A second model, or its file, to be run on the same faces. If it has the name of the first, its
             readings are called `<name> (2)`.
         smoothing: Time constant in seconds of the exponential average of the probabilities; 0 for none.

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -5,10 +7,8 @@ onnx = pytest.importorskip("onnx")
 
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
-import weights  # noqa: E402
 from train.cost import count_operations, measure_cost  # noqa: E402
-
-WEIGHTS = weights.DEFAULT_MODEL.parent
+from weights import DEFAULT_MODEL  # noqa: E402
 
 
 def test_layers_are_counted_by_hand(tmp_path):
@@ -49,21 +49,21 @@ def test_the_figures_of_the_base_cnn_that_ships():
     """Three convolutions and two dense layers on two planes, by hand."""
     convolutions = 9 * (2 * 32 * 48**2 + 32 * 64 * 24**2 + 64 * 128 * 12**2)
     dense = 6 * 6 * 128 * 256 + 256 * 7
-    parameters, multiply_adds = count_operations(WEIGHTS / "base_cnn-stack_sharpen.onnx")
+    parameters, multiply_adds = count_operations(DEFAULT_MODEL.with_name("base_cnn-stack_sharpen.onnx"))
     assert multiply_adds == convolutions + dense
     assert parameters == 9 * (2 * 32 + 32 * 64 + 64 * 128) + dense
 
 
 def test_the_figures_of_the_se_resnet_that_ships():
     """A convolution at full size; in each stage one of stride 2, a block of two and its excitation; by hand."""
-    sides, widths = (48, 24, 12, 6), (32, 48, 112, 240)
+    sides, widths = (24, 12, 6), (32, 48, 112, 240)
     convolutions, dense, kernels = 9 * 32 * 48**2, 240 * 7, 9 * 32
-    for side, before, width in zip(sides[1:], widths, widths[1:], strict=False):
+    for side, (before, width) in zip(sides, pairwise(widths), strict=True):
         kernel = 9 * width * (before + 2 * width)
         convolutions += kernel * side**2
         kernels += kernel
         dense += 2 * width * (width // 8)
-    parameters, multiply_adds = count_operations(WEIGHTS / "se_resnet-original.onnx")
+    parameters, multiply_adds = count_operations(DEFAULT_MODEL.with_name("se_resnet-original.onnx"))
     assert multiply_adds == convolutions + dense <= 150e6
     assert parameters == kernels + dense <= 3e6
 
