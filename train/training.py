@@ -21,7 +21,7 @@ from train.augmentation import AUGMENTATIONS
 from train.input_pipeline import evaluation_batches, training_batches
 from train.run_folder import RunFolder, Settings
 
-_NORM_BATCHES = 40
+_NORM_BATCHES = 16
 """How many training batches, at most, give the normalisation statistics of the averaged weights."""
 
 _SIZE_STEP = 8
