@@ -73,18 +73,29 @@ def labels_seen(training: dict[str, Any]) -> str:
     if "model" not in training:
         return "not known"
     words = "those of its data set"
-    if origin := training.get("init_origin"):
-        words = f"those that its first weights came from ({labels_seen(origin)}), then {words}"
     if training.get("ferplus"):
         words += f", mixed with the votes of FER+ (by {training['ferplus_weight']:g})"
     if training.get("teacher"):
-        teachers = [
-            f"{teacher['name']} (whose labels: {labels_seen(teacher['training'])})"
-            for teacher in training.get("teacher_origins") or ()
-        ]
-        words += f", mixed with the answers of {', '.join(teachers or training['teacher'])}"
-        words += f" (by {training['teacher_weight']:g})"
+        words += f", mixed with the answers of {', '.join(training['teacher'])} (by {training['teacher_weight']:g})"
+    if inherited := _inherited(training):
+        words += f"; its first weights and its teachers come from {' and '.join(inherited)}"
     return words
+
+
+def _inherited(training: dict[str, Any]) -> list[str]:
+    """Returns which labels reached a model through its first weights and its teachers, each kind once."""
+    origin = training.get("init_origin")
+    sources = [origin] if origin else []
+    sources += [teacher["training"] for teacher in training.get("teacher_origins") or ()]
+    kinds = []
+    for source in sources:
+        for member in source.get("members") or [{"training": source}]:
+            parent = member["training"]
+            kinds.append("those of their data sets" if "model" in parent else "labels not known")
+            if parent.get("ferplus"):
+                kinds.append("the votes of FER+")
+            kinds += _inherited(parent)
+    return list(dict.fromkeys(kinds))
 
 
 def _runs(training: dict[str, Any]) -> list[dict[str, Any]]:

@@ -72,14 +72,14 @@ def test_which_labels_a_model_saw_is_said_through_its_teachers():
     assert labels_seen({}) == labels_seen({"image_size": 224}) == "not known"
     assert labels_seen(plain) == "those of its data set"
     assert labels_seen(voted) == "those of its data set, mixed with the votes of FER+ (by 0.5)"
-    words = labels_seen(taught)
-    assert "old (whose labels: those of its data set, mixed with the votes of FER+ (by 0.5))" in words
-    assert "new (whose labels: those of its data set)" in words
-    later = plain | {"init": "first", "init_origin": voted}
-    assert (
-        labels_seen(later)
-        == f"those that its first weights came from ({labels_seen(voted)}), then {labels_seen(plain)}"
+    assert labels_seen(taught) == (
+        "those of its data set, mixed with the answers of a.onnx, b.onnx (by 0.7); its first weights and its teachers "
+        "come from those of their data sets and the votes of FER+"
     )
+    later = plain | {"init": "first", "init_origin": taught}
+    assert labels_seen(later).endswith("; " + labels_seen(taught).split("; ")[1])
+    imported = plain | {"teacher": ["c.onnx"], "teacher_weight": 0.5, "teacher_origins": [{"training": {}}]}
+    assert labels_seen(imported).endswith("come from labels not known")
     members = {"members": [{"training": plain}, {"training": voted}, {"training": plain}]}
     assert labels_seen(members) == f"{labels_seen(plain)}; {labels_seen(voted)}"
 
