@@ -20,8 +20,9 @@ try:
 except ImportError:  # Windows
     fcntl = None
 
-AUGMENTATIONS = ("none", "standard", "camera")
+AUGMENTATIONS = ("none", "light", "standard", "camera")
 OPTIMIZERS = ("adamw", "sgd")
+PRECISIONS = ("float32", "bfloat16")
 
 HISTORY_COLUMNS = (
     "epoch",
@@ -77,6 +78,8 @@ class Settings:
     """Both parameters of the beta distribution that images are mixed by; 0 mixes none."""
     ghost_batches: int = 1
     """Into how many parts a batch is cut, each normalised by itself."""
+    precision: str = "float32"
+    """What training computes in, one of `PRECISIONS`; weights, averages and accuracies are float32 either way."""
     start_size: int | None = None
     """Height and width of the images in the first epochs, which grow to `image_size`; None is that one throughout."""
     ema_steps: float = 1000.0

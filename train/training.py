@@ -45,7 +45,7 @@ def fit(folder: RunFolder, train: Split, public: Split) -> None:
         model = load_network(folder.state)
     else:
         keras.utils.set_random_seed(settings.seed)
-        model = create_model(settings.model, settings.dataset)
+        model = create_model(settings.model, settings.dataset, precision=settings.precision)
         if settings.init:
             _initialise(model, settings)
         model = _in_parts(model, parts, batch_size)

@@ -41,5 +41,5 @@ def base_cnn(channels: int, *, dropout: float = 0.5) -> keras.Model:
     features = layers.Flatten(name="flatten")(features)
     features = layers.Dense(256, activation="relu", kernel_initializer=initializer(), name="dense")(features)
     features = layers.Dropout(dropout, name="dropout")(features)
-    logits = layers.Dense(len(CLASSES), kernel_initializer=initializer(), name="logits")(features)
+    logits = layers.Dense(len(CLASSES), kernel_initializer=initializer(), dtype="float32", name="logits")(features)
     return keras.Model(images, logits, name="base_cnn")

@@ -17,7 +17,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         super().__init__(momentum=momentum, epsilon=epsilon, **kwargs)
 
     def call(self, inputs, training=None):
-        """Normalises float32 [N, H, W, C], in training by the batch's own statistics."""
+        """Normalises float32 or bfloat16 [N, H, W, C], in training by the batch's own statistics."""
         if not training:
             return super().call(inputs, training=False)
         outputs, mean, variance = tf.compat.v1.nn.fused_batch_norm(

@@ -19,12 +19,13 @@ ARCHITECTURES: dict[str, Callable[..., keras.Model]] = {
 """Functions that take the number of channels and return a network: images → logits [N, 7]."""
 
 
-def create_model(architecture: str, dataset: str, **options) -> keras.Model:
+def create_model(architecture: str, dataset: str, *, precision: str = "float32", **options) -> keras.Model:
     """Returns a new network for a data set.
 
     Args:
         architecture: One of `ARCHITECTURES`.
         dataset: One of `fer_tf.datasets.DATASETS`; it decides the number of channels, with the architecture.
+        precision: What it computes in, `float32` or `bfloat16`; its weights and its logits are float32 either way.
         **options: Named arguments of the architecture's function.
 
     Returns:
@@ -35,7 +36,12 @@ def create_model(architecture: str, dataset: str, **options) -> keras.Model:
     """
     if architecture not in ARCHITECTURES:
         raise UserError(f"no architecture {architecture!r}; expected one of {', '.join(ARCHITECTURES)}")
-    return ARCHITECTURES[architecture](channels(dataset, architecture), **options)
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16" if precision == "bfloat16" else "float32")
+    try:
+        return ARCHITECTURES[architecture](channels(dataset, architecture), **options)
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 def load_network(path: Path | str) -> keras.Model:

@@ -15,8 +15,10 @@ def resnet50(channels: int) -> keras.Model:
 
     The stride of a downsampling block is in its 3×3 convolution, the convolutions have no bias, and all padding is
     symmetric; `keras.applications.ResNet50` differs in each of these. Layers have the names of torchvision's modules.
+    Unlike there, the last normalisation of a block starts at zero, so that the block starts as its shortcut alone.
 
-    Source: He et al., Deep Residual Learning for Image Recognition, 2015, arXiv 1512.03385.
+    Sources: He et al., Deep Residual Learning for Image Recognition, 2015, arXiv 1512.03385; Goyal et al., Accurate,
+    Large Minibatch SGD, 2017, arXiv 1706.02677 (the start at zero).
 
     Args:
         channels: Of the input; 3 in torchvision's.
@@ -34,7 +36,7 @@ def resnet50(channels: int) -> keras.Model:
             stride = 2 if stage and not block else 1
             features = _bottleneck(features, 64 * 2**stage, stride, f"layer{stage + 1}.{block}", widens=not block)
     features = layers.GlobalAveragePooling2D()(features)
-    logits = layers.Dense(len(CLASSES), name="fc")(features)
+    logits = layers.Dense(len(CLASSES), dtype="float32", name="fc")(features)
     return keras.Model(images, logits, name="resnet50")
 
 
@@ -46,7 +48,8 @@ def _bottleneck(features, filters: int, stride: int, name: str, *, widens: bool)
         shortcut = BatchNormalization(name=f"{name}.downsample.1")(shortcut)
     for number, (width, size) in enumerate(((filters, 1), (filters, 3), (4 * filters, 1)), 1):
         features = _convolution(features, width, size, stride if size == 3 else 1, f"{name}.conv{number}")
-        features = BatchNormalization(name=f"{name}.bn{number}")(features)
+        gamma = "ones" if number < 3 else "zeros"
+        features = BatchNormalization(gamma_initializer=gamma, name=f"{name}.bn{number}")(features)
         if number < 3:
             features = layers.ReLU()(features)
     return layers.ReLU()(layers.Add()([features, shortcut]))

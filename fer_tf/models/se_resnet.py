@@ -43,7 +43,8 @@ def se_resnet(
             features = _residual(features, width, f"stage{stage}.{block}")
     features = layers.GlobalAveragePooling2D()(features)
     features = layers.Dropout(dropout, name="dropout")(features)
-    return keras.Model(images, layers.Dense(len(CLASSES), name="logits")(features), name="se_resnet")
+    logits = layers.Dense(len(CLASSES), dtype="float32", name="logits")(features)
+    return keras.Model(images, logits, name="se_resnet")
 
 
 def _residual(features, width: int, name: str):
