@@ -85,7 +85,7 @@ def labels_seen(training: dict[str, Any]) -> str:
 def _inherited(training: dict[str, Any]) -> list[str]:
     """Returns which labels reached a model through its first weights and its teachers, each kind once."""
     origin = training.get("init_origin")
-    sources = [origin] if origin else []
+    sources = [] if origin is None else [origin]
     sources += [teacher["training"] for teacher in training.get("teacher_origins") or ()]
     kinds = []
     for source in sources:

@@ -95,7 +95,9 @@ def _parser() -> Parser:
     )
     option("--image-size", type=positive(), metavar="PIXELS", help="what the network is fed (default: 48; resnet50 96)")
     option("--start-size", type=positive(), metavar="PIXELS", help="begin with smaller images; faster (default: no)")
-    option("--init", metavar="PATH", help="start from the weights of a PyTorch checkpoint, or of the run in a folder")
+    option(
+        "--init", metavar="PATH", help="start from the weights of a model file, a PyTorch checkpoint or a run's folder"
+    )
     option("--teacher", nargs="+", metavar="FILE.onnx", help="learn from what these models say of the images, too")
     option("--teacher-weight", type=share, help=f"their part (default {DEFAULTS['teacher_weight']})")
     option("--ferplus", metavar="FILE.csv", help="learn from the votes of FER+, too")
@@ -184,6 +186,7 @@ def create(folder: RunFolder, values: dict, data: fer2013.Fer2013) -> None:
     if values["start_size"] and start > full:
         raise UserError(f"--start-size {start} is above the size that images grow to, {full} pixels")
     folder.check_free()
+    init_origin = _origin_of(values["init"], values["model"])
     origins = None
     if values["teacher"] or values["ferplus"]:
         paths = values["teacher"] or ()
@@ -194,8 +197,6 @@ def create(folder: RunFolder, values: dict, data: fer2013.Fer2013) -> None:
         folder.check_free()  # that took minutes
         folder.write_targets(targets)
     source = {"data": str(data.source), "data_fingerprint": data.fingerprint()}
-    init = values["init"]
-    init_origin = RunFolder.open(init).record() if init and os.path.isdir(init) else None
     folder.create(Settings(**values, **source, teacher_origins=origins, init_origin=init_origin))
 
 
@@ -221,6 +222,18 @@ def complete(folder: RunFolder, data: fer2013.Fer2013) -> dict:
     with folder.locked():
         fit(folder, _limited(train, folder.settings), data.public)
         return write_report(folder, data.public)
+
+
+def _origin_of(init: str | None, architecture: str) -> dict | None:
+    """Returns what is known of the training of the weights to start from: of a checkpoint nothing."""
+    if init and os.path.isdir(init):
+        return RunFolder.open(init).record()
+    if init and init.endswith(".onnx"):
+        card = Recognizer(init).card
+        if card.architecture != architecture:
+            raise UserError(f"--init {init}: holds a {card.architecture}; expected a {architecture}, which is trained")
+        return card.training
+    return None
 
 
 def _limited(train: fer2013.Split, settings: Settings) -> fer2013.Split:

@@ -58,9 +58,9 @@ class Settings:
     image_size: int | None = None
     """Height and width that the network is fed; None is its architecture's own."""
     init: str | None = None
-    """PyTorch checkpoint, or folder of another run, that the weights start from; None is random ones."""
+    """Model file, PyTorch checkpoint or folder of another run that the weights start from; None is random ones."""
     init_origin: dict | None = None
-    """What `RunFolder.record` said of that run."""
+    """What that file's card, or `RunFolder.record`, said of the training; None of a checkpoint."""
     teacher: list | None = None
     """Model files whose answers were mixed into the labels."""
     teacher_weight: float = 0.0

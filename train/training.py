@@ -10,19 +10,21 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from fer_tf.checkpoint import read_state_dict
 from fer_tf.command import UserError
 from fer_tf.datasets import create_preprocessor
 from fer_tf.fer2013 import Split
 from fer_tf.files import written_aside
 from fer_tf.models import create_model, load_network
-from fer_tf.state_dict import port, recognise
 from train.augmentation import AUGMENTATIONS
+from train.initial_weights import initialise
 from train.input_pipeline import evaluation_batches, training_batches
 from train.run_folder import RunFolder, Settings
 
 _NORM_BATCHES = 16
 """How many training batches, at most, give the normalisation statistics of the averaged weights."""
+
+_INIT_IMAGES = 2048
+"""How many training images, at most, show how the features of a model file to start from are distributed."""
 
 _SIZE_STEP = 8
 """By how many pixels images grow from phase to phase."""
@@ -41,13 +43,15 @@ def fit(folder: RunFolder, train: Split, public: Split) -> None:
     parts = min(settings.ghost_batches, batch_size)
     batch_size -= batch_size % parts
     steps = len(train) // batch_size
+    preprocessors = functools.partial(create_preprocessor, settings.dataset, settings.model)
+    preprocessor = preprocessors(image_size=settings.image_size)
     if folder.state.exists():
         model = load_network(folder.state)
     else:
         keras.utils.set_random_seed(settings.seed)
         model = create_model(settings.model, settings.dataset, precision=settings.precision)
         if settings.init:
-            _initialise(model, settings)
+            initialise(model, settings.init, evaluation_batches(train.images[:_INIT_IMAGES], preprocessor))
         model = _in_parts(model, parts, batch_size)
         _compile(model, settings, steps)
     first_epoch = int(model.optimizer.iterations) // steps
@@ -57,8 +61,6 @@ def fit(folder: RunFolder, train: Split, public: Split) -> None:
     folder.write_history(rows[:first_epoch])  # one behind the state is of an epoch that was killed before it was kept
     if first_epoch >= settings.epochs:
         return
-    preprocessors = functools.partial(create_preprocessor, settings.dataset, settings.model)
-    preprocessor = preprocessors(image_size=settings.image_size)
     batches = functools.partial(
         training_batches,
         train.images,
@@ -103,44 +105,6 @@ def growth(start: int | None, full: int, epochs: int) -> list[tuple[int, int]]:
     """
     sizes = [*range(start or full, full, _SIZE_STEP), full]
     return [(epochs * number // len(sizes), size) for number, size in enumerate(sizes, 1)]
-
-
-def _initialise(model: keras.Model, settings: Settings) -> None:
-    """Puts the weights of another run, or of a PyTorch checkpoint, into a new network.
-
-    A last layer for other classes is left away.
-    """
-    if settings.init_origin:
-        _copy_weights(RunFolder(settings.init), model)
-        return
-    state = read_state_dict(settings.init)
-    try:
-        architecture, channels, classes = recognise(state)
-        if (architecture, channels) != (settings.model, model.input_shape[-1]):
-            expected = f"{settings.model} of {model.input_shape[-1]} channels"
-            raise UserError(f"holds a {architecture} of {channels} channels; expected a {expected}")
-        port(state, model, head=classes == model.output_shape[-1])
-    except UserError as error:
-        raise UserError(f"--init {settings.init}: {error}") from None
-    if classes != model.output_shape[-1]:
-        print(f"{settings.init}: its last layer is for {classes} classes and was left away; ours starts anew")
-
-
-def _copy_weights(run: RunFolder, model: keras.Model) -> None:
-    """Puts the weights of a run's best epoch into a network.
-
-    Raises:
-        UserError: if its own is damaged or another.
-    """
-    weights = load_network(run.model).get_weights()
-    found, expected = ([array.shape for array in arrays] for arrays in (weights, model.get_weights()))
-    if found != expected:
-        settings = run.settings
-        raise UserError(
-            f"--init {run.path}: holds a {settings.model} for {settings.dataset}, whose weights have other shapes than "
-            f"those of the {model.name} to be trained"
-        )
-    model.set_weights(weights)
 
 
 def predictor(model: keras.Model) -> Callable[[tf.data.Dataset], np.ndarray]:

@@ -125,6 +125,19 @@ def test_a_run_starts_from_a_checkpoint(class_folders, torch_base_cnn, tmp_path)
     np.testing.assert_allclose(kernel.transpose(3, 2, 0, 1), network.model[4].weight.detach(), atol=1e-5)
 
 
+def test_a_run_starts_from_a_model_file_and_inherits_its_card(class_folders, tmp_path, capsys):
+    from weights import DEFAULT_MODEL
+
+    options = ["--dataset", "original", "--epochs", "1", "--batch-size", "32", "--data", str(class_folders)]
+    options += ["--init", str(DEFAULT_MODEL), "--output", str(tmp_path / "run")]
+    assert run.main([*options, "--model", "base_cnn"]) == 2
+    assert capsys.readouterr().err.endswith("holds a se_resnet; expected a base_cnn, which is trained\n")
+    assert run.main([*options, "--model", "se_resnet", "--learning-rate", "1e-9"]) == 0
+    settings = RunFolder(tmp_path / "run").settings
+    assert settings.init_origin["model"] == "se_resnet"
+    assert settings.init_origin["init_origin"]["epochs"] == 36  # the first of the two runs that made it
+
+
 def test_a_run_starts_from_another(finished, class_folders, tmp_path):
     options = [*SMALL[:2], "--epochs", "1", "--learning-rate", "1e-9", "--data", str(class_folders)]
     assert run.main([*options, "--init", str(finished), "--output", str(tmp_path / "run")]) == 0

@@ -5,7 +5,6 @@ import pytest
 
 keras = pytest.importorskip("keras")
 
-from fer_tf.command import UserError  # noqa: E402
 from fer_tf.datasets import create_preprocessor  # noqa: E402
 from fer_tf.fer2013 import Split  # noqa: E402
 from fer_tf.models import create_model, load_network  # noqa: E402
@@ -87,32 +86,6 @@ def test_cross_entropy_is_that_of_scikit_learn():
     assert training.cross_entropy(logits, labels) == pytest.approx(expected, rel=1e-5)
 
 
-@pytest.mark.parametrize("classes", [7, 1000])
-def test_a_checkpoint_gives_the_first_weights(classes, torch_base_cnn, tmp_path, capsys):
-    torch = pytest.importorskip("torch")
-    network = torch_base_cnn(1, classes)
-    torch.save(network.state_dict(), tmp_path / "x.pth")
-    settings = Settings("base_cnn", "original", "-", "-", 1, 8, 1e-3, 3, None, "none", init=str(tmp_path / "x.pth"))
-    model = create_model("base_cnn", "original")
-    before = model.get_layer("logits").kernel.numpy()
-    training._initialise(model, settings)
-    found, dense = model.get_layer("conv2").kernel.numpy(), model.get_layer("dense").kernel.numpy()
-    np.testing.assert_array_equal(found, network.model[4].weight.detach().numpy().transpose(2, 3, 1, 0))
-    pixels = np.random.default_rng(0).normal(0, 1, (2, 128, 6, 6)).astype(np.float32)
-    expected = pixels.reshape(2, -1) @ network.model[13].weight.detach().numpy().T
-    np.testing.assert_allclose(pixels.transpose(0, 2, 3, 1).reshape(2, -1) @ dense, expected, atol=1e-4)
-    said = "1000 classes and was left away" in capsys.readouterr().out
-    head = model.get_layer("logits").kernel.numpy()
-    if classes == 7:
-        np.testing.assert_array_equal(head, network.model[16].weight.detach().numpy().T)
-        assert not said
-    else:
-        np.testing.assert_array_equal(head, before)
-        assert said
-    with pytest.raises(UserError, match="holds a base_cnn of 1 channels; expected a base_cnn of 2"):
-        training._initialise(create_model("base_cnn", "stack_sharpen"), settings)
-
-
 def test_parts_of_a_batch_are_normalised_by_themselves():
     """Two parts: the logits of two smaller batches, from the same weights."""
     network = create_model("base_cnn", "original", dropout=0)
@@ -152,6 +125,16 @@ def test_a_run_in_parts_is_resumed_as_if_it_had_not_been_interrupted(split, tmp_
     settings = Settings("base_cnn", "original", "-", "-", 2, 9, 1e-3, 3, None, "none", ghost_batches=2)
     whole = assert_resumed(settings, split, tmp_path, monkeypatch)
     assert load_network(whole.model).name == "base_cnn"
+
+
+def test_a_run_in_bfloat16_is_resumed_and_keeps_a_float32_network(split, tmp_path, monkeypatch):
+    settings = Settings("base_cnn", "original", "-", "-", 2, 9, 1e-3, 3, None, "none", precision="bfloat16")
+    whole = assert_resumed(settings, split, tmp_path, monkeypatch)
+    assert {layer.compute_dtype for layer in load_network(whole.model).layers} == {"float32"}
+    trained = load_network(whole.state)
+    assert trained.get_layer("conv2").compute_dtype == "bfloat16"
+    assert {variable.dtype for variable in trained.weights} == {"float32"}
+    assert trained.output.dtype == "float32"
 
 
 @pytest.mark.parametrize(

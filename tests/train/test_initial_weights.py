@@ -1,0 +1,69 @@
+import cv2
+import numpy as np
+import pytest
+
+keras = pytest.importorskip("keras")
+
+from fer_tf.command import UserError  # noqa: E402
+from fer_tf.datasets import create_preprocessor  # noqa: E402
+from fer_tf.models import create_model  # noqa: E402
+from fer_tf.recognizer import Recognizer  # noqa: E402
+from train.initial_weights import initialise  # noqa: E402
+from train.input_pipeline import evaluation_batches  # noqa: E402
+from weights import DEFAULT_MODEL  # noqa: E402
+
+WEIGHTS = DEFAULT_MODEL.parent
+
+
+@pytest.mark.parametrize("classes", [7, 1000])
+def test_a_checkpoint_gives_the_first_weights(classes, torch_base_cnn, tmp_path, capsys):
+    torch = pytest.importorskip("torch")
+    network = torch_base_cnn(1, classes)
+    torch.save(network.state_dict(), tmp_path / "x.pth")
+    model = create_model("base_cnn", "original")
+    before = model.get_layer("logits").kernel.numpy()
+    initialise(model, str(tmp_path / "x.pth"), None)
+    found, dense = model.get_layer("conv2").kernel.numpy(), model.get_layer("dense").kernel.numpy()
+    np.testing.assert_array_equal(found, network.model[4].weight.detach().numpy().transpose(2, 3, 1, 0))
+    pixels = np.random.default_rng(0).normal(0, 1, (2, 128, 6, 6)).astype(np.float32)
+    expected = pixels.reshape(2, -1) @ network.model[13].weight.detach().numpy().T
+    np.testing.assert_allclose(pixels.transpose(0, 2, 3, 1).reshape(2, -1) @ dense, expected, atol=1e-4)
+    said = "1000 classes and was left away" in capsys.readouterr().out
+    head = model.get_layer("logits").kernel.numpy()
+    if classes == 7:
+        np.testing.assert_array_equal(head, network.model[16].weight.detach().numpy().T)
+        assert not said
+    else:
+        np.testing.assert_array_equal(head, before)
+        assert said
+    with pytest.raises(UserError, match="holds a base_cnn of 1 channels; expected a base_cnn of 2"):
+        initialise(create_model("base_cnn", "stack_sharpen"), str(tmp_path / "x.pth"), None)
+
+
+@pytest.fixture(scope="module")
+def photographs() -> np.ndarray:
+    noise = np.random.default_rng(0).integers(0, 256, (40, 48, 48), np.uint8)
+    smooth = [cv2.GaussianBlur(image, (0, 0), 3) for image in noise]
+    return np.stack([cv2.normalize(image, None, 0, 255, cv2.NORM_MINMAX) for image in smooth])
+
+
+@pytest.mark.parametrize("name", ["se_resnet-original", "base_cnn-stack_sharpen"])
+def test_a_model_file_gives_weights_that_answer_and_normalise_as_it_does(name, photographs):
+    """Answers: those of onnxruntime. In training, a normalisation by the same batch must change nothing."""
+    recognizer = Recognizer(WEIGHTS / f"{name}.onnx")
+    architecture, dataset = recognizer.card.architecture, recognizer.card.dataset
+    preprocessor = create_preprocessor(dataset, architecture)
+    model = create_model(architecture, dataset, dropout=0)
+    initialise(model, str(WEIGHTS / f"{name}.onnx"), evaluation_batches(photographs, preprocessor))
+    for training in (False, True):
+        logits = model(preprocessor(photographs), training=training).numpy()
+        found = keras.ops.softmax(logits / recognizer.card.temperature).numpy()
+        np.testing.assert_allclose(found, recognizer(photographs), atol=1e-4)
+
+
+def test_a_model_file_of_another_data_set_or_of_8_bits_is_refused(make_model_file, tmp_path):
+    model = create_model("base_cnn", "original")
+    with pytest.raises(UserError, match=r"no float32 weights of shape \[32, 1, 3, 3\] for the layer conv1"):
+        initialise(model, str(WEIGHTS / "base_cnn-stack_sharpen.onnx"), [])
+    with pytest.raises(UserError, match="no float32 weights of shape"):
+        initialise(model, str(make_model_file(tmp_path / "x.onnx")), [])

@@ -1,0 +1,154 @@
+"""What `--init` names: weights of a run, of a model file or of a PyTorch checkpoint, put into a new network."""
+
+import os
+import re
+from collections.abc import Iterator
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from fer_tf.checkpoint import read_state_dict
+from fer_tf.command import UserError
+from fer_tf.models import load_network
+from fer_tf.state_dict import port, recognise
+from train.run_folder import RunFolder
+
+
+def initialise(model: keras.Model, source: str, batches: tf.data.Dataset) -> None:
+    """Puts the weights of a source into a new network.
+
+    Args:
+        model: Gets them.
+        source: A run's folder, a model file (`.onnx`), or a PyTorch checkpoint, of which a last layer for other
+            classes is left away.
+        batches: Some preprocessed training images, float32 [N, H, W, C] each; for a model file.
+
+    Raises:
+        UserError: if the source is damaged or of another network.
+    """
+    try:
+        if os.path.isdir(source):
+            _from_run(model, RunFolder(source))
+        elif source.endswith(".onnx"):
+            _from_model_file(model, source, batches)
+        else:
+            _from_checkpoint(model, source)
+    except UserError as error:
+        raise UserError(f"--init {source}: {error}") from None
+
+
+def _from_run(model: keras.Model, run: RunFolder) -> None:
+    """Copies the weights of a run's best epoch."""
+    weights = load_network(run.model).get_weights()
+    found, expected = ([array.shape for array in arrays] for arrays in (weights, model.get_weights()))
+    if found != expected:
+        raise UserError(
+            f"holds a {run.settings.model} for {run.settings.dataset}, whose weights have other shapes than "
+            f"those of the {model.name} to be trained"
+        )
+    model.set_weights(weights)
+
+
+def _from_checkpoint(model: keras.Model, path: str) -> None:
+    """Ports a PyTorch checkpoint."""
+    state = read_state_dict(path)
+    architecture, channels, classes = recognise(state)
+    if (architecture, channels) != (model.name, model.input_shape[-1]):
+        expected = f"{model.name} of {model.input_shape[-1]} channels"
+        raise UserError(f"holds a {architecture} of {channels} channels; expected a {expected}")
+    port(state, model, head=classes == model.output_shape[-1])
+    if classes != model.output_shape[-1]:
+        print(f"{path}: its last layer is for {classes} classes and was left away; ours starts anew")
+
+
+def _from_model_file(model: keras.Model, path: str, batches: tf.data.Dataset) -> None:
+    """Reads the weights out of a graph that `export.convert` made.
+
+    There, each normalisation has become one factor and one summand a channel, and most factors have gone into the
+    convolution before them. So the factors and summands are first put in as normalisations that leave all else as it
+    is. Then the mean and variance of what comes in are measured, and γ and β made those with which a normalisation by
+    these does the same. So the network answers as the file does, and trains as what it was exported from.
+    """
+    values = _Graph(path)
+    norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    for layer in (layer for layer in model.layers if layer.weights):
+        if layer in norms:
+            width = layer.gamma.shape[0]
+            found = [
+                values.take(layer.name, (width,), "mul", default=np.ones(width)),
+                values.take(layer.name, (width,), "add"),
+                np.zeros(width),
+                np.full(width, 1 - layer.epsilon),
+            ]
+        else:
+            kernel = layer.kernel.shape
+            if isinstance(layer, keras.layers.Conv2D):
+                found = [values.take(layer.name, (kernel[3], kernel[2], *kernel[:2]), "mul").transpose(2, 3, 1, 0)]
+            else:
+                found = [values.take(layer.name, tuple(kernel), "mul")]
+            if layer.use_bias:
+                found.append(values.take(layer.name, (kernel[-1],), "add"))
+        layer.set_weights(found)
+
+    probe = keras.Model(model.inputs, [layer.input for layer in norms])
+    means, squares = (
+        [np.mean(of_batches, axis=0) for of_batches in zip(*moments, strict=True)]
+        for moments in zip(*(_moments(probe(images, training=False)) for images in batches), strict=True)
+    )
+    for layer, mean, square in zip(norms, means, squares, strict=True):
+        factor, summand, *_ = layer.get_weights()
+        variance = np.maximum(square - mean**2, 0)
+        layer.set_weights([factor * np.sqrt(variance + layer.epsilon), summand + factor * mean, mean, variance])
+
+
+def _moments(features: list[tf.Tensor]) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Returns the means of each channel, and of its square, as float64."""
+    arrays = [tf.cast(feature, tf.float64) for feature in features]
+    means, squares = ([tf.reduce_mean(array**power, axis=(0, 1, 2)).numpy() for array in arrays] for power in (1, 2))
+    return means, squares
+
+
+class _Graph:
+    """The constants of a model file, by the Keras layer that they come from."""
+
+    def __init__(self, path: str):
+        import onnx
+        from google.protobuf.message import DecodeError
+        from onnx import numpy_helper
+
+        try:
+            graph = onnx.load(path).graph
+        except (DecodeError, OSError, ValueError) as error:
+            raise UserError(f"not a readable ONNX file ({error})") from None
+        constants = {tensor.name: tensor for tensor in graph.initializer}
+        self._values = [
+            (f"{name}|{node.name}", node.op_type, numpy_helper.to_array(constants[name]))
+            for node in graph.node
+            for name in node.input
+            if name in constants
+        ]
+
+    def take(self, layer: str, shape: tuple[int, ...], role: str, default: np.ndarray | None = None) -> np.ndarray:
+        """Returns the layer's constant of this shape that is a factor (`mul`) or a summand (`add`), or the default.
+
+        Raises:
+            UserError: if there is none, and no default.
+        """
+        for value in self._of(layer, role):
+            if value.dtype == np.float32 and tuple(size for size in value.shape if len(shape) > 1 or size > 1) == shape:
+                return value.reshape(shape)
+        if default is None:
+            raise UserError(
+                f"has no float32 weights of shape {list(shape)} for the layer {layer}; expected a model file of the "
+                "same architecture and data set, neither quantized nor an ensemble"
+            )
+        return default
+
+    def _of(self, layer: str, role: str) -> Iterator[np.ndarray]:
+        """Yields the factors or summands whose name, or whose node's, tells that they come from the layer."""
+        named = re.compile(rf"[/|]{re.escape(layer)}(_\d+)?/")
+        for name, kind, value in self._values:
+            summand = kind == "Add" or (kind == "Conv" and value.ndim == 1)
+            if summand == (role == "add") and named.search(name):
+                yield value
