@@ -92,21 +92,22 @@ def _from_model_file(model: keras.Model, path: str, batches: tf.data.Dataset) ->
         layer.set_weights(found)
 
     probe = keras.Model(model.inputs, [layer.input for layer in norms])
-    means, squares = (
-        [np.mean(of_batches, axis=0) for of_batches in zip(*moments, strict=True)]
-        for moments in zip(*(_moments(probe(images, training=False)) for images in batches), strict=True)
-    )
-    for layer, mean, square in zip(norms, means, squares, strict=True):
-        factor, summand, *_ = layer.get_weights()
+    moments = tf.function(lambda images: [_moments(inputs) for inputs in probe(images, training=False)])
+    weights, measured = [], []
+    for images in batches:
+        weights.append(len(images))
+        measured.append(moments(images))
+    for layer, of_batches in zip(norms, zip(*measured, strict=True), strict=True):
+        mean, square = np.average(of_batches, axis=0, weights=weights)
         variance = np.maximum(square - mean**2, 0)
+        factor, summand, *_ = layer.get_weights()
         layer.set_weights([factor * np.sqrt(variance + layer.epsilon), summand + factor * mean, mean, variance])
 
 
-def _moments(features: list[tf.Tensor]) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Returns the means of each channel, and of its square, as float64."""
-    arrays = [tf.cast(feature, tf.float64) for feature in features]
-    means, squares = ([tf.reduce_mean(array**power, axis=(0, 1, 2)).numpy() for array in arrays] for power in (1, 2))
-    return means, squares
+def _moments(features: tf.Tensor) -> tf.Tensor:
+    """Returns the mean of each channel of [N, H, W, C], and of its square, as float64 [2, C]."""
+    features = tf.cast(features, tf.float64)
+    return tf.stack([tf.reduce_mean(features, axis=(0, 1, 2)), tf.reduce_mean(features**2, axis=(0, 1, 2))])
 
 
 class _Graph:

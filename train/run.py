@@ -94,7 +94,7 @@ def _parser() -> Parser:
         f"one in four is dark, blurred and noisy as of a poor camera (default {DEFAULTS['augment']})",
     )
     option("--image-size", type=positive(), metavar="PIXELS", help="what the network is fed (default: 48; resnet50 96)")
-    option("--start-size", type=positive(), metavar="PIXELS", help="begin with smaller images; faster (default: no)")
+    option("--start-size", type=positive(), metavar="PIXELS", help="begin with smaller images; faster (not base_cnn)")
     option(
         "--init", metavar="PATH", help="start from the weights of a model file, a PyTorch checkpoint or a run's folder"
     )
@@ -129,7 +129,7 @@ def main(argv: list[str] | None = None) -> int:
         create(folder, settle(given), data)
     try:
         report = complete(folder, data)
-    except UserError:
+    except (UserError, ModuleNotFoundError):
         if not resume:
             folder.discard_unstarted()
         raise
@@ -186,7 +186,7 @@ def create(folder: RunFolder, values: dict, data: fer2013.Fer2013) -> None:
     if values["start_size"] and start > full:
         raise UserError(f"--start-size {start} is above the size that images grow to, {full} pixels")
     folder.check_free()
-    init_origin = _origin_of(values["init"], values["model"])
+    init_origin = _origin_of(values["init"], values["model"], values["dataset"])
     origins = None
     if values["teacher"] or values["ferplus"]:
         paths = values["teacher"] or ()
@@ -224,14 +224,21 @@ def complete(folder: RunFolder, data: fer2013.Fer2013) -> dict:
         return write_report(folder, data.public)
 
 
-def _origin_of(init: str | None, architecture: str) -> dict | None:
+def _origin_of(init: str | None, architecture: str, dataset: str) -> dict | None:
     """Returns what is known of the training of the weights to start from: of a checkpoint nothing."""
     if init and os.path.isdir(init):
         return RunFolder.open(init).record()
+    if init and init.endswith(".keras"):
+        raise UserError(f"--init {init}: name the folder of the run, {os.path.dirname(init)}")
     if init and init.endswith(".onnx"):
         card = Recognizer(init).card
-        if card.architecture != architecture:
-            raise UserError(f"--init {init}: holds a {card.architecture}; expected a {architecture}, which is trained")
+        if {"members", "quantization"} & card.training.keys():
+            raise UserError(f"--init {init}: is in INT8 or joined of several; name a file that it was made from")
+        if (card.architecture, card.dataset) != (architecture, dataset):
+            raise UserError(
+                f"--init {init}: is a {card.architecture} for {card.dataset}, not a {architecture} for {dataset}; "
+                f"train it with --model {card.architecture} --dataset {card.dataset}"
+            )
         return card.training
     return None
 
@@ -245,14 +252,14 @@ def _limited(train: fer2013.Split, settings: Settings) -> fer2013.Split:
 
 
 def _check_files(given: dict) -> None:
-    """Raises `UserError` if a file that a new run is to be made from is not there."""
-    init = given.get("init")
-    if init and os.path.isdir(init):
-        RunFolder.open(init)
-        init = None
-    for path in filter(None, (init, given.get("ferplus"), *given.get("teacher", ()))):
-        if not os.path.isfile(path):
+    """Raises `UserError` if a file that a new run is to be made from is not there, or not what it should be."""
+    init, teachers = given.get("init"), given.get("teacher", ())
+    for path in filter(None, (init, given.get("ferplus"), *teachers)):
+        if not (os.path.isfile(path) or (path == init and os.path.isdir(path))):
             raise UserError(f"{path}: no such file")
+    _origin_of(init, *(given.get(name, DEFAULTS[name]) for name in ("model", "dataset")))
+    for path in teachers:
+        Recognizer(path)
 
 
 def _new(output: str | None, given: dict) -> RunFolder:

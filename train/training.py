@@ -23,7 +23,7 @@ from train.run_folder import RunFolder, Settings
 _NORM_BATCHES = 16
 """How many training batches, at most, give the normalisation statistics of the averaged weights."""
 
-_INIT_IMAGES = 2048
+_INIT_IMAGES = 1024
 """How many training images, at most, show how the features of a model file to start from are distributed."""
 
 _SIZE_STEP = 8
@@ -51,7 +51,8 @@ def fit(folder: RunFolder, train: Split, public: Split) -> None:
         keras.utils.set_random_seed(settings.seed)
         model = create_model(settings.model, settings.dataset, precision=settings.precision)
         if settings.init:
-            initialise(model, settings.init, evaluation_batches(train.images[:_INIT_IMAGES], preprocessor))
+            some = train.images[:: -(-len(train) // _INIT_IMAGES)]  # of all classes, by which they are sorted
+            initialise(model, settings.init, evaluation_batches(some, preprocessor, batch_size=32))
         model = _in_parts(model, parts, batch_size)
         _compile(model, settings, steps)
     first_epoch = int(model.optimizer.iterations) // steps

@@ -13,8 +13,8 @@ from export import from_pth  # noqa: E402
 from export.convert import sample_faces  # noqa: E402
 from fer_tf.models import create_model  # noqa: E402
 from fer_tf.recognizer import Recognizer, predict  # noqa: E402
-from train import evaluate, run, training  # noqa: E402
-from train.run_folder import Settings  # noqa: E402
+from train import evaluate  # noqa: E402
+from train.initial_weights import initialise  # noqa: E402
 
 SHARED = Path(__file__).parents[3] / "shared"
 CHECKPOINT = SHARED / "reference/BaseCNN.pth"
@@ -273,8 +273,7 @@ def test_training_starts_from_a_resnet50_of_other_classes(torch, resnet50, tmp_p
     state = dict(resnet50.state_dict()) | {"fc.weight": torch.zeros(1000, 2048), "fc.bias": torch.zeros(1000)}
     torch.save(state, tmp_path / "imagenet.pth")
     model = create_model("resnet50", "stack_sharpen")
-    settings = run.settle({"model": "resnet50", "init": str(tmp_path / "imagenet.pth")})
-    training._initialise(model, Settings(**settings, data="", data_fingerprint=""))
+    initialise(model, str(tmp_path / "imagenet.pth"), None)
     assert "its last layer is for 1000 classes and was left away" in capsys.readouterr().out
     kernel = model.get_layer("layer4.2.conv2").kernel.numpy()
     np.testing.assert_array_equal(kernel.transpose(3, 2, 0, 1), state["layer4.2.conv2.weight"])

@@ -54,8 +54,8 @@ def test_a_model_file_gives_weights_that_answer_and_normalise_as_it_does(name, p
     architecture, dataset = recognizer.card.architecture, recognizer.card.dataset
     preprocessor = create_preprocessor(dataset, architecture)
     model = create_model(architecture, dataset, dropout=0)
-    initialise(model, str(WEIGHTS / f"{name}.onnx"), evaluation_batches(photographs, preprocessor))
-    for training in (False, True):
+    initialise(model, str(WEIGHTS / f"{name}.onnx"), evaluation_batches(photographs, preprocessor, batch_size=32))
+    for training in (False, True):  # of all images at once, so that batches of 32 and 8 must have been weighed
         logits = model(preprocessor(photographs), training=training).numpy()
         found = keras.ops.softmax(logits / recognizer.card.temperature).numpy()
         np.testing.assert_allclose(found, recognizer(photographs), atol=1e-4)
