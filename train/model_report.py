@@ -78,14 +78,15 @@ def labels_seen(training: dict[str, Any]) -> str:
     if training.get("teacher"):
         words += f", mixed with the answers of {', '.join(training['teacher'])} (by {training['teacher_weight']:g})"
     if inherited := _inherited(training):
-        words += f"; its first weights and its teachers come from {' and '.join(inherited)}"
+        sources = {"init": "its first weights", "teacher": "its teachers"}
+        told = " and ".join(words for name, words in sources.items() if training.get(name))
+        words += f"; {told} come from {' and '.join(inherited)}"
     return words
 
 
 def _inherited(training: dict[str, Any]) -> list[str]:
     """Returns which labels reached a model through its first weights and its teachers, each kind once."""
-    origin = training.get("init_origin")
-    sources = [] if origin is None else [origin]
+    sources = [training.get("init_origin") or {}] if training.get("init") else []
     sources += [teacher["training"] for teacher in training.get("teacher_origins") or ()]
     kinds = []
     for source in sources:

@@ -82,8 +82,8 @@ def _parser() -> Parser:
     option(
         "--precision",
         choices=PRECISIONS,
-        help="what training computes in; bfloat16 takes half the time or less on processors made for it (AMX, most "
-        f"GPUs) and more on others; the model that comes out is float32 either way (default {DEFAULTS['precision']})",
+        help="what training computes in; bfloat16 takes half the time on processors made for it (Intel's AMX) and may "
+        f"take more on others; the model that comes out is float32 either way (default {DEFAULTS['precision']})",
     )
     option("--seed", type=seed, help=f"of weights, order and augmentation (default {DEFAULTS['seed']})")
     option("--limit", type=positive(), help="train on this many images only, chosen at random (default all)")

@@ -123,3 +123,15 @@ def test_smoothing_is_that_of_opencv(faces):
     for face, found in zip(faces[:4], smoothed, strict=True):
         expected = cv2.sepFilter2D(face.astype(np.float32), -1, kernel, kernel, borderType=cv2.BORDER_REPLICATE)
         np.testing.assert_allclose(found, expected, atol=1e-3)
+
+
+def test_light_erases_nothing_and_moves_half_as_far():
+    white = np.full((200, 48, 48), 200, np.uint8)
+    varied = AUGMENTATIONS["light"](tf.constant(white), [0, 0]).numpy()
+    assert (varied == varied[:, :1, :1]).all()  # one level an image, so there is no rectangle
+    assert 185 < varied.min() < varied.max() < 215
+    dot = np.zeros((200, 48, 48), np.uint8)
+    dot[:, 24, 24] = 255
+    moved = AUGMENTATIONS["light"](tf.constant(dot), [0, 0]).numpy().astype(float) > 60
+    rows = moved.any(axis=2) * np.abs(np.arange(48) - 23.5)
+    assert 2 < rows.max() < 5

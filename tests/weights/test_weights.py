@@ -38,6 +38,11 @@ def test_it_beats_the_original_on_the_originals_protocol():
     assert report["all"]["accuracy"] > ORIGINAL_ACCURACY
 
 
+def test_resnet50_beats_the_originals_on_its_protocol():
+    report = json.loads((REPORT.parent / "resnet50-stack_sharpen-int8.json").read_text())
+    assert report["splits"]["all"]["accuracy"] > 0.6464
+
+
 def test_each_model_that_ships_has_its_report_and_all_are_small():
     folder = weights.DEFAULT_MODEL.parent
     models = sorted(folder.glob("*.onnx"))
