@@ -27,15 +27,12 @@ def initialise(model: keras.Model, source: str, batches: tf.data.Dataset) -> Non
     Raises:
         UserError: if the source is damaged or of another network.
     """
-    try:
-        if os.path.isdir(source):
-            _from_run(model, RunFolder(source))
-        elif source.endswith(".onnx"):
-            _from_model_file(model, source, batches)
-        else:
-            _from_checkpoint(model, source)
-    except UserError as error:
-        raise UserError(f"--init {source}: {error}") from None
+    if os.path.isdir(source):
+        _from_run(model, RunFolder(source))
+    elif source.endswith(".onnx"):
+        _from_model_file(model, source, batches)
+    else:
+        _from_checkpoint(model, source)
 
 
 def _from_run(model: keras.Model, run: RunFolder) -> None:
@@ -44,8 +41,8 @@ def _from_run(model: keras.Model, run: RunFolder) -> None:
     found, expected = ([array.shape for array in arrays] for arrays in (weights, model.get_weights()))
     if found != expected:
         raise UserError(
-            f"holds a {run.settings.model} for {run.settings.dataset}, whose weights have other shapes than "
-            f"those of the {model.name} to be trained"
+            f"--init {run.path}: holds a {run.settings.model} for {run.settings.dataset}, whose weights have other "
+            f"shapes than those of the {model.name} to be trained"
         )
     model.set_weights(weights)
 
@@ -53,11 +50,14 @@ def _from_run(model: keras.Model, run: RunFolder) -> None:
 def _from_checkpoint(model: keras.Model, path: str) -> None:
     """Ports a PyTorch checkpoint."""
     state = read_state_dict(path)
-    architecture, channels, classes = recognise(state)
-    if (architecture, channels) != (model.name, model.input_shape[-1]):
-        expected = f"{model.name} of {model.input_shape[-1]} channels"
-        raise UserError(f"holds a {architecture} of {channels} channels; expected a {expected}")
-    port(state, model, head=classes == model.output_shape[-1])
+    try:
+        architecture, channels, classes = recognise(state)
+        if (architecture, channels) != (model.name, model.input_shape[-1]):
+            expected = f"{model.name} of {model.input_shape[-1]} channels"
+            raise UserError(f"holds a {architecture} of {channels} channels; expected a {expected}")
+        port(state, model, head=classes == model.output_shape[-1])
+    except UserError as error:
+        raise UserError(f"--init {path}: {error}") from None
     if classes != model.output_shape[-1]:
         print(f"{path}: its last layer is for {classes} classes and was left away; ours starts anew")
 
@@ -121,7 +121,8 @@ class _Graph:
         try:
             graph = onnx.load(path).graph
         except (DecodeError, OSError, ValueError) as error:
-            raise UserError(f"not a readable ONNX file ({error})") from None
+            raise UserError(f"--init {path}: not a readable ONNX file ({error})") from None
+        self._path = path
         constants = {tensor.name: tensor for tensor in graph.initializer}
         self._values = [
             (f"{name}|{node.name}", node.op_type, numpy_helper.to_array(constants[name]))
@@ -141,8 +142,8 @@ class _Graph:
                 return value.reshape(shape)
         if default is None:
             raise UserError(
-                f"has no float32 weights of shape {list(shape)} for the layer {layer}; expected a model file of the "
-                "same architecture and data set, neither quantized nor an ensemble"
+                f"--init {self._path}: has no float32 weights of shape {list(shape)} for the layer {layer}; expected a "
+                "model file of the same architecture, made by export.onnx or export.from_pth"
             )
         return default
 

@@ -230,7 +230,7 @@ WRONG = {
     "unknown model": (["--model", "vgg19"], "invalid choice: 'vgg19'"),
     "no checkpoint to start from": (["--init", "none.pth"], "none.pth: no such file"),
     "no run to start from": (["--init", "{tmp}"], "no run there"),
-    "a run of another network": (["--model", "se_resnet", "--init", "{finished}"], "weights have other shapes than"),
+    "a run of another network": (["--model", "se_resnet", "--init", "{finished}"], "whose weights have other shapes"),
     "a size that only grows": (["--model", "resnet50", "--image-size", "64", "--start-size", "72"], "72 is above"),
     "another image size": (["--image-size", "64"], "48 pixels only"),
     "no size to grow to": (["--model", "se_resnet", "--start-size", "64"], "--start-size 64 is above"),
