@@ -105,6 +105,14 @@ def _runs(training: dict[str, Any]) -> list[dict[str, Any]]:
     return [*(_runs(origin) if origin else ()), training]
 
 
+def files_of(run: dict[str, Any]) -> list[str]:
+    """Returns which files a run began with and learned from, as far as it kept their digests."""
+    named = [(run.get("init"), run.get("init_sha256"))]
+    if origins := run.get("teacher_origins"):
+        named += zip(run["teacher"], (origin["sha256"] for origin in origins), strict=True)
+    return [f"{name}, SHA-256 {digest[:16]}…" for name, digest in named if digest]
+
+
 def training_command(training: dict[str, Any]) -> str | None:
     """Returns the command that repeats a run, but for where its files are; None if the card does not know."""
     if "model" not in training:
@@ -146,6 +154,8 @@ def _lines(report: dict[str, Any], confusion: str, confidence: str) -> Iterator[
             if command := training_command(run):
                 hours = run.get("hours")
                 yield f"| trained by{of} | `{command}`{f', {hours} hours' if hours else ''} |"
+                if files := files_of(run):
+                    yield f"| files named there | {'; '.join(files)} |"
     yield f"| labels | {labels_seen(training)} |"
     if "quantization" in training:
         change = 100 * card["metrics"]["accuracy_change"]

@@ -186,8 +186,11 @@ def create(folder: RunFolder, values: dict, data: fer2013.Fer2013) -> None:
     if values["start_size"] and start > full:
         raise UserError(f"--start-size {start} is above the size that images grow to, {full} pixels")
     folder.check_free()
-    init_origin = _origin_of(values["init"], values["model"], values["dataset"])
-    origins = None
+    init, origins = values["init"], None
+    begun = {
+        "init_origin": _origin_of(init, values["model"], values["dataset"]),
+        "init_sha256": sha256(RunFolder(init).model if os.path.isdir(init) else init) if init else None,
+    }
     if values["teacher"] or values["ferplus"]:
         paths = values["teacher"] or ()
         teachers = [Recognizer(path) for path in paths]
@@ -197,7 +200,7 @@ def create(folder: RunFolder, values: dict, data: fer2013.Fer2013) -> None:
         folder.check_free()  # that took minutes
         folder.write_targets(targets)
     source = {"data": str(data.source), "data_fingerprint": data.fingerprint()}
-    folder.create(Settings(**values, **source, teacher_origins=origins, init_origin=init_origin))
+    folder.create(Settings(**values, **source, **begun, teacher_origins=origins))
 
 
 def complete(folder: RunFolder, data: fer2013.Fer2013) -> dict:

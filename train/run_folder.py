@@ -61,6 +61,8 @@ class Settings:
     """Model file, PyTorch checkpoint or folder of another run that the weights start from; None is random ones."""
     init_origin: dict | None = None
     """What that file's card, or `RunFolder.record`, said of the training; None of a checkpoint."""
+    init_sha256: str | None = None
+    """Of that file, or of the folder's `model.keras`."""
     teacher: list | None = None
     """Model files whose answers were mixed into the labels."""
     teacher_weight: float = 0.0

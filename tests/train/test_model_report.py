@@ -12,7 +12,7 @@ from fer_tf.fer2013 import Split
 from fer_tf.recognizer import Recognizer
 from train import run
 from train.evaluate import evaluate
-from train.model_report import labels_seen, training_command, write_model_report
+from train.model_report import files_of, labels_seen, training_command, write_model_report
 
 
 @pytest.fixture
@@ -106,6 +106,17 @@ def test_the_command_of_a_run_gives_its_settings_again(options):
     command = shlex.split(training_command(settings(options)))
     assert command[:3] == ["python", "-m", "train.run"]
     assert settings(command[3:]) == settings(options)
+
+
+def test_the_files_of_a_run_are_told_apart_by_their_digests():
+    teachers = [{"name": "a", "sha256": "ab" * 32, "training": {}}, {"name": "a", "sha256": "cd" * 32, "training": {}}]
+    taught = {"teacher": ["a.onnx", "a.onnx"], "teacher_origins": teachers, "init": "first", "init_sha256": "ef" * 32}
+    assert files_of(taught) == [
+        "first, SHA-256 efefefefefefefef…",
+        "a.onnx, SHA-256 abababababababab…",
+        "a.onnx, SHA-256 cdcdcdcdcdcdcdcd…",
+    ]
+    assert files_of({"teacher": None, "init": "first"}) == []  # as older runs kept none
 
 
 def test_of_an_imported_checkpoint_no_command_is_known():

@@ -18,6 +18,7 @@ keras = pytest.importorskip("keras")
 
 from fer_tf import fer2013  # noqa: E402
 from fer_tf.models import load_network  # noqa: E402
+from fer_tf.recognizer import Recognizer  # noqa: E402
 from train import run  # noqa: E402
 from train.run_folder import HISTORY_COLUMNS, RunFolder  # noqa: E402
 
@@ -134,8 +135,8 @@ def test_a_run_starts_from_a_model_file_and_inherits_its_card(class_folders, tmp
     assert capsys.readouterr().err.endswith("train it with --model se_resnet --dataset original\n")
     assert run.main([*options, "--model", "se_resnet", "--learning-rate", "1e-9"]) == 0
     settings = RunFolder(tmp_path / "run").settings
-    assert settings.init_origin["model"] == "se_resnet"
-    assert settings.init_origin["init_origin"]["epochs"] == 36  # the first of the two runs that made it
+    assert settings.init_origin == Recognizer(DEFAULT_MODEL).card.training
+    assert settings.init_sha256 == hashlib.sha256(DEFAULT_MODEL.read_bytes()).hexdigest()
 
 
 def test_a_run_starts_from_another(finished, class_folders, tmp_path):
@@ -145,6 +146,7 @@ def test_a_run_starts_from_another(finished, class_folders, tmp_path):
     for expected, found in zip(earlier.trainable_variables, later.trainable_variables, strict=True):
         np.testing.assert_allclose(found, expected, atol=1e-5, err_msg=found.path)
     settings = RunFolder(tmp_path / "run").settings
+    assert settings.init_sha256 == hashlib.sha256((finished / "model.keras").read_bytes()).hexdigest()
     assert settings.init_origin["epochs"] == RunFolder(finished).settings.epochs
     assert settings.init_origin["data"] == class_folders.name  # not the folders of a user
 
