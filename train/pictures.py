@@ -30,16 +30,11 @@ def draw_curves(rows: list[dict[str, float]], path: Path, *, title: str) -> None
         axes.set(xlabel="epoch", ylabel=f"{name} ({unit})")
         axes.grid(alpha=0.3)
         axes.margins(y=0.1)
-        axes.legend()
     best = max(rows, key=lambda row: row["public_accuracy"])
-    axes.plot(best["epoch"], best["public_accuracy"], "o", color="#D55E00")
-    axes.annotate(
-        f"{best['public_accuracy']:.2%}",
-        (best["epoch"], best["public_accuracy"]),
-        (0, 8),
-        textcoords="offset points",
-        ha="center",
-    )
+    kept = f"kept: epoch {best['epoch']:.0f}, {best['public_accuracy']:.2%}"
+    axes.plot(best["epoch"], best["public_accuracy"], "o", label=kept, color="#D55E00")
+    for axes in figure.axes:
+        axes.legend()
     save_figure(figure, path)
 
 
