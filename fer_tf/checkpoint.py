@@ -1,6 +1,7 @@
 """PyTorch checkpoints, read without running anything in them. The one place that imports torch."""
 
 import contextlib
+import pickle
 import pickletools
 import re
 import warnings
@@ -130,7 +131,7 @@ def _reason(message: str, path: Path) -> str:
     names = [blocked[1]] if blocked else []
     if "Unsupported operand" in message:  # torch reads pickles of protocol 2 and 3 only
         names = [name for name in _globals(path) if not name.startswith(("torch.", "collections."))]
-        if not names:
+        if not names and (zipfile.is_zipfile(path) or path.read_bytes()[:1] == pickle.PROTO):
             return "pickled by a protocol that is not read here; save it anew by torch.save(state_dict, …)"
     if names:
         return f"wants to run {names[0]}, which is no tensor, so it is not loaded; expected a state_dict"

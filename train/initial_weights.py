@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from fer_tf.checkpoint import read_state_dict
+from fer_tf.checkpoint import StateDict, read_state_dict
 from fer_tf.command import UserError
 from fer_tf.models import load_network
 from fer_tf.state_dict import port, recognise
@@ -35,6 +35,25 @@ def initialise(model: keras.Model, source: str, batches: tf.data.Dataset) -> Non
         _from_checkpoint(model, source)
 
 
+def read_checkpoint(path: str, architecture: str, channels: int) -> tuple[StateDict, int]:
+    """Returns the weights of a PyTorch checkpoint, and for how many classes its last layer is.
+
+    Raises:
+        UserError: if it is damaged, or of another architecture or number of channels.
+    """
+    state = read_state_dict(path)
+    try:
+        *found, classes = recognise(state)
+    except UserError as error:
+        raise UserError(f"--init {path}: {error}") from None
+    if found != [architecture, channels]:
+        raise UserError(
+            f"--init {path}: holds a {found[0]} of {found[1]} channels; "
+            f"expected a {architecture} of {channels} channels"
+        )
+    return state, classes
+
+
 def _from_run(model: keras.Model, run: RunFolder) -> None:
     """Copies the weights of a run's best epoch."""
     weights = load_network(run.model).get_weights()
@@ -49,12 +68,8 @@ def _from_run(model: keras.Model, run: RunFolder) -> None:
 
 def _from_checkpoint(model: keras.Model, path: str) -> None:
     """Ports a PyTorch checkpoint."""
-    state = read_state_dict(path)
+    state, classes = read_checkpoint(path, model.name, model.input_shape[-1])
     try:
-        architecture, channels, classes = recognise(state)
-        if (architecture, channels) != (model.name, model.input_shape[-1]):
-            expected = f"{model.name} of {model.input_shape[-1]} channels"
-            raise UserError(f"holds a {architecture} of {channels} channels; expected a {expected}")
         port(state, model, head=classes == model.output_shape[-1])
     except UserError as error:
         raise UserError(f"--init {path}: {error}") from None
@@ -68,7 +83,8 @@ def _from_model_file(model: keras.Model, path: str, batches: tf.data.Dataset) ->
     There, each normalisation has become one factor and one summand a channel, and most factors have gone into the
     convolution before them. So the factors and summands are first put in as normalisations that leave all else as it
     is. Then the mean and variance of what comes in are measured, and γ and β made those with which a normalisation by
-    these does the same. So the network answers as the file does, and trains as what it was exported from.
+    these does the same. So the network answers as the file does, also when it normalises by a batch's own statistics.
+    Kernels keep the factors that went into them, so that a step changes them otherwise than in the run they come from.
     """
     values = _Graph(path)
     norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]

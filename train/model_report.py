@@ -79,8 +79,8 @@ def labels_seen(training: dict[str, Any]) -> str:
         words += f", mixed with the answers of {', '.join(training['teacher'])} (by {training['teacher_weight']:g})"
     if inherited := _inherited(training):
         sources = {"init": "its first weights", "teacher": "its teachers"}
-        told = " and ".join(words for name, words in sources.items() if training.get(name))
-        words += f"; {told} come from {' and '.join(inherited)}"
+        told = " and ".join(learner for name, learner in sources.items() if training.get(name))
+        words += f"; {told} had learned from {', '.join(inherited[:-1])}{' and ' * (len(inherited) > 1)}{inherited[-1]}"
     return words
 
 
@@ -92,9 +92,11 @@ def _inherited(training: dict[str, Any]) -> list[str]:
     for source in sources:
         for member in source.get("members") or [{"training": source}]:
             parent = member["training"]
-            kinds.append("those of their data sets" if "model" in parent else "labels not known")
+            kinds.append("the labels of their data sets" if "model" in parent else "labels that are not known")
             if parent.get("ferplus"):
                 kinds.append("the votes of FER+")
+            if parent.get("teacher"):
+                kinds.append("the answers of other models")
             kinds += _inherited(parent)
     return list(dict.fromkeys(kinds))
 
@@ -107,7 +109,10 @@ def _runs(training: dict[str, Any]) -> list[dict[str, Any]]:
 
 def files_of(run: dict[str, Any]) -> list[str]:
     """Returns which files a run began with and learned from, as far as it kept their digests."""
-    named = [(run.get("init"), run.get("init_sha256"))]
+    init = run.get("init")
+    if run.get("init_origin") and not init.endswith(".onnx"):
+        init += "/model.keras"
+    named = [(init, run.get("init_sha256"))]
     if origins := run.get("teacher_origins"):
         named += zip(run["teacher"], (origin["sha256"] for origin in origins), strict=True)
     return [f"{name}, SHA-256 {digest[:16]}…" for name, digest in named if digest]

@@ -14,18 +14,21 @@ def draw_curves(rows: list[dict[str, float]], path: Path, *, title: str) -> None
     figure = Figure(figsize=(10, 4), layout="constrained")
     figure.suptitle(title)
     epochs = [row["epoch"] for row in rows]
+    marker = "." if len(rows) == 1 else ""
     for axes, name, unit in zip(figure.subplots(1, 2), ("loss", "accuracy"), ("nats", "share"), strict=True):
         axes.plot(
             epochs,
             [row[name] for row in rows],
             label="train (as it was trained: varied images, dropout)",
             color="#0072B2",
+            marker=marker,
         )
         axes.plot(
             epochs,
             [row[f"public_{name}"] for row in rows],
             label="PublicTest (averaged weights)",
             color="#D55E00",
+            marker=marker,
         )
         axes.set(xlabel="epoch", ylabel=f"{name} ({unit})")
         axes.grid(alpha=0.3)

@@ -82,8 +82,9 @@ def _parser() -> Parser:
     option(
         "--precision",
         choices=PRECISIONS,
-        help="what training computes in; bfloat16 takes half the time on processors made for it (Intel's AMX) and may "
-        f"take more on others; the model that comes out is float32 either way (default {DEFAULTS['precision']})",
+        help="what training computes in; bfloat16 saves a fifth to two thirds of the time on processors made for it "
+        "(Intel's AMX) and may take more on others; the model that comes out is float32 either way "
+        f"(default {DEFAULTS['precision']})",
     )
     option("--seed", type=seed, help=f"of weights, order and augmentation (default {DEFAULTS['seed']})")
     option("--limit", type=positive(), help="train on this many images only, chosen at random (default all)")
@@ -96,7 +97,7 @@ def _parser() -> Parser:
     option("--image-size", type=positive(), metavar="PIXELS", help="what the network is fed (default: 48; resnet50 96)")
     option("--start-size", type=positive(), metavar="PIXELS", help="begin with smaller images; faster (not base_cnn)")
     option(
-        "--init", metavar="PATH", help="start from the weights of a model file, a PyTorch checkpoint or a run's folder"
+        "--init", metavar="PATH", help="start from the weights of a run's folder, a model file or a PyTorch checkpoint"
     )
     option("--teacher", nargs="+", metavar="FILE.onnx", help="learn from what these models say of the images, too")
     option("--teacher-weight", type=share, help=f"their part (default {DEFAULTS['teacher_weight']})")
@@ -189,7 +190,7 @@ def create(folder: RunFolder, values: dict, data: fer2013.Fer2013) -> None:
     init, origins = values["init"], None
     begun = {
         "init_origin": _origin_of(init, values["model"], values["dataset"]),
-        "init_sha256": sha256(RunFolder(init).model if os.path.isdir(init) else init) if init else None,
+        "init_sha256": _digest(init) if init else None,
     }
     if values["teacher"] or values["ferplus"]:
         paths = values["teacher"] or ()
@@ -218,6 +219,9 @@ def complete(folder: RunFolder, data: fer2013.Fer2013) -> dict:
         from train.training import fit
     if data.fingerprint() != folder.settings.data_fingerprint:
         raise UserError(f"{folder.path} was trained on other images than {data.source} holds; name theirs with --data")
+    init, digest = folder.settings.init, folder.settings.init_sha256
+    if digest and not folder.state.exists() and _digest(init) != digest:
+        raise UserError(f"{init} is not what {folder.path} was to begin with; put that back or start the run anew")
     train = data.train
     if folder.settings.teacher or folder.settings.ferplus:
         train = dataclasses.replace(train, labels=folder.read_targets())
@@ -230,20 +234,33 @@ def complete(folder: RunFolder, data: fer2013.Fer2013) -> dict:
 def _origin_of(init: str | None, architecture: str, dataset: str) -> dict | None:
     """Returns what is known of the training of the weights to start from: of a checkpoint nothing."""
     if init and os.path.isdir(init):
-        return RunFolder.open(init).record()
-    if init and init.endswith(".keras"):
+        run = RunFolder.open(init)
+        if not run.model.is_file():
+            raise UserError(f"--init {init}: has come to no epoch; continue it with --resume {init}, or name another")
+        origin, found = run.record(), (run.settings.model, run.settings.dataset)
+    elif init and init.endswith(".keras"):
         raise UserError(f"--init {init}: name the folder of the run, {os.path.dirname(init)}")
-    if init and init.endswith(".onnx"):
+    elif init and init.endswith(".onnx"):
         card = Recognizer(init).card
         if {"members", "quantization"} & card.training.keys():
             raise UserError(f"--init {init}: is in INT8 or joined of several; name a file that it was made from")
-        if (card.architecture, card.dataset) != (architecture, dataset):
-            raise UserError(
-                f"--init {init}: is a {card.architecture} for {card.dataset}, not a {architecture} for {dataset}; "
-                f"train it with --model {card.architecture} --dataset {card.dataset}"
-            )
-        return card.training
-    return None
+        origin, found = card.training, (card.architecture, card.dataset)
+    else:
+        return None
+    if found != (architecture, dataset):
+        raise UserError(
+            f"--init {init}: is a {found[0]} for {found[1]}, not a {architecture} for {dataset}; "
+            f"train it with --model {found[0]} --dataset {found[1]}"
+        )
+    return origin
+
+
+def _digest(init: str) -> str:
+    """Returns the SHA-256 of the file that weights to start from are read from."""
+    path = RunFolder(init).model if os.path.isdir(init) else init
+    if not os.path.isfile(path):
+        raise UserError(f"{path}: no such file")
+    return sha256(path)
 
 
 def _limited(train: fer2013.Split, settings: Settings) -> fer2013.Split:
@@ -260,7 +277,13 @@ def _check_files(given: dict) -> None:
     for path in filter(None, (init, given.get("ferplus"), *teachers)):
         if not (os.path.isfile(path) or (path == init and os.path.isdir(path))):
             raise UserError(f"{path}: no such file")
-    _origin_of(init, *(given.get(name, DEFAULTS[name]) for name in ("model", "dataset")))
+    model, dataset = (given.get(name, DEFAULTS[name]) for name in ("model", "dataset"))
+    if init and not os.path.isdir(init) and not init.endswith((".onnx", ".keras")):
+        with muted_stderr():
+            from fer_tf.datasets import channels
+            from train.initial_weights import read_checkpoint
+        read_checkpoint(init, model, channels(dataset, model))
+    _origin_of(init, model, dataset)
     for path in teachers:
         Recognizer(path)
 

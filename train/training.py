@@ -53,6 +53,8 @@ def fit(folder: RunFolder, train: Split, public: Split) -> None:
         if settings.init:
             some = train.images[:: -(-len(train) // _INIT_IMAGES)]  # of all classes, by which they are sorted
             initialise(model, settings.init, evaluation_batches(some, preprocessor, batch_size=32))
+            answers = predictor(model)(evaluation_batches(public.images, preprocessor)).argmax(axis=1)
+            print(f"PublicTest of the initial weights: {(answers == public.labels).mean():.2%}")
         model = _in_parts(model, parts, batch_size)
         _compile(model, settings, steps)
     first_epoch = int(model.optimizer.iterations) // steps

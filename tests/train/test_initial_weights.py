@@ -61,9 +61,9 @@ def test_a_model_file_gives_weights_that_answer_and_normalise_as_it_does(name, p
         np.testing.assert_allclose(found, recognizer(photographs), atol=1e-4)
 
 
-def test_a_model_file_of_another_data_set_or_of_8_bits_is_refused(make_model_file, tmp_path):
+def test_a_model_file_of_another_data_set_or_of_8_bits_is_refused():
     model = create_model("base_cnn", "original")
     with pytest.raises(UserError, match=r"no float32 weights of shape \[32, 1, 3, 3\] for the layer conv1"):
         initialise(model, str(WEIGHTS / "base_cnn-stack_sharpen.onnx"), [])
     with pytest.raises(UserError, match="no float32 weights of shape"):
-        initialise(model, str(make_model_file(tmp_path / "x.onnx")), [])
+        initialise(create_model("resnet50", "stack_sharpen"), str(WEIGHTS / "resnet50-stack_sharpen-int8.onnx"), [])

@@ -73,15 +73,18 @@ def test_which_labels_a_model_saw_is_said_through_its_teachers():
     assert labels_seen(plain) == "those of its data set"
     assert labels_seen(voted) == "those of its data set, mixed with the votes of FER+ (by 0.5)"
     assert labels_seen(taught) == (
-        "those of its data set, mixed with the answers of a.onnx, b.onnx (by 0.7); its teachers come from those of "
-        "their data sets and the votes of FER+"
+        "those of its data set, mixed with the answers of a.onnx, b.onnx (by 0.7); its teachers had learned from "
+        "the labels of their data sets and the votes of FER+"
     )
     later = plain | {"init": "first", "init_origin": taught}
-    assert labels_seen(later).endswith("; its first weights come from those of their data sets and the votes of FER+")
-    assert labels_seen(later | taught).split("; ")[1].startswith("its first weights and its teachers come from")
-    assert labels_seen(plain | {"init": "x.pth"}).endswith("its first weights come from labels not known")
+    assert labels_seen(later).endswith(
+        "; its first weights had learned from the labels of their data sets, the answers of other models and the votes "
+        "of FER+"
+    )
+    assert labels_seen(later | taught).split("; ")[1].startswith("its first weights and its teachers had learned from")
+    assert labels_seen(plain | {"init": "x.pth"}).endswith("had learned from labels that are not known")
     imported = plain | {"teacher": ["c.onnx"], "teacher_weight": 0.5, "teacher_origins": [{"training": {}}]}
-    assert labels_seen(imported).endswith("come from labels not known")
+    assert labels_seen(imported).endswith("its teachers had learned from labels that are not known")
     members = {"members": [{"training": plain}, {"training": voted}, {"training": plain}]}
     assert labels_seen(members) == f"{labels_seen(plain)}; {labels_seen(voted)}"
 

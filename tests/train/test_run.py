@@ -23,6 +23,7 @@ from train import run  # noqa: E402
 from train.run_folder import HISTORY_COLUMNS, RunFolder  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
+INT8 = ROOT / "weights/resnet50-stack_sharpen-int8.onnx"
 DIVERGED = "the training diverged in epoch 1; start anew with a lower --learning-rate"
 SMALL = ["--dataset", "original", "--epochs", "3", "--batch-size", "32", "--seed", "5"]
 
@@ -137,6 +138,9 @@ def test_a_run_starts_from_a_model_file_and_inherits_its_card(class_folders, tmp
     settings = RunFolder(tmp_path / "run").settings
     assert settings.init_origin == Recognizer(DEFAULT_MODEL).card.training
     assert settings.init_sha256 == hashlib.sha256(DEFAULT_MODEL.read_bytes()).hexdigest()
+    public = fer2013.load(class_folders).public
+    right = Recognizer(DEFAULT_MODEL)(public.images).argmax(axis=1) == public.labels
+    assert f"PublicTest of the initial weights: {right.mean():.2%}\n" in capsys.readouterr().out
 
 
 def test_a_run_starts_from_another(finished, class_folders, tmp_path):
@@ -202,6 +206,14 @@ def test_a_resumed_run_that_fails_keeps_its_settings(finished, tmp_path, capsys)
     assert "settings.json" in listing(tmp_path)
 
 
+def test_a_run_does_not_begin_with_what_has_been_replaced(finished, class_folders, tmp_path, capsys):
+    settings = json.loads((finished / "settings.json").read_text())
+    begun = {**settings, "init": str(finished), "init_sha256": "0" * 64}
+    (tmp_path / "settings.json").write_text(json.dumps(begun))
+    assert run.main(["--resume", str(tmp_path)]) == 2
+    assert f"{finished} is not what {tmp_path} was to begin with" in capsys.readouterr().err
+
+
 def test_two_trainings_cannot_share_a_folder(finished, capsys):
     pytest.importorskip("fcntl")
     with RunFolder(finished).locked():
@@ -232,7 +244,12 @@ WRONG = {
     "unknown model": (["--model", "vgg19"], "invalid choice: 'vgg19'"),
     "no checkpoint to start from": (["--init", "none.pth"], "none.pth: no such file"),
     "no run to start from": (["--init", "{tmp}"], "no run there"),
-    "a run of another network": (["--model", "se_resnet", "--init", "{finished}"], "whose weights have other shapes"),
+    "a run of another network": (["--model", "se_resnet", "--init", "{finished}"], "train it with --model base_cnn"),
+    "a run for another data set": (["--dataset", "canny", "--init", "{finished}"], "not a base_cnn for canny"),
+    "a run without an epoch": (["--dataset", "original", "--init", "{begun}"], "has come to no epoch"),
+    "the network of a run": (["--init", "{finished}/model.keras"], "name the folder of the run"),
+    "weights in 8 bits": (["--init", str(INT8)], "is in INT8"),
+    "a picture as checkpoint": (["--init", "{other}/happy/0.png"], "not a readable PyTorch checkpoint"),
     "a size that only grows": (["--model", "resnet50", "--image-size", "64", "--start-size", "72"], "72 is above"),
     "another image size": (["--image-size", "64"], "48 pixels only"),
     "no size to grow to": (["--model", "se_resnet", "--start-size", "64"], "--start-size 64 is above"),
@@ -255,7 +272,9 @@ def test_wrong_input_is_one_clear_line(name, finished, class_folders, tmp_path, 
         for number in range(30):
             image = np.random.default_rng(number).integers(0, 256, (48, 48), np.uint8)
             cv2.imwrite(str(other / class_name / f"{number}.png"), image)
-    arguments = [a.format(finished=finished, tmp=tmp_path, other=other) for a in arguments]
+    (begun := tmp_path / "begun").mkdir()
+    shutil.copy(finished / "settings.json", begun)
+    arguments = [a.format(finished=finished, tmp=tmp_path, other=other, begun=begun) for a in arguments]
     if "--data" not in arguments and "--resume" not in arguments:
         arguments += ["--data", str(class_folders)]
     before = listing(finished)
