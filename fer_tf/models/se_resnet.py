@@ -12,7 +12,7 @@ from fer_tf.models.layers import BatchNormalization
 def se_resnet(
     channels: int,
     *,
-    widths: Sequence[int] = (32, 48, 112, 240),
+    widths: Sequence[int] = (32, 64, 128, 224),
     blocks: Sequence[int] = (1, 1, 1),
     dropout: float = 0.3,
 ) -> keras.Model:
