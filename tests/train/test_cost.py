@@ -56,8 +56,8 @@ def test_the_figures_of_the_base_cnn_that_ships():
 
 def test_the_figures_of_the_se_resnet_that_ships():
     """A convolution at full size; in each stage one of stride 2, a block of two and its excitation; by hand."""
-    sides, widths = (24, 12, 6), (32, 48, 112, 240)
-    convolutions, dense, kernels = 9 * 32 * 48**2, 240 * 7, 9 * 32
+    sides, widths = (24, 12, 6), (32, 64, 128, 224)
+    convolutions, dense, kernels = 9 * 32 * 48**2, 224 * 7, 9 * 32
     for side, (before, width) in zip(sides, pairwise(widths), strict=True):
         kernel = 9 * width * (before + 2 * width)
         convolutions += kernel * side**2
