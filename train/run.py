@@ -82,9 +82,8 @@ def _parser() -> Parser:
     option(
         "--precision",
         choices=PRECISIONS,
-        help="what training computes in; bfloat16 saves a fifth to two thirds of the time on processors made for it "
-        "(Intel's AMX) and may take more on others; the model that comes out is float32 either way "
-        f"(default {DEFAULTS['precision']})",
+        help="what training computes in; bfloat16 saves time on processors made for it (Intel's AMX) and may take "
+        f"more on others; the model that comes out is float32 either way (default {DEFAULTS['precision']})",
     )
     option("--seed", type=seed, help=f"of weights, order and augmentation (default {DEFAULTS['seed']})")
     option("--limit", type=positive(), help="train on this many images only, chosen at random (default all)")
@@ -122,12 +121,11 @@ def main(argv: list[str] | None = None) -> int:
     for source in ("teacher", "ferplus"):
         if f"{source}_weight" in given and source not in given and not resume:
             raise UserError(f"--{source}-weight without --{source} has nothing to weigh; name it or leave both away")
-    if not resume:
-        _check_files(given)
+    init_origin = None if resume else _check_files(given)
     folder = _opened(resume, output, given) if resume else _new(output, given)
     data = load_data(data_path or (folder.settings.data if resume else None))
     if not resume:
-        create(folder, settle(given), data)
+        create(folder, settle(given), data, init_origin)
     try:
         report = complete(folder, data)
     except (UserError, ModuleNotFoundError):
@@ -166,13 +164,14 @@ def load_data(path: str | None) -> fer2013.Fer2013:
     return data
 
 
-def create(folder: RunFolder, values: dict, data: fer2013.Fer2013) -> None:
+def create(folder: RunFolder, values: dict, data: fer2013.Fer2013, init_origin: dict | None = None) -> None:
     """Makes the folder of a new run.
 
     Args:
         folder: Where.
         values: What `settle` returns.
         data: What it is to be trained on.
+        init_origin: What is known of the training of the weights to start from.
 
     Raises:
         UserError: if these settings do not go together, or if there is a run in the folder.
@@ -188,10 +187,7 @@ def create(folder: RunFolder, values: dict, data: fer2013.Fer2013) -> None:
         raise UserError(f"--start-size {start} is above the size that images grow to, {full} pixels")
     folder.check_free()
     init, origins = values["init"], None
-    begun = {
-        "init_origin": _origin_of(init, values["model"], values["dataset"]),
-        "init_sha256": _digest(init) if init else None,
-    }
+    begun = {"init_origin": init_origin, "init_sha256": _digest(init) if init else None}
     if values["teacher"] or values["ferplus"]:
         paths = values["teacher"] or ()
         teachers = [Recognizer(path) for path in paths]
@@ -231,21 +227,29 @@ def complete(folder: RunFolder, data: fer2013.Fer2013) -> dict:
         return write_report(folder, data.public)
 
 
-def _origin_of(init: str | None, architecture: str, dataset: str) -> dict | None:
-    """Returns what is known of the training of the weights to start from: of a checkpoint nothing."""
-    if init and os.path.isdir(init):
+def _origin_of(init: str, architecture: str, dataset: str) -> dict | None:
+    """Returns what is known of the training of the weights to start from: of a checkpoint nothing.
+
+    Raises:
+        UserError: if they are not of such a network.
+    """
+    if os.path.isdir(init):
         run = RunFolder.open(init)
         if not run.model.is_file():
             raise UserError(f"--init {init}: has come to no epoch; continue it with --resume {init}, or name another")
         origin, found = run.record(), (run.settings.model, run.settings.dataset)
-    elif init and init.endswith(".keras"):
+    elif init.endswith(".keras"):
         raise UserError(f"--init {init}: name the folder of the run, {os.path.dirname(init)}")
-    elif init and init.endswith(".onnx"):
+    elif init.endswith(".onnx"):
         card = Recognizer(init).card
         if {"members", "quantization"} & card.training.keys():
             raise UserError(f"--init {init}: is in INT8 or joined of several; name a file that it was made from")
         origin, found = card.training, (card.architecture, card.dataset)
     else:
+        with muted_stderr():
+            from fer_tf.datasets import channels
+            from train.initial_weights import read_checkpoint
+        read_checkpoint(init, architecture, channels(dataset, architecture))
         return None
     if found != (architecture, dataset):
         raise UserError(
@@ -271,21 +275,19 @@ def _limited(train: fer2013.Split, settings: Settings) -> fer2013.Split:
     return train[np.sort(chosen)]
 
 
-def _check_files(given: dict) -> None:
-    """Raises `UserError` if a file that a new run is to be made from is not there, or not what it should be."""
+def _check_files(given: dict) -> dict | None:
+    """Returns what `_origin_of` says of the weights that a new run is to start from.
+
+    Raises:
+        UserError: if a file that it is to be made from is not there, or not what it should be.
+    """
     init, teachers = given.get("init"), given.get("teacher", ())
     for path in filter(None, (init, given.get("ferplus"), *teachers)):
         if not (os.path.isfile(path) or (path == init and os.path.isdir(path))):
             raise UserError(f"{path}: no such file")
-    model, dataset = (given.get(name, DEFAULTS[name]) for name in ("model", "dataset"))
-    if init and not os.path.isdir(init) and not init.endswith((".onnx", ".keras")):
-        with muted_stderr():
-            from fer_tf.datasets import channels
-            from train.initial_weights import read_checkpoint
-        read_checkpoint(init, model, channels(dataset, model))
-    _origin_of(init, model, dataset)
     for path in teachers:
         Recognizer(path)
+    return _origin_of(init, *(given.get(name, DEFAULTS[name]) for name in ("model", "dataset"))) if init else None
 
 
 def _new(output: str | None, given: dict) -> RunFolder:

@@ -177,7 +177,10 @@ class _Recorder(keras.callbacks.Callback):
         self._epochs = folder.settings.epochs
 
     def on_train_begin(self, logs=None):
-        self._averaged = create_model(self._folder.settings.model, self._folder.settings.dataset)
+        if self._folder.state.exists():  # as it was begun: networks change from version to version
+            self._averaged = load_network(self._folder.model)
+        else:
+            self._averaged = create_model(self._folder.settings.model, self._folder.settings.dataset)
         self._predict = predictor(self._averaged)
         self._update_norms = tf.function(lambda images: self._averaged(images, training=True), reduce_retracing=True)
         done = len(self._rows)

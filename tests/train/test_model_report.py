@@ -113,12 +113,19 @@ def test_the_command_of_a_run_gives_its_settings_again(options):
 
 def test_the_files_of_a_run_are_told_apart_by_their_digests():
     teachers = [{"name": "a", "sha256": "ab" * 32, "training": {}}, {"name": "a", "sha256": "cd" * 32, "training": {}}]
-    taught = {"teacher": ["a.onnx", "a.onnx"], "teacher_origins": teachers, "init": "first", "init_sha256": "ef" * 32}
+    taught = {
+        "teacher": ["a.onnx", "a.onnx"],
+        "teacher_origins": teachers,
+        "init": "first.pth",
+        "init_sha256": "ef" * 32,
+    }
     assert files_of(taught) == [
-        "first, SHA-256 efefefefefefefef…",
+        "first.pth, SHA-256 efefefefefefefef…",
         "a.onnx, SHA-256 abababababababab…",
         "a.onnx, SHA-256 cdcdcdcdcdcdcdcd…",
     ]
+    begun = {"init": "first", "init_sha256": "ef" * 32, "init_origin": {"model": "base_cnn"}}
+    assert files_of(begun) == ["first/model.keras, SHA-256 efefefefefefefef…"]  # the folder of a run
     assert files_of({"teacher": None, "init": "first"}) == []  # as older runs kept none
 
 

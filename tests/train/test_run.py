@@ -1,4 +1,5 @@
 import csv
+import functools
 import hashlib
 import json
 import os
@@ -18,6 +19,7 @@ keras = pytest.importorskip("keras")
 
 from fer_tf import fer2013  # noqa: E402
 from fer_tf.models import load_network  # noqa: E402
+from fer_tf.models.se_resnet import se_resnet  # noqa: E402
 from fer_tf.recognizer import Recognizer  # noqa: E402
 from train import run  # noqa: E402
 from train.run_folder import HISTORY_COLUMNS, RunFolder  # noqa: E402
@@ -93,6 +95,23 @@ def test_resuming_reaches_the_uninterrupted_run(finished, class_folders, tmp_pat
     for row, expected in zip(read_history(folder), read_history(finished), strict=True):
         for name in set(HISTORY_COLUMNS) - {"seconds"}:
             assert row[name] == pytest.approx(expected[name], rel=1e-3), name
+
+
+def test_a_run_is_resumed_with_the_network_that_it_was_begun_with(class_folders, tmp_path, monkeypatch):
+    """As one that another version began, whose network had other widths."""
+    from fer_tf.models import registry
+
+    options = ["--model", "se_resnet", "--dataset", "original", "--epochs", "1", "--data", str(class_folders)]
+    folder = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setitem(registry.ARCHITECTURES, "se_resnet", functools.partial(se_resnet, widths=(8, 8, 16, 24)))
+        assert run.main([*options, "--output", str(folder)]) == 0
+    settings = json.loads((folder / "settings.json").read_text())
+    (folder / "settings.json").write_text(json.dumps({**settings, "epochs": 2}))
+    (folder / "public.json").unlink()
+    assert run.main(["--resume", str(folder)]) == 0
+    assert len(read_history(folder)) == 2
+    assert load_network(folder / "model.keras").get_layer("stage3.down").kernel.shape[-1] == 24
 
 
 def test_resuming_a_finished_run_changes_nothing(finished):
@@ -206,7 +225,7 @@ def test_a_resumed_run_that_fails_keeps_its_settings(finished, tmp_path, capsys)
     assert "settings.json" in listing(tmp_path)
 
 
-def test_a_run_does_not_begin_with_what_has_been_replaced(finished, class_folders, tmp_path, capsys):
+def test_a_run_does_not_begin_with_what_has_been_replaced(finished, tmp_path, capsys):
     settings = json.loads((finished / "settings.json").read_text())
     begun = {**settings, "init": str(finished), "init_sha256": "0" * 64}
     (tmp_path / "settings.json").write_text(json.dumps(begun))
