@@ -33,7 +33,7 @@ def draw_curves(rows: list[dict[str, float]], path: Path, *, title: str) -> None
         axes.set(xlabel="epoch", ylabel=f"{name} ({unit})")
         axes.grid(alpha=0.3)
         axes.margins(y=0.1)
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     best = max(rows, key=lambda row: row["public_accuracy"])
     kept = f"kept: epoch {best['epoch']:.0f}, {best['public_accuracy']:.2%}"
     axes.plot(best["epoch"], best["public_accuracy"], "o", label=kept, color="#D55E00")
