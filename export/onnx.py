@@ -45,11 +45,10 @@ def export_run(folder: RunFolder, output: Path | str | None = None, *, force: bo
     check_output(path, [folder.model], digest, force=force)
     with muted_stderr():
         from export.convert import convert
-        from fer_tf.datasets import create_preprocessor
         from fer_tf.models import load_network
     network = load_network(folder.model)
     temperature = metrics.pop("temperature")
-    preprocessor = create_preprocessor(settings.dataset, settings.model, image_size=settings.image_size)
+    preprocessor = folder.preprocessor()
     card = ModelCard(
         name=name,
         architecture=settings.model,

@@ -14,7 +14,7 @@ from keras import ops
 
 from fer_tf.card import IMAGE_SIZE
 from fer_tf.command import UserError
-from fer_tf.filters import ARITHMETICS, FILTERS
+from fer_tf.filters import ARITHMETICS, FILTERS, Filter
 from fer_tf.names import DATASETS
 
 
@@ -63,6 +63,7 @@ def create_preprocessor(
     *,
     image_size: int | None = None,
     arithmetic: str = "standard",
+    filter_parameters: dict[str, float] | None = None,
 ) -> "Preprocessor":
     """Returns the layer that feeds a network.
 
@@ -71,12 +72,13 @@ def create_preprocessor(
         architecture: One of `LAYOUTS`; it decides channels, scaling and size.
         image_size: Height and width of the output in pixels; None is what the architecture takes.
         arithmetic: One of `fer_tf.filters.ARITHMETICS`.
+        filter_parameters: Those of the data set's filter that are not to be its defaults, by name.
 
     Returns:
         A layer: uint8 [N, 48, 48] → float32 [N, image_size, image_size, C].
 
     Raises:
-        UserError: if one of them is unknown, or if the architecture does not take that size.
+        UserError: if one of them is unknown, if the architecture does not take that size, or the filter that number.
     """
     expected = layout(architecture)
     image_size = expected.image_size if image_size is None else image_size
@@ -84,7 +86,13 @@ def create_preprocessor(
         raise UserError(
             f"{architecture} takes images of {expected.image_size} pixels only. Received: image_size={image_size!r}"
         )
-    return Preprocessor(dataset, rgb=expected.rgb, image_size=image_size, arithmetic=arithmetic)
+    return Preprocessor(
+        dataset,
+        rgb=expected.rgb,
+        image_size=image_size,
+        arithmetic=arithmetic,
+        filter_parameters=filter_parameters,
+    )
 
 
 @keras.saving.register_keras_serializable("fer_tf")
@@ -104,9 +112,11 @@ class Preprocessor(keras.layers.Layer):
         rgb: Whether to make three channels.
         image_size: Height and width of the output in pixels.
         arithmetic: One of `fer_tf.filters.ARITHMETICS`.
+        filter_parameters: Those of the data set's filter that are not to be its defaults, by name.
 
     Raises:
-        UserError: if one of them is unknown, or if the data set does not exist in this arithmetic.
+        UserError: if one of them is unknown, if the data set does not exist in this arithmetic, or if the filter does
+            not take that number.
     """
 
     def __init__(
@@ -116,6 +126,7 @@ class Preprocessor(keras.layers.Layer):
         rgb: bool = False,
         image_size: int = IMAGE_SIZE,
         arithmetic: str = "standard",
+        filter_parameters: dict[str, float] | None = None,
         **kwargs,
     ):
         super().__init__(autocast=False, **kwargs)
@@ -125,7 +136,7 @@ class Preprocessor(keras.layers.Layer):
             raise UserError(f"image_size must be a whole number of pixels above 0. Received: {image_size!r}")
         self.dataset, self.rgb, self.image_size, self.arithmetic = dataset, rgb, image_size, arithmetic
         self._stacked = dataset.startswith("stack_")
-        self._filter = None if dataset == "original" else FILTERS[dataset.removeprefix("stack_")](arithmetic=arithmetic)
+        self._filter = _filter_of(dataset, arithmetic, filter_parameters or {})
 
     def call(self, images):
         """Returns the network's input."""
@@ -134,6 +145,11 @@ class Preprocessor(keras.layers.Layer):
             planes *= 3
         levels = ops.cast(ops.stack(planes, axis=-1), "float32")
         return levels / 255 if self._stacked and not self.rgb else levels / 127.5 - 1
+
+    @property
+    def filter_parameters(self) -> dict[str, float]:
+        """All parameters of the filter, by name; none without a filter."""
+        return self._filter.parameters if self._filter else {}
 
     @property
     def resizing(self) -> dict[str, int | str]:
@@ -156,8 +172,8 @@ class Preprocessor(keras.layers.Layer):
 
     def get_config(self) -> dict:
         """Returns the constructor's arguments."""
-        arguments = {name: getattr(self, name) for name in ("dataset", "rgb", "image_size", "arithmetic")}
-        return {**super().get_config(), **arguments}
+        names = ("dataset", "rgb", "image_size", "arithmetic", "filter_parameters")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
 RESIZE = "bilinear as Pillow's, in whole levels"
@@ -201,6 +217,17 @@ def _resize_matrix(size: int, new_size: int) -> np.ndarray:
         triangle = np.maximum(1 - np.abs(reached + 0.5 - centre) / reach, 0)
         weights[reached] = np.floor(triangle / triangle.sum() * 2**22 + 0.5) / 2**22
     return matrix
+
+
+def _filter_of(dataset: str, arithmetic: str, parameters: dict[str, float]) -> Filter | None:
+    """Returns the filter of a data set; None of `original`."""
+    name = dataset.removeprefix("stack_")
+    kind = FILTERS.get(name)
+    known = kind.PARAMETERS if kind else ()
+    if unknown := [parameter for parameter in parameters if parameter not in known]:
+        has = f"its parameters are {', '.join(known)}" if known else "it has no parameters"
+        raise UserError(f"no {unknown[0]!r} in data set {dataset}; {has}")
+    return kind and kind(arithmetic=arithmetic, **parameters)
 
 
 def _known(what: str, name: str, names: Iterable[str]) -> str:

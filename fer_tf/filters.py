@@ -6,6 +6,7 @@ integer, or float in a fixed order of sums, so that TensorFlow and onnxruntime a
 """
 
 import math
+from typing import ClassVar
 
 import keras
 import numpy as np
@@ -30,6 +31,9 @@ class Filter(keras.layers.Layer):
         UserError: if `arithmetic` is another.
     """
 
+    PARAMETERS: ClassVar[tuple[str, ...]] = ()
+    """Names of the numbers that it is made with, each an argument and an attribute."""
+
     def __init__(self, arithmetic: str = "standard", **kwargs):
         super().__init__(autocast=False, **kwargs)
         self.built = True  # there are no weights; Keras warns of layers inside others that seem to lack theirs
@@ -41,9 +45,14 @@ class Filter(keras.layers.Layer):
         """Returns the spec of the images: a filter changes neither shape nor dtype."""
         return keras.KerasTensor(images.shape, "uint8")
 
+    @property
+    def parameters(self) -> dict[str, float]:
+        """The values of `PARAMETERS`."""
+        return {name: getattr(self, name) for name in self.PARAMETERS}
+
     def get_config(self) -> dict:
         """Returns the constructor's arguments."""
-        return {**super().get_config(), "arithmetic": self.arithmetic}
+        return {**super().get_config(), "arithmetic": self.arithmetic, **self.parameters}
 
 
 @keras.saving.register_keras_serializable("fer_tf")
@@ -120,8 +129,10 @@ class Canny(Filter):
         arithmetic: `standard`.
 
     Raises:
-        UserError: if the original arithmetic is asked for.
+        UserError: if the original arithmetic is asked for, or a number is out of range.
     """
+
+    PARAMETERS = ("low", "high", "sigma")
 
     def __init__(self, low: float = 20, high: float = 60, sigma: float = 1.4, arithmetic: str = "standard", **kwargs):
         super().__init__(arithmetic, **kwargs)
@@ -130,7 +141,9 @@ class Canny(Filter):
                 "canny exists in standard arithmetic only: in the original's, integers overflow until little but "
                 "noise is left; take another data set"
             )
-        self.low, self.high, self.sigma = low, high, sigma
+        if not 0 <= low <= high <= 255:
+            raise UserError(f"canny's thresholds must be 0 ≤ low ≤ high ≤ 255. Received: low={low:g}, high={high:g}")
+        self.low, self.high, self.sigma = low, high, _standard_deviation(sigma)
 
     def call(self, images):
         """Returns the edges."""
@@ -140,10 +153,6 @@ class Canny(Filter):
         strongest_near = _largest(_shifts(_largest(_shifts(_framed_in_black(ridges), axis=1)), axis=2))
         edges = ops.logical_and(ridges >= self.low, strongest_near >= self.high)
         return ops.cast(edges, "uint8") * ops.cast(255, "uint8")
-
-    def get_config(self) -> dict:
-        """Returns the constructor's arguments."""
-        return {**super().get_config(), "low": self.low, "high": self.high, "sigma": self.sigma}
 
 
 @keras.saving.register_keras_serializable("fer_tf")
@@ -157,11 +166,16 @@ class Sharpen(Filter):
         amount: Weight of the detail that is added.
         sigma: Standard deviation of the Gaussian, in pixels.
         arithmetic: One of `ARITHMETICS`.
+
+    Raises:
+        UserError: if `sigma` is not above 0.
     """
+
+    PARAMETERS = ("amount", "sigma")
 
     def __init__(self, amount: float = 2.0, sigma: float = 1.0, arithmetic: str = "standard", **kwargs):
         super().__init__(arithmetic, **kwargs)
-        self.amount, self.sigma = amount, sigma
+        self.amount, self.sigma = amount, _standard_deviation(sigma)
         profile = np.exp(-(np.arange(2) ** 2) / (2 * sigma**2))
         self._weights = np.outer(profile, profile) / (profile[0] + 2 * profile[1]) ** 2
 
@@ -179,13 +193,16 @@ class Sharpen(Filter):
         sharp = centre + self.amount * (centre - ops.cast(blurred, "float32"))
         return ops.cast(ops.clip(sharp, 0, 255), "uint8")
 
-    def get_config(self) -> dict:
-        """Returns the constructor's arguments."""
-        return {**super().get_config(), "amount": self.amount, "sigma": self.sigma}
-
 
 FILTERS: dict[str, type[Filter]] = {"hist_median": HistMedian, "sobel": Sobel, "canny": Canny, "sharpen": Sharpen}
 """The filters by the name that data sets call them."""
+
+
+def _standard_deviation(sigma: float) -> float:
+    """Returns it if there is a Gaussian of it."""
+    if not sigma > 0:
+        raise UserError(f"sigma must be above 0. Received: {sigma:g}")
+    return sigma
 
 
 def _framed(planes, width: int = 1):

@@ -83,7 +83,7 @@ def _check_comparable(present: list[RunFolder], wanted: list[dict]) -> None:
     for folder in present:
         # Of a network that is not wanted now, only what all networks share is known.
         recipe = recipes.get(folder.settings.model, {"limit": wanted[0]["limit"]})
-        for name in (name for name in recipe if name not in ("dataset", "seed")):
+        for name in (name for name in recipe if name not in ("dataset", "filter", "seed")):
             kept = getattr(folder.settings, name)
             if kept != recipe[name]:
                 option = f"--{name.replace('_', '-')}"

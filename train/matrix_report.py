@@ -11,7 +11,6 @@ from matplotlib.figure import Figure
 from scipy.special import softmax
 from scipy.stats import t
 
-from fer_tf.datasets import create_preprocessor
 from fer_tf.fer2013 import Fer2013
 from fer_tf.files import write_json, write_text
 from fer_tf.models import load_network
@@ -50,11 +49,10 @@ Rows = dict[tuple[str, str], dict[int, dict[str, Any]]]
 
 def measure_cell(folder: RunFolder, data: Fer2013) -> dict[str, dict[str, Any]]:
     """Returns the figures of a finished run on all splits that the data set has: those of `train.evaluate.evaluate`."""
-    settings, temperature = folder.settings, folder.public_metrics()["temperature"]
-    preprocessor = create_preprocessor(settings.dataset, settings.model, image_size=settings.image_size)
+    temperature = folder.public_metrics()["temperature"]
     network = predictor(load_network(folder.model))
     splits = "all" if len(data.private) else "public"
-    logits = network(evaluation_batches(tested(data, splits).images, preprocessor))
+    logits = network(evaluation_batches(tested(data, splits).images, folder.preprocessor()))
     return evaluate(softmax(logits / temperature, axis=1), data, temperature=temperature, splits=splits)
 
 

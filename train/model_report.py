@@ -18,6 +18,7 @@ from train.evaluate import TITLES, describe
 from train.pictures import draw_confusion, save_figure
 from train.robustness import VARIATIONS
 from train.run import DEFAULTS, settle
+from train.run_folder import option_words
 
 _FEWEST = 10
 """Images that a bin of confidence must have to be drawn; the accuracy of fewer says nothing."""
@@ -128,7 +129,7 @@ def training_command(training: dict[str, Any]) -> str | None:
     for name in DEFAULTS:
         value = training.get(name, usual[name])
         if value is not None and (value != usual[name] or name in always):
-            words += [f"--{name.replace('_', '-')}", *map(str, value if isinstance(value, list) else [value])]
+            words += [f"--{name.replace('_', '-')}", *option_words(value)]
     return shlex.join(words)
 
 

@@ -3,7 +3,6 @@
 from scipy.special import softmax
 from sklearn.metrics import confusion_matrix
 
-from fer_tf.datasets import create_preprocessor
 from fer_tf.emotions import CLASSES
 from fer_tf.fer2013 import Split
 from fer_tf.files import write_json
@@ -25,8 +24,7 @@ def write_report(folder: RunFolder, public: Split) -> dict:
     """
     settings, rows = folder.settings, folder.read_history()
     model = load_network(folder.model)
-    preprocessor = create_preprocessor(settings.dataset, settings.model, image_size=settings.image_size)
-    logits = predictor(model)(evaluation_batches(public.images, preprocessor))
+    logits = predictor(model)(evaluation_batches(public.images, folder.preprocessor()))
     temperature = fit_temperature(logits, public.labels)
     best = max(rows, key=lambda row: row["public_accuracy"])  # the first of equals, as in training
     figures = measure(softmax(logits / temperature, axis=1), public.labels, temperature)

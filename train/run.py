@@ -1,6 +1,8 @@
 """Trains a network: `python -m train.run --dataset stack_sharpen`."""
 
+import argparse
 import dataclasses
+import math
 import os
 import sys
 import time
@@ -13,7 +15,7 @@ from fer_tf.command import Parser, UserError, amount, command, muted_stderr, pos
 from fer_tf.files import sha256
 from fer_tf.names import ARCHITECTURES, DATASETS
 from fer_tf.recognizer import Recognizer
-from train.run_folder import AUGMENTATIONS, OPTIMIZERS, PRECISIONS, RunFolder, Settings
+from train.run_folder import AUGMENTATIONS, OPTIMIZERS, PRECISIONS, RunFolder, Settings, option_words
 
 DEFAULTS = {
     "model": "base_cnn",
@@ -29,6 +31,7 @@ DEFAULTS = {
     "seed": 0,
     "limit": None,
     "augment": "standard",
+    "filter": None,
     "image_size": None,
     "start_size": None,
     "init": None,
@@ -54,6 +57,25 @@ def settle(given: dict) -> dict:
         if not values[source]:
             values[f"{source}_weight"] = 0.0
     return values
+
+
+def _parameter(text: str) -> tuple[str, float]:
+    """An argparse type for a named number."""
+    name, _, number = text.partition("=")
+    try:
+        value = float(number)
+    except ValueError:
+        value = math.nan
+    if not (name and math.isfinite(value)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=NUMBER")
+    return name, value
+
+
+class _AsDict(argparse.Action):
+    """Makes a dict of named numbers."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        setattr(namespace, self.dest, dict(values))
 
 
 def _parser() -> Parser:
@@ -92,6 +114,14 @@ def _parser() -> Parser:
         choices=AUGMENTATIONS,
         help="how images are varied; light: half as much and nothing erased, for few epochs; camera: as standard, and "
         f"one in four is dark, blurred and noisy as of a poor camera (default {DEFAULTS['augment']})",
+    )
+    option(
+        "--filter",
+        nargs="+",
+        type=_parameter,
+        action=_AsDict,
+        metavar="NAME=NUMBER",
+        help="parameters of the data set's filter: low, high and sigma of canny, amount and sigma of sharpen",
     )
     option("--image-size", type=positive(), metavar="PIXELS", help="what the network is fed (default: 48; resnet50 96)")
     option("--start-size", type=positive(), metavar="PIXELS", help="begin with smaller images; faster (not base_cnn)")
@@ -179,12 +209,14 @@ def create(folder: RunFolder, values: dict, data: fer2013.Fer2013, init_origin: 
     with muted_stderr():
         from fer_tf.datasets import create_preprocessor
         from train.targets import soft_targets
-    full, start = (
-        create_preprocessor(values["dataset"], values["model"], image_size=size).image_size  # or says why not
+    full, start = (  # or they say why not
+        create_preprocessor(values["dataset"], values["model"], image_size=size, filter_parameters=values["filter"])
         for size in (values["image_size"], values["start_size"])
     )
-    if values["start_size"] and start > full:
-        raise UserError(f"--start-size {start} is above the size that images grow to, {full} pixels")
+    if values["start_size"] and start.image_size > full.image_size:
+        size = values["start_size"]
+        raise UserError(f"--start-size {size} is above the size that images grow to, {full.image_size} pixels")
+    values = values | {"filter": full.filter_parameters or None}
     folder.check_free()
     init, origins = values["init"], None
     begun = {"init_origin": init_origin, "init_sha256": _digest(init) if init else None}
@@ -307,8 +339,8 @@ def _opened(path: str, output: str | None, given: dict) -> RunFolder:
     settings = folder.settings
     for name, value in given.items():
         kept = getattr(settings, name)
-        if value != kept:
-            option = name.replace("_", "-")
+        if value != kept and not (name == "filter" and value.items() <= (kept or {}).items()):
+            option, kept, value = name.replace("_", "-"), *(" ".join(option_words(words)) for words in (kept, value))
             raise UserError(f"{path} is a run with --{option} {kept}, not {value}; leave the option away or start anew")
     return folder
 

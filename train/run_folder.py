@@ -55,6 +55,8 @@ class Settings:
     limit: int | None
     """How many training images are used, chosen at random; None is all."""
     augment: str
+    filter: dict | None = None
+    """Parameters of the data set's filter by name; None of a filter without, and of runs that did not keep them."""
     image_size: int | None = None
     """Height and width that the network is fed; None is its architecture's own."""
     init: str | None = None
@@ -87,6 +89,13 @@ class Settings:
     ema_steps: float = 1000.0
     """Over how many steps the weights are averaged (time constant of the exponential average)."""
     warmup_epochs: float = 2.0
+
+
+def option_words(value: Any) -> list[str]:
+    """Returns a setting's value as it follows its option on a command line."""
+    if isinstance(value, dict):
+        return [f"{name}={number:g}" for name, number in value.items()]
+    return [str(part) for part in (value if isinstance(value, list) else [value])]
 
 
 class RunFolder:
@@ -199,6 +208,19 @@ class RunFolder:
             if name in kinds and not (number or isinstance(value, kinds[name])):
                 raise UserError(f"{self._settings}: {name} is {value!r}; it was not written by train.run")
         return Settings(**{field.name: values[field.name] for field in fields if field.name in values})
+
+    def preprocessor(self, image_size: int | None = None):
+        """Returns the `fer_tf.datasets.Preprocessor` of the run's network.
+
+        Args:
+            image_size: Height and width of its output in pixels; None is the run's.
+        """
+        from fer_tf.datasets import create_preprocessor
+
+        settings = self.settings
+        image_size = settings.image_size if image_size is None else image_size
+        options = {"image_size": image_size, "filter_parameters": settings.filter}
+        return create_preprocessor(settings.dataset, settings.model, **options)
 
     def record(self) -> dict[str, Any]:
         """Returns what a model made from the run may tell of its training: settings, without folders, and `hours`."""

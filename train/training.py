@@ -11,7 +11,6 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from fer_tf.command import UserError
-from fer_tf.datasets import create_preprocessor
 from fer_tf.fer2013 import Split
 from fer_tf.files import written_aside
 from fer_tf.models import create_model, load_network
@@ -43,8 +42,7 @@ def fit(folder: RunFolder, train: Split, public: Split) -> None:
     parts = min(settings.ghost_batches, batch_size)
     batch_size -= batch_size % parts
     steps = len(train) // batch_size
-    preprocessors = functools.partial(create_preprocessor, settings.dataset, settings.model)
-    preprocessor = preprocessors(image_size=settings.image_size)
+    preprocessor = folder.preprocessor()
     if folder.state.exists():
         model = load_network(folder.state)
     else:
@@ -75,7 +73,7 @@ def fit(folder: RunFolder, train: Split, public: Split) -> None:
     phases, epoch = [], first_epoch
     for end, size in growth(settings.start_size, preprocessor.image_size, settings.epochs):
         if epoch < end:
-            phase = batches(preprocessors(image_size=size), seed=settings.seed, first_epoch=epoch)
+            phase = batches(folder.preprocessor(size), seed=settings.seed, first_epoch=epoch)
             phases.append(phase.take((end - epoch) * steps))
             epoch = end
     recorder = _Recorder(

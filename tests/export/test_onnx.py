@@ -7,12 +7,17 @@ import sys
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 
 pytest.importorskip("keras")
 pytest.importorskip("tf2onnx")
 
+from scipy.special import softmax
+
 from export import onnx as export_onnx
+from fer_tf import fer2013
+from fer_tf.models import load_network
 from fer_tf.recognizer import Recognizer
 from train import evaluate, run
 
@@ -52,6 +57,24 @@ def test_the_file_scores_what_the_run_said(finished, class_folders, tmp_path, ca
     for key in ("ece_before", "ece_after", "macro_f1"):
         assert report["public"][key] == pytest.approx(public[key], abs=1e-5)
     assert f"{public['accuracy']:.2%}" in capsys.readouterr().out
+
+
+def test_the_file_filters_by_the_numbers_that_it_was_trained_with(class_folders, tmp_path):
+    folder, numbers = tmp_path / "run", ["--filter", "amount=0.5"]
+    options = ["--dataset", "sharpen", "--epochs", "1", "--limit", "64", "--data", str(class_folders)]
+    assert run.main([*options, *numbers, "--output", str(folder)]) == 0
+    assert run.main(["--resume", str(folder), *numbers]) == 0
+    assert export_onnx.main([str(folder)]) == 0
+    recognizer = Recognizer(folder / "base_cnn-sharpen.onnx")
+    assert recognizer.card.training["filter"] == {"amount": 0.5, "sigma": 1.0}
+    faces = fer2013.load(class_folders).public.images
+    kernel = cv2.getGaussianKernel(3, 1)
+    blurred = cv2.sepFilter2D(faces.transpose(1, 2, 0), cv2.CV_64F, kernel, kernel, borderType=cv2.BORDER_REPLICATE)
+    blurred = blurred.transpose(2, 0, 1).astype(np.float32)
+    sharpened = np.clip(faces + 0.5 * (faces - blurred), 0, 255).astype(np.uint8)
+    logits = load_network(folder / "model.keras").predict(sharpened[..., None] / 127.5 - 1, verbose=0)
+    expected = softmax(logits / recognizer.card.temperature, axis=1)
+    np.testing.assert_allclose(recognizer(faces), expected, atol=1e-5)
 
 
 def test_evaluating_a_split_that_is_not_there(finished, class_folders, tmp_path, capfd):

@@ -125,6 +125,7 @@ def test_onnxruntime_feeds_what_keras_feeds(dataset, architecture):
         ("stack_sharpen", "base_cnn", {}),
         ("hist_median", "resnet50", {"image_size": 64, "arithmetic": "original"}),
         ("stack_canny", "resnet50", {}),
+        ("canny", "base_cnn", {"filter_parameters": {"low": 50, "high": 150}}),
     ],
 )
 def test_preprocessors_are_saved_and_loaded(dataset, architecture, options, tmp_path):
@@ -154,6 +155,9 @@ def test_preprocessors_are_mapped_in_a_pipeline():
         (("original", "resnet50"), {"image_size": 64.0}, "image_size must be a whole number of pixels above 0"),
         (("canny",), {"arithmetic": "original"}, "noise"),
         (("stack_canny", "resnet50"), {"arithmetic": "original"}, "noise"),
+        (("stack_canny",), {"filter_parameters": {"lo": 1}}, "no 'lo' in data set stack_canny; its parameters are low"),
+        (("sobel",), {"filter_parameters": {"low": 1}}, "no 'low' in data set sobel; it has no parameters"),
+        (("original",), {"filter_parameters": {"low": 1}}, "no 'low' in data set original; it has no parameters"),
     ],
 )
 def test_what_does_not_exist_is_refused(arguments, options, message):

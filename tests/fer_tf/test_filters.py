@@ -238,6 +238,21 @@ def test_an_unknown_arithmetic_is_refused(filter_class):
         filter_class(arithmetic="exact")
 
 
+@pytest.mark.parametrize(
+    ("filter_class", "parameters", "message"),
+    [
+        (Canny, {"low": 70}, "0 ≤ low ≤ high ≤ 255. Received: low=70, high=60"),
+        (Canny, {"low": -1}, "Received: low=-1"),
+        (Canny, {"high": 256}, "high=256"),
+        (Canny, {"sigma": 0.0}, "sigma must be above 0. Received: 0"),
+        (Sharpen, {"sigma": -1.0}, "sigma must be above 0. Received: -1"),
+    ],
+)
+def test_numbers_that_make_no_filter_are_refused(filter_class, parameters, message):
+    with pytest.raises(UserError, match=message):
+        filter_class(**parameters)
+
+
 def test_the_original_canny_is_refused():
     with pytest.raises(UserError, match="noise"):
         Canny(arithmetic="original")

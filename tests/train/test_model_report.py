@@ -97,6 +97,7 @@ def test_which_labels_a_model_saw_is_said_through_its_teachers():
         ["--model", "base_cnn", "--dataset", "original", "--weight-decay", "0", "--label-smoothing", "0"],
         ["--ferplus", "votes.csv", "--ferplus-weight", "0.3"],
         ["--teacher", "a.onnx", "b c.onnx", "--dataset", "canny"],
+        ["--dataset", "canny", "--filter", "low=50", "high=150", "sigma=1.25"],
     ],
 )
 def test_the_command_of_a_run_gives_its_settings_again(options):
