@@ -108,32 +108,44 @@ def describe(report: dict[str, dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def compare(rows: dict[str, dict[str, Any]], correct: Sequence[np.ndarray], split: str) -> str:
-    """Returns a Markdown table that holds each model against the first, by McNemar's test.
+def hold_against_first(rows: dict[str, dict[str, Any]], correct: Sequence[np.ndarray]) -> None:
+    """Adds `mcnemar` to the figures of each model but the first: how it differs from that one.
 
     Args:
-        rows: Of each model, by its name, what `evaluate` returns for the split.
-        correct: For each model bool [N]: which images it named rightly.
-        split: Name of the split, for the heading.
+        rows: Of each model, by its name, what `evaluate` returns for a split.
+        correct: For each model bool [N]: which images of the split it named rightly.
     """
     from fer_tf.metrics import mcnemar
 
+    first, *others = rows
+    for name, right in zip(others, correct[1:], strict=True):
+        only_first, only_this, p = mcnemar(correct[0], right)
+        rows[name]["mcnemar"] = {"against": first, "only_first": only_first, "only_this": only_this, "p": p}
+
+
+def compare(rows: dict[str, dict[str, Any]], split: str) -> str:
+    """Returns a Markdown table that holds each model against the first.
+
+    Args:
+        rows: Of each model, by its name, its figures after `hold_against_first`.
+        split: Name of the split, for the heading.
+    """
     first = next(iter(rows))
     lines = [
         f"| {split} | accuracy | 95 % interval | macro-F1 | ECE | against {first} | only the first right "
         "| only this right | McNemar's p |",
         f"|---|{'---|' * 8}",
     ]
-    for (name, row), right in zip(rows.items(), correct, strict=True):
+    for name, row in rows.items():
         low, high = row["accuracy_interval"]
         line = f"| {name} | {row['accuracy']:.2%} | {low:.2%} to {high:.2%} | {row['macro_f1']:.3f} "
         line += f"| {row['ece_after']:.3f} |"
-        if name == first:
-            lines.append(f"{line} | | | |")
-            continue
-        only_first, only_this, p = mcnemar(correct[0], right)
-        difference = 100 * (right.mean() - correct[0].mean())
-        lines.append(f"{line} {difference:+.2f} points | {only_first} | {only_this} | {p:.2g} |")
+        if test := row.get("mcnemar"):
+            difference = 100 * (row["accuracy"] - rows[first]["accuracy"])
+            line += f" {difference:+.2f} points | {test['only_first']} | {test['only_this']} | {test['p']:.2g} |"
+        else:
+            line += " | | | |"
+        lines.append(line)
     return "\n".join(lines)
 
 
@@ -188,7 +200,8 @@ def main(argv: list[str] | None = None) -> None:
         shown, behind = "private", slice(len(data.public), None)
     if len(files) > 1:
         rows = {path: report[shown] for path, report in reports.items()}
-        print(f"\n{compare(rows, [right[behind] for right in correct], TITLES[shown])}")
+        hold_against_first(rows, [right[behind] for right in correct])
+        print(f"\n{compare(rows, TITLES[shown])}")
     if arguments.json:
         write_json(arguments.json, reports if len(files) > 1 else reports[path])
     if arguments.report:

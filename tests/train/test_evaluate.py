@@ -6,6 +6,7 @@ import pytest
 
 pytest.importorskip("sklearn")
 
+from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix
 
 from fer_tf import fer2013
@@ -92,7 +93,13 @@ def test_models_are_held_against_each_other(data, make_model_file, tmp_path, mon
     assert f"| {other} | {second.mean():.2%} |" in row
     difference = f"{100 * (second.mean() - first.mean()):+.2f} points"
     assert f"| {difference} | {(first & ~second).sum()} | {(second & ~first).sum()} |" in row
-    assert list(json.loads((tmp_path / "r.json").read_text())) == [str(one), str(other)]
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert list(report) == [str(one), str(other)]
+    only_first, only_this = int((first & ~second).sum()), int((second & ~first).sum())
+    p = binomtest(only_first, only_first + only_this).pvalue
+    expected = {"against": str(one), "only_first": only_first, "only_this": only_this, "p": pytest.approx(p)}
+    assert report[str(other)]["private"]["mcnemar"] == expected
+    assert not any("mcnemar" in row for row in report[str(one)].values())
     assert evaluate.main([str(one), str(other), "--report", str(tmp_path / "r.md")]) == 2
     assert "expected one model file" in capsys.readouterr().err
     before = one.read_bytes()
