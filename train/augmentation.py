@@ -116,11 +116,14 @@ def _smoothed(faces: tf.Tensor, axis: int) -> tf.Tensor:
     return (before + after) / 4 + faces / 2
 
 
+_light = functools.partial(
+    augment, shift=2.5, rotation=6.0, zoom=1.07, contrast=0.12, brightness=12.0, erase_probability=0.0
+)
+
 AUGMENTATIONS: dict[str, Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None] = {
     "none": None,
-    "light": functools.partial(
-        augment, shift=2.5, rotation=6.0, zoom=1.07, contrast=0.12, brightness=12.0, erase_probability=0.0
-    ),
+    "light": _light,
+    "light-camera": functools.partial(_light, poor_camera=0.25),
     "standard": augment,
     "camera": functools.partial(augment, poor_camera=0.25),
 }

@@ -196,7 +196,7 @@ def _lines(report: dict[str, Any], confusion: str, confidence: str) -> Iterator[
 
     yield from ("", "## What it bears")
     yield "A webcam differs from the data set. PublicTest, with each face crop varied:"
-    if any(member["training"].get("augment") == "camera" for member in members):
+    if any(member["training"].get("augment", "").endswith("camera") for member in members):
         yield "(Blur, noise and low light up to this strength are also what one in four training images had.)"
     yield from ("", "| variation | accuracy | 95 % interval | difference |", "|---|--:|--:|--:|")
     plain = next(iter(report["robustness"].values()))["accuracy"]

@@ -20,7 +20,7 @@ try:
 except ImportError:  # Windows
     fcntl = None
 
-AUGMENTATIONS = ("none", "light", "standard", "camera")
+AUGMENTATIONS = ("none", "light", "light-camera", "standard", "camera")
 OPTIMIZERS = ("adamw", "sgd")
 PRECISIONS = ("float32", "bfloat16")
 

@@ -135,3 +135,11 @@ def test_light_erases_nothing_and_moves_half_as_far():
     moved = AUGMENTATIONS["light"](tf.constant(dot), [0, 0]).numpy().astype(float) > 60
     rows = moved.any(axis=2) * np.abs(np.arange(48) - 23.5)
     assert 2 < rows.max() < 5
+
+
+def test_light_camera_is_light_but_for_one_image_in_four():
+    white = tf.constant(np.full((1000, 48, 48), 200, np.uint8))
+    light, shots = (AUGMENTATIONS[name](white, [0, 0]).numpy() for name in ("light", "light-camera"))
+    poor = (shots != light).any(axis=(1, 2))
+    assert 200 < poor.sum() < 300
+    assert (shots[poor].std(axis=(1, 2)) > 0).mean() > 0.9  # noise, while light leaves an even face even
