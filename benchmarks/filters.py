@@ -21,12 +21,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--batch-size", type=positive(), default=64, help="default %(default)s")
     arguments = parser.parse_args(argv)
     with muted_stderr():
-        import tensorflow as tf
-
         from fer_tf.filters import FILTERS
-
-        batches = tf.data.Dataset.from_tensor_slices(generated_images(arguments.images)).batch(arguments.batch_size)
-    few = generated_images(arguments.plain_images)
+        from train.input_pipeline import evaluation_batches
+    few, many = map(generated_images, (arguments.plain_images, arguments.images))
 
     print("| filter | plain NumPy, images/s | layer, images/s | ratio | all of FER-2013 |")
     print("|---|---:|---:|---:|---:|")
@@ -38,7 +35,7 @@ def main(argv: list[str] | None = None) -> int:
         differing = np.mean(np.asarray(filtered(few)) != expected)
         if differing > 1e-3:
             raise RuntimeError(f"{name}: {differing:.2%} of the pixels differ, so the times compare nothing")
-        mapped = batches.map(filtered, num_parallel_calls=tf.data.AUTOTUNE)
+        mapped = evaluation_batches(many, filtered, batch_size=arguments.batch_size)
         _, seconds = fastest(lambda mapped=mapped: list(mapped))
         rate = arguments.images / seconds
         total += ALL_IMAGES / rate

@@ -99,8 +99,8 @@ def evaluation_batches(
 def _prepared(batches: tf.data.Dataset, prepare: Callable, *, ahead: int) -> tf.data.Dataset:
     """Returns the batches after `prepare`, some of them made ahead, on all cores.
 
-    TensorFlow does not tune how many at once: an iterator that it tunes ends only when its tuner next wakes up, after
-    pauses of 10, 20, 40 ms and so on, so that going through a split takes up to twice the time.
+    TensorFlow does not tune how many at once: an iterator that it tunes may end only when its tuner next wakes up, from
+    pauses that double each time, so that going through a split may take twice as long.
     """
     options = tf.data.Options()
     options.autotune.enabled = False

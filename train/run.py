@@ -112,9 +112,9 @@ def _parser() -> Parser:
     option(
         "--augment",
         choices=AUGMENTATIONS,
-        help="how images are varied; light: half as much and nothing erased, for few epochs, or for the last ones of a "
-        "long training; camera and light-camera: as standard and light, and one in four is dark, blurred and noisy as "
-        f"of a poor camera (default {DEFAULTS['augment']})",
+        help="how images are varied; light: half as much and nothing erased, for few epochs; camera and light-camera: "
+        "as standard and light, and one in four is dark, blurred and noisy as of a poor camera "
+        f"(default {DEFAULTS['augment']})",
     )
     option(
         "--filter",
