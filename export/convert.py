@@ -43,7 +43,8 @@ def convert(
         path: The file to write, `.onnx`.
         faces: uint8 [N ≥ 32, 48, 48] to compare on; None generates some.
         check: A further proof, which raises if the file, as onnxruntime runs it, fails it.
-        tolerance: Largest difference of a probability between onnxruntime and Keras that is allowed.
+        tolerance: Largest difference of a probability between onnxruntime and Keras that is allowed. A temperature
+            below 1 widens the rounding errors of the logits, so it allows as many times more.
 
     Returns:
         The largest difference of a probability between onnxruntime and Keras that was measured.
@@ -69,7 +70,7 @@ def convert(
     with written_aside(path) as temporary:
         onnx.save(graph, temporary)
         recognizer = Recognizer(temporary)
-        difference = _compare(recognizer, recognize, faces, tolerance)
+        difference = _compare(recognizer, recognize, faces, tolerance / min(card.temperature, 1))
         if check:
             check(recognizer)
     return difference
@@ -144,5 +145,5 @@ def _compare(recognizer: Recognizer, recognize: Callable, faces: np.ndarray, tol
             difference = np.abs(recognizer(chunk) - recognize(tf.constant(chunk)).numpy()).max()
             largest = float(np.maximum(largest, difference))  # unlike max(), it keeps a NaN
     if not largest <= tolerance:
-        raise UserError(f"onnxruntime differs from Keras by {largest:.1e} (allowed {tolerance:.0e}); nothing written")
+        raise UserError(f"onnxruntime differs from Keras by {largest:.1e} (allowed {tolerance:.1e}); nothing written")
     return largest

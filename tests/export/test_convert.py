@@ -1,3 +1,4 @@
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -113,6 +114,18 @@ def test_a_file_that_fails_its_proof_is_not_written(network, tmp_path, monkeypat
         convert(network, create_preprocessor("stack_sharpen"), card("stack_sharpen"), path)
     assert path.read_bytes() == b"the old one"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(("temperature", "error", "written"), [(1, 5e-5, False), (0.1, 5e-5, True), (0.1, 5e-4, False)])
+def test_the_proof_allows_for_what_the_temperature_makes_of_rounding(
+    network, tmp_path, monkeypatch, temperature, error, written
+):
+    true = Recognizer.__call__
+    monkeypatch.setattr(convert_module.Recognizer, "__call__", lambda self, faces: true(self, faces) + error)
+    path = tmp_path / "m.onnx"
+    with nullcontext() if written else pytest.raises(UserError, match="differs from Keras"):
+        convert(network, create_preprocessor("stack_sharpen"), card("stack_sharpen", temperature), path)
+    assert path.exists() == written
 
 
 def test_nan_weights_fail_the_proof(network, tmp_path):
