@@ -104,7 +104,7 @@ def _parser() -> Parser:
     option(
         "--precision",
         choices=PRECISIONS,
-        help="what training computes in; bfloat16 saves time on processors made for it (Intel's AMX) and may take "
+        help="what training computes in; bfloat16 saves time on processors made for it (AMX or AVX-512 BF16) and may take "
         f"more on others; the model that comes out is float32 either way (default {DEFAULTS['precision']})",
     )
     option("--seed", type=seed, help=f"of weights, order and augmentation (default {DEFAULTS['seed']})")
@@ -132,7 +132,11 @@ def _parser() -> Parser:
     option("--teacher", nargs="+", metavar="FILE.onnx", help="learn from what these models say of the images, too")
     option("--teacher-weight", type=share, help=f"their part (default {DEFAULTS['teacher_weight']})")
     option("--ferplus", metavar="FILE.csv", help="learn from the votes of FER+, too")
-    option("--ferplus-weight", type=share, help=f"their part (default {DEFAULTS['ferplus_weight']})")
+    option(
+        "--ferplus-weight",
+        type=share,
+        help=f"their part; with --teacher the power of their evidence (default {DEFAULTS['ferplus_weight']})",
+    )
     option("--label-smoothing", type=share, help=f"default {DEFAULTS['label_smoothing']}")
     option("--output", help="run folder (default runs/<time>-<model>-<dataset>)")
     option("--resume", metavar="DIR", help="continue the run in this folder; needs no other option")

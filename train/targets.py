@@ -10,6 +10,9 @@ from fer_tf.fer2013 import Split
 from fer_tf.ferplus import Votes, read_votes
 from fer_tf.recognizer import Recognizer, predict
 
+_TEACHERS_POWER = 0.7
+"""Of the teachers' probabilities where votes are taken into account; see `informed`."""
+
 
 def soft_targets(
     split: Split,
@@ -20,17 +23,20 @@ def soft_targets(
     ferplus_weight: float = 0.0,
     label_smoothing: float = 0.0,
 ) -> np.ndarray:
-    """Returns the labels, smoothed, mixed with what the votes of FER+ and then other models say of them.
+    """Returns the labels, smoothed, mixed with what the votes of FER+ or other models say of them.
 
-    Source of learning from other models: Hinton et al., Distilling the Knowledge in a Neural Network, 2015,
-    arXiv 1503.02531.
+    Where there are both, the models' answers are `informed` by the votes, and the labels are mixed with these.
+
+    Sources: Hinton et al., Distilling the Knowledge in a Neural Network, 2015, arXiv 1503.02531; of learning from
+    those who know more than the images: Lopez-Paz et al., Unifying distillation and privileged information, 2015,
+    arXiv 1511.03643.
 
     Args:
         split: N images with their labels.
         teachers: What they say of an image and of its mirror image is averaged over all of them.
         teacher_weight: Their part, 0 to 1.
         ferplus: Table of votes for `fer_tf.ferplus.read_votes`; an image without votes keeps its label.
-        ferplus_weight: Their part, 0 to 1, of what is left by the teachers.
+        ferplus_weight: Their part, 0 to 1; with teachers the power of their evidence.
         label_smoothing: Part of each label that goes to all classes alike. Votes and teachers are unsure by themselves.
 
     Returns:
@@ -41,13 +47,16 @@ def soft_targets(
     """
     targets = np.eye(len(CLASSES), dtype=np.float32)[split.labels] * (1 - label_smoothing)
     targets += label_smoothing / len(CLASSES)
+    answers = np.mean([_answers(teacher, split.images) for teacher in teachers], axis=0) if teachers else None
     if ferplus:
         votes = read_votes(ferplus, split.names)
         voted = votes.counts.any(axis=1)
         said = translated(votes[voted], split.labels[voted])
-        targets[voted] = (1 - ferplus_weight) * targets[voted] + ferplus_weight * said
+        if teachers:
+            answers[voted] = informed(answers[voted], said, split.labels[voted], ferplus_weight)
+        else:
+            targets[voted] = (1 - ferplus_weight) * targets[voted] + ferplus_weight * said
     if teachers:
-        answers = np.mean([_answers(teacher, split.images) for teacher in teachers], axis=0)
         targets = (1 - teacher_weight) * targets + teacher_weight * answers
     return targets.astype(np.float32)
 
@@ -75,6 +84,28 @@ def translated(votes: Votes, labels: np.ndarray) -> np.ndarray:
         regression = LogisticRegression(max_iter=1000).fit(evidence, labels)
         probabilities[:, classes] = regression.predict_proba(evidence)
     return probabilities
+
+
+def informed(answers: np.ndarray, said: np.ndarray, labels: np.ndarray, power: float) -> np.ndarray:
+    """Returns models' answers, corrected by what votes add to them.
+
+    A class gains by how much more probable the votes make it than it is among all labels. Models and taggers saw the
+    same image, so their evidence is not independent, and a product of both would be too sure: each counts by a power
+    below 1. Those of 0.7 and 0.5 were chosen on PublicTest, where the outcome is right more often than either alone.
+
+    Args:
+        answers: float [N, 7], probabilities.
+        said: float [N, 7], as from `translated`.
+        labels: int [N], of FER-2013.
+        power: Of the votes' evidence, 0 to 1.
+
+    Returns:
+        float64 [N, 7], rows sum to 1.
+    """
+    usual = np.bincount(labels, minlength=len(CLASSES)) / len(labels)
+    evidence = np.divide(said, usual, out=np.zeros_like(said), where=usual > 0)
+    together = np.maximum(answers, 1e-9) ** _TEACHERS_POWER * evidence**power
+    return together / together.sum(axis=1, keepdims=True)
 
 
 def _answers(recognizer: Recognizer, images: np.ndarray) -> np.ndarray:

@@ -4,8 +4,9 @@ import pytest
 pytest.importorskip("onnx")
 
 from fer_tf.fer2013 import Split
+from fer_tf.ferplus import read_votes
 from fer_tf.recognizer import Recognizer
-from train.targets import soft_targets
+from train.targets import informed, soft_targets, translated
 
 
 @pytest.fixture
@@ -81,3 +82,36 @@ def test_only_the_labels_part_is_smoothed(split, make_model_file, tmp_path):
     np.testing.assert_allclose(smoothed, 0.86 * np.eye(7)[[0, 3, 6]] + 0.02, atol=1e-6)
     taught = soft_targets(split, teachers=[teacher], teacher_weight=0.5, label_smoothing=0.14)
     np.testing.assert_allclose(taught, (smoothed + teacher(split.images)) / 2, atol=1e-6)
+
+
+def test_votes_correct_the_answers_of_teachers(voted, make_model_file, tmp_path):
+    """Bayes's rule with a power for each: log-odds of two classes add up."""
+    split, said, path = voted
+    split.images[:] = 100
+    teacher = Recognizer(make_model_file(tmp_path / "m.onnx"))
+    targets = soft_targets(split, teachers=[teacher], teacher_weight=1, ferplus=path, ferplus_weight=0.5)
+    answer = teacher(split.images[:1])[0]
+    np.testing.assert_allclose(targets[0], answer, atol=1e-6)  # of this image there are no votes
+    np.testing.assert_allclose(targets.sum(axis=1), 1, atol=1e-6)
+    # Of what is voted neutral 1200 are labelled neutral and 800 sad; of all 6000 these are 1600 and 800.
+    neutral = targets[1:][said == 0].mean(axis=0)
+    expected = 0.7 * np.log(answer[4] / answer[5]) + 0.5 * np.log((1200 / 1600) / (800 / 800))
+    assert np.log(neutral[4] / neutral[5]) == pytest.approx(expected, abs=0.02)
+    mixed = soft_targets(split, teachers=[teacher], teacher_weight=0.6, ferplus=path, ferplus_weight=0.5)
+    np.testing.assert_allclose(mixed, 0.4 * np.eye(7)[split.labels] + 0.6 * targets, atol=1e-6)
+
+
+def test_votes_without_power_only_soften_what_teachers_say(voted):
+    split, _, path = voted
+    votes = read_votes(path, split.names)[np.arange(1, 6001)]
+    labels = split.labels[1:]
+    answers = np.random.default_rng(0).dirichlet(np.ones(7), 6000)
+    softened = informed(answers, translated(votes, labels), labels, 0.0)
+    np.testing.assert_array_equal(softened.argmax(axis=1), answers.argmax(axis=1))
+    assert (softened.max(axis=1) <= answers.max(axis=1)).all()
+
+
+def test_what_no_label_is_and_what_no_model_says_leaves_a_distribution():
+    answers = np.array([[1.0, 0, 0, 0, 0, 0, 0]])
+    said = np.array([[0, 0, 0, 1.0, 0, 0, 0]])
+    np.testing.assert_array_equal(informed(answers, said, np.array([3]), 0.5), said)
