@@ -104,8 +104,8 @@ def _parser() -> Parser:
     option(
         "--precision",
         choices=PRECISIONS,
-        help="what training computes in; bfloat16 saves time on processors made for it (AMX or AVX-512 BF16) and may take "
-        f"more on others; the model that comes out is float32 either way (default {DEFAULTS['precision']})",
+        help="what training computes in; bfloat16 saves time on processors made for it (AMX or AVX-512 BF16) and may "
+        f"take more on others; the model that comes out is float32 either way (default {DEFAULTS['precision']})",
     )
     option("--seed", type=seed, help=f"of weights, order and augmentation (default {DEFAULTS['seed']})")
     option("--limit", type=positive(), help="train on this many images only, chosen at random (default all)")
