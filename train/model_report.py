@@ -74,10 +74,13 @@ def labels_seen(training: dict[str, Any]) -> str:
     if "model" not in training:
         return "not known"
     words = "those of its data set"
+    opinions = []
     if training.get("ferplus"):
-        words += f", mixed with the votes of FER+ (by {training['ferplus_weight']:g})"
+        opinions.append(f"the votes of FER+ (by {training['ferplus_weight']:g})")
     if training.get("teacher"):
-        words += f", mixed with the answers of {', '.join(training['teacher'])} (by {training['teacher_weight']:g})"
+        opinions.append(f"the answers of {', '.join(training['teacher'])} (by {training['teacher_weight']:g})")
+    if opinions:
+        words += f", mixed with {' and '.join(opinions)}"
     if inherited := _inherited(training):
         sources = {"init": "its first weights", "teacher": "its teachers"}
         told = " and ".join(learner for name, learner in sources.items() if training.get(name))

@@ -76,6 +76,8 @@ def test_which_labels_a_model_saw_is_said_through_its_teachers():
         "those of its data set, mixed with the answers of a.onnx, b.onnx (by 0.7); its teachers had learned from "
         "the labels of their data sets and the votes of FER+"
     )
+    both = labels_seen(voted | {"teacher": ["a.onnx"], "teacher_weight": 0.7})
+    assert both == "those of its data set, mixed with the votes of FER+ (by 0.5) and the answers of a.onnx (by 0.7)"
     later = plain | {"init": "first", "init_origin": taught}
     assert labels_seen(later).endswith(
         "; its first weights had learned from the labels of their data sets, the answers of other models and the votes "
