@@ -61,8 +61,12 @@ def sha256(path: Path | str) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def check_writable(path: Path | str) -> None:
+def check_writable(path: Path | str, *, in_place: bool = False) -> None:
     """Makes the folder of `path` if it is missing.
+
+    Args:
+        path: Of a file that is to be written, or to be replaced.
+        in_place: Whether a file that is there is opened and not replaced, so that its folder need not be writable.
 
     Raises:
         UserError: if that fails, or if no file can be written there.
@@ -74,8 +78,12 @@ def check_writable(path: Path | str) -> None:
         raise UserError(f"{path}: its folder cannot be made ({error.strerror}); choose another place") from None
     if path.is_dir():
         raise UserError(f"{path}: is a folder; expected the name of a file")
-    if not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise UserError(f"{path}: may not be written; choose another place or change the permissions")
+    needed = [path] if path.exists() else []
+    if not needed or (path.is_file() and not in_place):
+        needed.append(path.resolve().parent)
+    for place in needed:
+        if not os.access(place, os.W_OK):
+            raise UserError(f"{place}: may not be written; choose another place or change the permissions")
 
 
 @contextmanager

@@ -90,7 +90,7 @@ class VideoSink:
 
     def __init__(self, path: Path | str, *, fps: float):
         self.path = Path(path)
-        check_writable(self.path)
+        check_writable(self.path, in_place=True)
         self.fps = fps
         self._size = (0, 0)
         self._ticks = -1

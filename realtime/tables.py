@@ -4,7 +4,7 @@ import csv
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 
@@ -29,7 +29,7 @@ class _LineSink:
     """A growing file (UTF-8) whose lines are there as soon as they are known, so that it stays whole if killed.
 
     Args:
-        path: Where to; a file that is there is replaced, missing folders are made.
+        path: Where to; by the first frame a file that is there is replaced. Missing folders are made.
 
     Raises:
         UserError: if nothing can be written there.
@@ -37,67 +37,71 @@ class _LineSink:
 
     def __init__(self, path: Path | str):
         self.path = Path(path)
-        check_writable(self.path)
+        check_writable(self.path, in_place=True)
+        self._file: TextIO | None = None
+
+    def write(self, source: str, frame: Frame, faces: Sequence[Face]) -> None:
+        """Adds the lines of a frame.
+
+        Raises:
+            UserError: if they cannot be written, because the disk is full for instance.
+        """
         with named_errors(self.path):
-            # Buffered by line: a line goes out in one piece.
-            self._file = open(self.path, "w", newline="", encoding="utf-8", buffering=1)  # noqa: SIM115
+            if self._file is None:
+                # Buffered by line: a line goes out in one piece.
+                self._file = open(self.path, "w", newline="", encoding="utf-8", buffering=1)  # noqa: SIM115
+                self._begin(self._file)
+            self._add(source, frame, faces)
 
     def close(self) -> None:
         """Ends the file."""
-        with named_errors(self.path):
-            self._file.close()
+        if self._file is not None:
+            with named_errors(self.path):
+                self._file.close()
+
+    def _begin(self, file: TextIO) -> None:
+        """Takes the file that is to be written to, just opened."""
+
+    def _add(self, source: str, frame: Frame, faces: Sequence[Face]) -> None:
+        raise NotImplementedError
 
 
 class CsvSink(_LineSink):
     """Writes a row for each face and model to a CSV file, each row as soon as it is known.
 
     Args:
-        path: Where to; a file that is there is replaced, missing folders are made.
+        path: Where to; by the first frame a file that is there is replaced. Missing folders are made.
 
     Raises:
         UserError: if nothing can be written there.
     """
 
-    def __init__(self, path: Path | str):
-        super().__init__(path)
-        self._rows = csv.writer(self._file, lineterminator="\n")
-        with named_errors(self.path):
-            self._rows.writerow(COLUMNS)
+    def _begin(self, file: TextIO) -> None:
+        self._rows = csv.writer(file, lineterminator="\n")
+        self._rows.writerow(COLUMNS)
 
-    def write(self, source: str, frame: Frame, faces: Sequence[Face]) -> None:
-        """Adds the rows of a frame.
-
-        Raises:
-            UserError: if they cannot be written, because the disk is full for instance.
-        """
-        with named_errors(self.path):
-            for face in faces:
-                place = [source, f"{frame.time_s:.3f}", frame.index, face.track, *face.box]
-                for reading in face.readings:
-                    numbers = (reading.confidence, *reading.probabilities, *reading.raw)
-                    self._rows.writerow([*place, reading.model, reading.label, *(f"{n:.4f}" for n in numbers)])
+    def _add(self, source: str, frame: Frame, faces: Sequence[Face]) -> None:
+        for face in faces:
+            place = [source, f"{frame.time_s:.3f}", frame.index, face.track, *face.box]
+            for reading in face.readings:
+                numbers = (reading.confidence, *reading.probabilities, *reading.raw)
+                self._rows.writerow([*place, reading.model, reading.label, *(f"{n:.4f}" for n in numbers)])
 
 
 class JsonlSink(_LineSink):
     """Writes a JSON object for each frame, also for one without faces, on a line of its own as soon as it is known.
 
     Args:
-        path: Where to; a file that is there is replaced, missing folders are made.
+        path: Where to; by the first frame a file that is there is replaced. Missing folders are made.
 
     Raises:
         UserError: if nothing can be written there.
     """
 
-    def write(self, source: str, frame: Frame, faces: Sequence[Face]) -> None:
-        """Adds the line of a frame.
-
-        Raises:
-            UserError: if it cannot be written, because the disk is full for instance.
-        """
+    def _add(self, source: str, frame: Frame, faces: Sequence[Face]) -> None:
         described = [{"face": face.track, **describe_face(face, raw=True)} for face in faces]
         line = {"source": source, "time_s": round(frame.time_s, 3), "frame": frame.index, "faces": described}
-        with named_errors(self.path):
-            self._file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        self._file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
 class SummarySink:
@@ -106,7 +110,7 @@ class SummarySink:
     What a frame shows counts until the next frame of the source, the last one for as long as the one before it.
 
     Args:
-        path: Where to; a file that is there is replaced, missing folders are made.
+        path: Where to; a file that is there is replaced, but not if there was no frame. Missing folders are made.
 
     Raises:
         UserError: if nothing can be written there.
@@ -141,11 +145,13 @@ class SummarySink:
                 entry["mean_confidence"] += (reading.confidence - entry["mean_confidence"]) / entry["frames"]
 
     def close(self) -> None:
-        """Writes the file.
+        """Writes the file, if there was a frame.
 
         Raises:
             UserError: if it cannot be written.
         """
+        if not self._sources:
+            return
         self._count_last()
         summary = {"sources": list(self._sources.values()), "faces": list(self._readings.values())}
         with named_errors(self.path):

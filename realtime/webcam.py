@@ -44,7 +44,7 @@ def main(argv: list[str] | None = None) -> int:
             probe.check()
             window = stack.enter_context(contextlib.closing(Window()))
         sources = _open_all(arguments, stop)
-        # The first one is opened before the outputs, so that a wrong --source replaces no file.
+        # The first one is opened before the outputs, so that a wrong --source leaves no new folders.
         first = next(sources, None)
         if first is None:  # stopped meanwhile
             return 0
@@ -68,9 +68,9 @@ def main(argv: list[str] | None = None) -> int:
         )
         failures = _play_all(zip(sources, arguments.recordings, strict=False), loop, progress)
     progress.print_summary(loop)
-    for path in (arguments.output if loop.frames else None, arguments.csv, arguments.jsonl, arguments.summary):
-        if path:
-            print(f"wrote {path}")
+    kept = (arguments.output, arguments.csv, arguments.jsonl, arguments.summary)
+    for path in filter(None, kept if loop.frames else ()):  # the first frame opens them, so that none is lost to none
+        print(f"wrote {path}")
     return 1 if failures else 0
 
 

@@ -57,6 +57,14 @@ def test_a_folder_in_the_way_is_named(tmp_path):
         check_writable(tmp_path / "a.json")
 
 
+def test_a_file_to_be_replaced_needs_a_folder_that_may_be_written(tmp_path, monkeypatch):
+    (tmp_path / "a.json").touch()
+    monkeypatch.setattr(os, "access", lambda path, mode: path == tmp_path / "a.json")  # root may write everywhere
+    check_writable(tmp_path / "a.json", in_place=True)
+    with pytest.raises(UserError, match="may not be written"):
+        check_writable(tmp_path / "a.json")
+
+
 def test_leftovers_of_killed_writers_go(tmp_path):
     (tmp_path / ".a.part123.json").write_text("half")
     (tmp_path / "a.json").write_text("{}")

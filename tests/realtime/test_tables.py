@@ -163,8 +163,23 @@ def test_a_pause_or_a_step_back_is_no_expression(tmp_path):
     assert source["seconds"] == pytest.approx(0.1 + 2 + 0.1 + 0 + 0.1 + 0.1)
 
 
-def test_a_summary_of_nothing_is_empty(tmp_path):
-    assert summarise(tmp_path / "out.json") == ([], {})
+@pytest.mark.parametrize("kind", [CsvSink, JsonlSink, SummarySink])
+def test_a_table_of_no_frame_replaces_none(tmp_path, kind):
+    for name in ("old", "new"):
+        path = tmp_path / name
+        if name == "old":
+            path.write_text("what was there")
+        kind(path).close()
+    assert [path.name for path in tmp_path.iterdir()] == ["old"]
+    assert (tmp_path / "old").read_text() == "what was there"
+
+
+def test_a_table_of_frames_without_faces_has_its_heading_only(tmp_path):
+    (tmp_path / "out.csv").write_text("what was there")
+    sink = CsvSink(tmp_path / "out.csv")
+    sink.write("a", frame(0, 0.0), [])
+    sink.close()
+    assert (tmp_path / "out.csv").read_text() == f"{COLUMNS}\n"
 
 
 KILLED = """

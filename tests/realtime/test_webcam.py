@@ -10,6 +10,7 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -154,6 +155,12 @@ WRONG = {
     "CSV over the model": ["--source", "demo", "--no-window", "--csv", "tiny.onnx"],
     "CSV over the output": ["--source", "demo", "--no-window", "--output", "x.mp4", "--csv", "x.mp4"],
     "no frame at all": ["--source", "demo", "--no-window", "--csv", "x.csv", "--max-frames", "0"],
+    "a video without a frame": [
+        *("--source", "frameless.mp4", "--no-window"),
+        *("--csv", "old.csv", "--jsonl", "old.jsonl", "--summary", "old.json", "--output", "old.mp4"),
+    ],
+    "no name": ["--source", "", "--no-window", "--csv", "x.csv"],
+    "more threads than any machine has": ["--source", "demo", "--no-window", "--csv", "x.csv", "--threads", "9" * 20],
     "no threads": ["--source", "demo", "--no-window", "--csv", "x.csv", "--threads", "-1"],
     "a model that is none": ["--source", "demo", "--no-window", "--csv", "x.csv", "--model", "text.mp4"],
     "CSV over the compared model": [
@@ -177,6 +184,17 @@ def workplace(model, tmp_path, monkeypatch):
     (tmp_path / "link.mp4").symlink_to("video.mp4")
     whole = (tmp_path / "video.mp4").read_bytes()
     (tmp_path / "cut.mp4").write_bytes(whole[: len(whole) // 2])
+    for name in ("old.csv", "old.jsonl", "old.json", "old.mp4"):
+        (tmp_path / name).write_text("of the last run\n")
+    with av.open("whole.mp4", "w", options={"movflags": "faststart"}) as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.width, stream.height = 64, 48
+        for value in range(5):
+            picture = av.VideoFrame.from_ndarray(np.full((48, 64, 3), value, np.uint8), format="bgr24")
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode())
+    index, data, _ = (tmp_path / "whole.mp4").read_bytes().partition(b"mdat")
+    (tmp_path / "frameless.mp4").write_bytes(index + data)
     image = cv2.imencode(".png", np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8))[1].tobytes()
     (tmp_path / "cut.png").write_bytes(image[:40])
     (tmp_path / "half.png").write_bytes(image[: len(image) // 2])
@@ -263,7 +281,7 @@ def test_a_folder_is_labelled_file_by_file_and_what_is_broken_is_named(model, tm
     assert {row["face"] for row in rows} == {"0"}  # each source counts its faces anew
 
 
-def test_a_recording_without_frames_is_not_said_to_be_written(model, tmp_path, capsys):
+def test_without_frames_nothing_is_said_to_be_written(model, tmp_path, capsys):
     for name in ("a.png", "b.png"):
         (tmp_path / name).write_text("nothing")
     table = str(tmp_path / "faces.csv")
@@ -271,8 +289,9 @@ def test_a_recording_without_frames_is_not_said_to_be_written(model, tmp_path, c
     assert webcam.main([*arguments, "--csv", table]) == 1
     printed = capsys.readouterr()
     assert printed.err.count("\n") == 2
-    assert "labelled" not in printed.out
-    assert printed.out.endswith(f"wrote {table}\n")
+    assert printed.out.startswith("0 frames")
+    assert "wrote" not in printed.out
+    assert not os.path.exists(table)
 
 
 class Stream(BaseHTTPRequestHandler):
