@@ -67,11 +67,11 @@ class Window:
     """Shows images and tells which keys are pressed. q, Escape or its close button end it.
 
     Args:
-        widest: Width in pixels that it has at most at first; it can be resized.
+        largest: Width and height in pixels that it has at most at first; it can be resized.
     """
 
-    def __init__(self, *, widest: int = 1280):
-        self.widest = widest
+    def __init__(self, *, largest: tuple[int, int] = (1280, 720)):
+        self.largest = largest
         self.is_open = True
         self._shows = False
 
@@ -79,8 +79,9 @@ class Window:
         """Shows an image: uint8 [H, W, 3], BGR. It is on the screen after the next `poll`."""
         if not self._shows:
             cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
-            reduction = min(1.0, self.widest / image.shape[1])
-            cv2.resizeWindow(TITLE, *(max(1, round(side * reduction)) for side in image.shape[1::-1]))
+            size = image.shape[1::-1]
+            reduction = min(1.0, *(most / side for most, side in zip(self.largest, size, strict=True)))
+            cv2.resizeWindow(TITLE, *(max(1, round(side * reduction)) for side in size))
             self._shows = True
         cv2.imshow(TITLE, image)
 
@@ -89,13 +90,15 @@ class Window:
         if not self._shows:
             time.sleep(seconds)
             return ""
-        key = cv2.waitKey(max(1, round(1000 * seconds))) & 0xFF
+        # Not waitKey, which cuts an arrow's code, 0xFF51, down to that of a letter, 0x51. Above the 16 bits stands
+        # which modifiers are held.
+        key = cv2.waitKeyEx(max(1, round(1000 * seconds))) & 0xFFFF
         try:
             visible = cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) >= 1
         except cv2.error:  # what Qt has instead of an answer, once the last window is closed
             visible = False
         self.is_open = self.is_open and visible and key not in (ord("q"), ord("Q"), 27)
-        return "" if key == 0xFF else chr(key).lower()
+        return chr(key).lower() if 0 < key < 0x80 else ""
 
     def close(self) -> None:
         """Closes the window."""

@@ -28,7 +28,7 @@ def screen(monkeypatch):
         def imshow(self, title, image):
             self.shown += 1
 
-        def waitKey(self, milliseconds):
+        def waitKeyEx(self, milliseconds):
             self.waited.append(milliseconds)
             return self.key
 
@@ -38,11 +38,11 @@ def screen(monkeypatch):
             return self.visible
 
     fake = Screen()
-    fake.waited = []
-    for name in ("imshow", "waitKey", "getWindowProperty"):
+    fake.waited, fake.sizes = [], []
+    for name in ("imshow", "waitKeyEx", "getWindowProperty"):
         monkeypatch.setattr(cv2, name, getattr(fake, name))
-    for name in ("namedWindow", "resizeWindow"):
-        monkeypatch.setattr(cv2, name, lambda *_: None)
+    monkeypatch.setattr(cv2, "namedWindow", lambda *_: None)
+    monkeypatch.setattr(cv2, "resizeWindow", lambda title, *size: fake.sizes.append(size))
     return fake
 
 
@@ -55,6 +55,11 @@ def screen(monkeypatch):
         (ord("q"), 1.0, "q", False),
         (ord("Q"), 1.0, "q", False),
         (27, 1.0, "\x1b", False),
+        (0x100000 | ord("q"), 1.0, "q", False),  # while Num Lock is on
+        (0xFF51, 1.0, "", True),  # the left arrow, whose lower byte is a Q
+        (0xFF53, 1.0, "", True),  # the right arrow, an S
+        (0x250000, 1.0, "", True),  # the left arrow on Windows
+        (0xF702, 1.0, "", True),  # and on macOS
         (-1, 0.0, "", False),
         (-1, None, "", False),
     ],
@@ -67,6 +72,17 @@ def test_a_key_or_its_button_closes_the_window(screen, key, visible, pressed, op
     assert window.is_open is open_after
     assert screen.shown == 1
     assert screen.waited == [10]
+
+
+@pytest.mark.parametrize(
+    ("frame", "window"),
+    [((640, 480), (640, 480)), ((1920, 1080), (1280, 720)), ((2160, 3840), (405, 720)), ((4000, 10), (1280, 3))],
+)
+def test_a_window_is_no_larger_than_a_screen_at_first(screen, frame, window):
+    shown = Window()
+    for _ in range(2):
+        shown.show(np.zeros((*frame[::-1], 3), np.uint8))
+    assert screen.sizes == [window]
 
 
 def test_a_window_that_has_shown_nothing_yet_is_not_closed(screen):
@@ -201,12 +217,15 @@ def test_keys_in_a_real_window(watched, xvfb, tmp_path):
     with_bars = panel(screenshot())
     watched.do("key", "d")
     until(lambda: panel(screenshot()) < with_bars - 0.05)
+    watched.do("key", "Left")  # whose codes end in those of Q and S
+    watched.do("key", "Right")
     watched.do("key", "space")
     until(watched.stands_still)
     rows = watched.rows()
     watched.do("key", "s")
     until(lambda: list(tmp_path.glob("expressions-*.png")))
-    picture = cv2.imread(str(next(tmp_path.glob("expressions-*.png"))))
+    (saved,) = tmp_path.glob("expressions-*.png")
+    picture = cv2.imread(str(saved))
     assert picture.shape == (240, 320, 3)
     # What is on the screen, but for the status below; Qt interpolates.
     assert np.abs(picture[:150].astype(int) - screenshot()[:150, :320]).mean() < 3
