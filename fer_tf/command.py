@@ -58,6 +58,10 @@ def positive(kind: type = int) -> Callable[[str], int | float]:
     return _checked(kind, lambda value: 0 < value < float("inf"), f"{name} above 0")
 
 
+threads = _checked(int, lambda value: 0 < value <= 1024, "a whole number from 1 to 1024")
+"""An argparse type for how many threads are used."""
+
+
 share = _checked(float, lambda value: 0 <= value <= 1, "a number from 0 to 1")
 """An argparse type for a part of a whole."""
 
@@ -93,6 +97,9 @@ def command(main: Callable[[list[str] | None], int | None]) -> Callable[..., int
 
     @functools.wraps(main)
     def wrapper(argv: list[str] | None = None) -> int:
+        # What a terminal has no letters for is written as \\x… instead of ending the program.
+        if hasattr(sys.stdout, "reconfigure"):
+            sys.stdout.reconfigure(errors="backslashreplace")
         try:
             code = main(argv) or 0
             sys.stdout.flush()  # here, where a closed pipe is caught
@@ -112,11 +119,13 @@ def command(main: Callable[[list[str] | None], int | None]) -> Callable[..., int
             return 0
         except OSError as error:
             return _fail(": ".join(str(part) for part in (error.filename, error.strerror or error) if part))
-        except MemoryError:
-            return _fail("out of memory; close other programs or use less data (--limit)")
         except KeyboardInterrupt:
             print("\nstopped", file=sys.stderr)
             return 128 + signal.SIGINT
+        except Exception as error:
+            if not isinstance(error, MemoryError) and type(error).__name__ != "ResourceExhaustedError":  # TensorFlow's
+                raise
+            return _fail("out of memory; close other programs, or use smaller images, smaller batches or less data")
 
     return wrapper
 

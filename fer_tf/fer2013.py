@@ -26,6 +26,7 @@ from fer_tf.card import IMAGE_SIZE
 from fer_tf.command import Parser, UserError, command
 from fer_tf.emotions import ALIASES, CHALLENGE_CLASSES, CLASSES
 from fer_tf.files import written_aside
+from fer_tf.images import decode
 
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what is wrong with an image is said once, by us
 
@@ -248,12 +249,7 @@ def _place(path: Path, name: str) -> tuple[str, int]:
 
 def _decode(reading: _Reading, place: tuple[str, int], name: str, content: bytes) -> None:
     """Decodes one image file to uint8 [48, 48] and adds it, or notes that it is broken."""
-    image = None
-    try:
-        if content:
-            image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
-    except cv2.error:
-        pass
+    image = decode(content, cv2.IMREAD_UNCHANGED)
     if image is None:
         reading.skip(name, "not a readable image")
         return
@@ -389,7 +385,7 @@ class _Cache:
 
         self._source = source
         self._key = json.dumps([_CACHE_VERSION, str(source), _state(source)])
-        name = hashlib.sha256(str(source).encode()).hexdigest()[:16]
+        name = hashlib.sha256(os.fsencode(source)).hexdigest()[:16]
         folder = os.environ.get("FER_TF_CACHE") or platformdirs.user_cache_dir("fer-tf")
         self._path = Path(folder) / f"{name}.npz"
 

@@ -10,6 +10,7 @@ import numpy as np
 from fer_tf.card import IMAGE_SIZE
 from fer_tf.command import Parser, UserError, command, muted_stderr
 from fer_tf.files import written_aside
+from fer_tf.images import decode
 from fer_tf.photograph import read_photograph
 
 if TYPE_CHECKING:
@@ -61,9 +62,7 @@ def read_face(path: Path) -> np.ndarray:
         OSError: if the file cannot be opened.
         UserError: if it is no image.
     """
-    content = np.frombuffer(path.read_bytes(), np.uint8)
-    with muted_stderr():
-        image = cv2.imdecode(content, cv2.IMREAD_GRAYSCALE) if len(content) else None
+    image = decode(path.read_bytes(), cv2.IMREAD_GRAYSCALE)
     if image is None:
         raise UserError(f"{path}: not a readable image")
     side = min(image.shape)
@@ -118,7 +117,8 @@ def draw(faces: list[tuple[str, np.ndarray]], arithmetic: str = "standard") -> "
     figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI, facecolor="white")
 
     def write(x: float, y: float, text: str, **style) -> None:
-        figure.text(x / width, 1 - y / height, text, va="center", **{"fontsize": 10, "color": "#222222", **style})
+        style = {"fontsize": 10, "color": "#222222", "va": "center", **style}
+        figure.text(x / width, 1 - y / height, text, parse_math=False, **style)  # a file's name is no formula
 
     write(_LEFT, 22, "one image", fontsize=12, weight="bold")
     legend_start = min(start for dataset, start in starts.items() if dataset.startswith("stack_"))

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 
 from fer_tf.command import UserError
+from fer_tf.images import decode
 
 
 def read_photograph(flag: int = cv2.IMREAD_COLOR) -> np.ndarray:
@@ -19,7 +20,7 @@ def read_photograph(flag: int = cv2.IMREAD_COLOR) -> np.ndarray:
 
     # `skimage.data.astronaut()` reads this very file, but imports half a second of other things first.
     path = Path(skimage.__file__).parent / "data" / "astronaut.png"
-    photograph = cv2.imread(str(path), flag)
+    photograph = decode(path.read_bytes(), flag) if path.is_file() else None
     if photograph is None:
         raise UserError(f"{path}: cannot be read; run: pip install --force-reinstall scikit-image")
     return photograph

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import weights
 from fer_tf.card import EXCLUDED_USES
-from fer_tf.command import Parser, UserError, positive
+from fer_tf.command import Parser, UserError, positive, threads
 from realtime.detect import BACKENDS
 from realtime.record import IMAGE_SUFFIXES, VIDEO_SUFFIX
 from realtime.sources import IMAGE_SUFFIXES as IMAGE_SOURCES
-from realtime.sources import check_name, expand_sources, is_camera
+from realtime.sources import check_name, expand_sources, is_camera, without_password
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
@@ -93,7 +93,7 @@ def _parser() -> Parser:
     add("--compare", type=Path, metavar="FILE", help="a second model, run on the same faces")
     add("--detect-every", type=positive(), default=1, metavar="N", help="search every Nth frame for faces (default: 1)")
     add("--smoothing", type=float, default=0.3, metavar="SECONDS", help="average over time; 0 for none (default: 0.3)")
-    add("--threads", type=positive(), metavar="N", help="of the network (default: all)")
+    add("--threads", type=threads, metavar="N", help="of the network (default: all)")
     add("--provider", metavar="NAME", help="of onnxruntime, such as CUDAExecutionProvider (default: the CPU's)")
     return parser
 
@@ -122,7 +122,8 @@ def _recordings(output: Path | None, sources: Sequence[str]) -> list[Path | None
 def _recording_name(source: str) -> tuple[str, str]:
     """Returns stem and suffix of the file that the labelled frames of a source are kept in."""
     address = "://" in source
-    stem = re.sub(r".*@|\W+", "-", source.partition("://")[2]).strip("-") if address else Path(source).stem
+    shown = without_password(source).partition("://")[2]
+    stem = re.sub(r"\W+", "-", shown).strip("-") if address else Path(source).stem
     suffix = Path(source).suffix.lower()
     if address or suffix not in IMAGE_SOURCES:
         suffix = VIDEO_SUFFIX

@@ -96,7 +96,7 @@ def _read(path: str) -> np.ndarray:
         raise UserError(f"{path}: may not be read; change its permissions")
     image = read_image(path)
     if image is None:
-        raise UserError(f"{path}: not a picture that can be read; it seems to be of another kind, cut off or damaged")
+        raise UserError(f"{path}: cannot be read; it seems to be no picture, cut off, damaged or too large")
     return image
 
 

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from fer_tf.command import UserError, muted_stderr
+from fer_tf.images import decode
 from realtime import demo
 from realtime.capture import DEFAULT_FPS, ClipSource, FileSource, LiveSource, Source, SourceError
 
@@ -39,6 +40,8 @@ def expand_sources(named: Sequence[str]) -> list[str]:
 
 
 def _expand(text: str) -> list[str]:
+    if not text:
+        raise UserError("a source without a name; expected a camera, a file, a folder, an address or demo")
     if "://" in text or text == "demo" or text.isdecimal():  # a folder of such a name is called ./demo
         return [text]
     path = Path(text)
@@ -98,7 +101,7 @@ def open_source(text: str, *, camera_size: tuple[int, int] | None = None) -> Sou
             "an address or demo",
         )
     if "://" in text:
-        name = re.sub(r"//[^/]*@", "//", text)  # a password is not for logs and tables
+        name = without_password(text)
         capture = _open_address(text)
         if not capture.isOpened():
             raise SourceError(f"{name}: no video stream can be read there; is the address right and reachable?")
@@ -108,6 +111,12 @@ def open_source(text: str, *, camera_size: tuple[int, int] | None = None) -> Sou
         opened = [capture]
         return LiveSource(name, lambda: opened.pop() if opened else _open_address(text), remedy="is it reachable?")
     return _open_file(text)
+
+
+def without_password(address: str) -> str:
+    """Returns an address as it may stand in logs and tables: without user and password, wherever cameras take them."""
+    address = re.sub(r"//[^/]*@", "//", address)
+    return re.sub(r"(?i)((?:password|passwd|pass|pwd)=)[^&/]+", r"\1***", address)
 
 
 def _open_camera(text: str, size: tuple[int, int] | None) -> cv2.VideoCapture:
@@ -139,12 +148,15 @@ def _open_file(text: str) -> Source:
     if not os.access(path, os.R_OK):
         raise SourceError(f"{text}: may not be read; change its permissions")
     absolute = str(path.resolve())  # a colon in a relative one would look like a protocol
+    suffix = path.suffix.lower()
+    readable = cv2.haveImageReader(absolute)  # on Windows False for a path that OpenCV cannot open
     # OpenCV would read some formats as one image although they may move.
-    if path.suffix.lower() not in VIDEO_SUFFIXES and cv2.haveImageReader(absolute):
+    if suffix not in VIDEO_SUFFIXES and (readable or suffix in IMAGE_SUFFIXES):
         image = read_image(absolute)
-        if image is None:
-            raise SourceError(f"{text}: the image cannot be decoded; it seems to be cut off or damaged")
-        return ClipSource(text, [image], fps=DEFAULT_FPS, length=1)
+        if image is not None:
+            return ClipSource(text, [image], fps=DEFAULT_FPS, length=1)
+        if readable:
+            raise SourceError(f"{text}: the image cannot be decoded; it seems to be cut off, damaged or too large")
     capture = cv2.VideoCapture(absolute, cv2.CAP_FFMPEG)
     if not capture.isOpened():
         raise SourceError(f"{text}: neither a video nor an image that can be read; is it cut off or damaged?")
@@ -153,12 +165,8 @@ def _open_file(text: str) -> Source:
 
 def read_image(path: str) -> np.ndarray | None:
     """Returns the image, turned as its camera was held, or None if it cannot be decoded as a whole."""
-    try:
-        with muted_stderr():
-            image = cv2.imread(path, cv2.IMREAD_COLOR)
-    except cv2.error:  # larger than OpenCV allows
-        return None
-    return None if image is None or _is_cut_off(Path(path).read_bytes()) else image
+    content = Path(path).read_bytes()
+    return None if _is_cut_off(content) else decode(content)
 
 
 def _is_cut_off(data: bytes) -> bool:
@@ -168,7 +176,8 @@ def _is_cut_off(data: bytes) -> bool:
     place = 2
     # What stands before the image itself may contain a preview, which has an end of its own.
     while data[place : place + 1] == b"\xff" and data[place + 1 : place + 2] != b"\xda":
-        place += 2 + int.from_bytes(data[place + 2 : place + 4], "big")
+        filled = data[place + 1 : place + 2] == b"\xff"  # any number of these may stand before a marker
+        place += 1 if filled else 2 + int.from_bytes(data[place + 2 : place + 4], "big")
     return b"\xff\xd9" not in data[place:]
 
 

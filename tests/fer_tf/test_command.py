@@ -6,6 +6,12 @@ import pytest
 
 from fer_tf.command import Parser, UserError, amount, command, muted_stderr, positive, seed
 
+OUT_OF_MEMORY = "error: out of memory; close other programs, or use smaller images, smaller batches or less data"
+
+
+class ResourceExhaustedError(Exception):
+    """Has the name of TensorFlow's."""
+
 
 def outcome(action, capsys):
     """Runs a command that does `action`; returns its exit code and the lines on stderr."""
@@ -26,7 +32,8 @@ def raising(error):
         (UserError("bad\ninput"), "error: bad input"),
         (FileNotFoundError(2, "No such file or directory", "x.zip"), "error: x.zip: No such file or directory"),
         (OSError(28, "No space left on device"), "error: No space left on device"),
-        (MemoryError(), "error: out of memory; close other programs or use less data (--limit)"),
+        (MemoryError(), OUT_OF_MEMORY),
+        (ResourceExhaustedError("OOM when allocating tensor"), OUT_OF_MEMORY),
         (
             ModuleNotFoundError("No module named 'tf2onnx.x'", name="tf2onnx.x"),
             "error: this needs tf2onnx.x, which is not installed; run in the checkout: pip install '.[export]'",
@@ -48,6 +55,13 @@ def test_ctrl_c_is_130_and_success_0(capsys):
     assert outcome(raising(KeyboardInterrupt()), capsys) == (130, ["", "stopped"])
     assert outcome(lambda: None, capsys) == (0, [])
     assert outcome(lambda: 1, capsys) == (1, [])
+
+
+def test_what_the_terminal_cannot_show_is_written_as_numbers():
+    code = "from fer_tf.command import command\ncommand(lambda argv: print('写\\udcff'))([])"
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert (done.stdout, done.stderr) == ("\\u5199\\udcff\n", "")
 
 
 @pytest.mark.parametrize("lines", [99, 99999])  # what is printed at once when Python ends, and what is not

@@ -1,3 +1,6 @@
+import struct
+import zlib
+
 import cv2
 import numpy as np
 import pytest
@@ -9,12 +12,16 @@ from fer_tf.datasets import DATASETS
 from fer_tf.filters import FILTERS
 from fer_tf.gallery import SCALE, main, read_face, sample_faces
 
+TOO_LARGE = cv2.imencode(".png", np.zeros((1, 1), np.uint8))[1].tobytes()
+TOO_LARGE = TOO_LARGE[:16] + struct.pack(">2I", 60000, 60000) + TOO_LARGE[24:]
+TOO_LARGE = TOO_LARGE[:29] + struct.pack(">I", zlib.crc32(TOO_LARGE[12:29])) + TOO_LARGE[33:]
+
 
 @pytest.fixture
 def photograph(tmp_path):
-    """A file that holds noise around a square of 48 pixels, and the square."""
+    """A file that holds noise around a square of 48 pixels, and the square. Its name is no formula."""
     image = np.random.default_rng(0).integers(0, 256, (48, 90), np.uint8)
-    path = tmp_path / "a face with quite a long name.png"
+    path = tmp_path / "$_$ face with quite a long name.png"
     cv2.imwrite(str(path), image)
     return path, image[:, 21:69]
 
@@ -84,6 +91,7 @@ def test_sample_faces_are_different_faces():
     [
         (b"no image", "gallery.png", "not a readable image"),
         (b"", "gallery.png", "not a readable image"),
+        (TOO_LARGE, "gallery.png", "not a readable image"),
         (None, "gallery.png", "No such file"),
         (b"no image", "gallery.bmp", "the gallery is a PNG"),
     ],
