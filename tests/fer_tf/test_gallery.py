@@ -1,6 +1,3 @@
-import struct
-import zlib
-
 import cv2
 import numpy as np
 import pytest
@@ -11,10 +8,6 @@ pytest.importorskip("matplotlib")
 from fer_tf.datasets import DATASETS
 from fer_tf.filters import FILTERS
 from fer_tf.gallery import SCALE, main, read_face, sample_faces
-
-TOO_LARGE = cv2.imencode(".png", np.zeros((1, 1), np.uint8))[1].tobytes()
-TOO_LARGE = TOO_LARGE[:16] + struct.pack(">2I", 60000, 60000) + TOO_LARGE[24:]
-TOO_LARGE = TOO_LARGE[:29] + struct.pack(">I", zlib.crc32(TOO_LARGE[12:29])) + TOO_LARGE[33:]
 
 
 @pytest.fixture
@@ -91,7 +84,6 @@ def test_sample_faces_are_different_faces():
     [
         (b"no image", "gallery.png", "not a readable image"),
         (b"", "gallery.png", "not a readable image"),
-        (TOO_LARGE, "gallery.png", "not a readable image"),
         (None, "gallery.png", "No such file"),
         (b"no image", "gallery.bmp", "the gallery is a PNG"),
     ],
