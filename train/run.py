@@ -257,7 +257,7 @@ def complete(folder: RunFolder, data: fer2013.Fer2013) -> dict:
         raise UserError(f"{init} is not what {folder.path} was to begin with; put that back or start the run anew")
     train = data.train
     if folder.settings.teacher or folder.settings.ferplus:
-        train = dataclasses.replace(train, labels=folder.read_targets())
+        train = dataclasses.replace(train, labels=folder.read_targets(len(train)))
     train = train[~fer2013.blanks(train.images)]
     with folder.locked():
         fit(folder, _limited(train, folder.settings), data.public)

@@ -13,7 +13,9 @@ from typing import Any, get_type_hints
 import numpy as np
 
 from fer_tf.command import UserError
+from fer_tf.emotions import CLASSES
 from fer_tf.files import remove_leftovers, write_json, written_aside
+from fer_tf.names import ARCHITECTURES, DATASETS
 
 try:
     import fcntl
@@ -23,6 +25,16 @@ except ImportError:  # Windows
 AUGMENTATIONS = ("none", "light", "light-camera", "standard", "camera")
 OPTIMIZERS = ("adamw", "sgd")
 PRECISIONS = ("float32", "bfloat16")
+
+_CHOICES = {
+    "model": ARCHITECTURES,
+    "dataset": DATASETS,
+    "augment": AUGMENTATIONS,
+    "optimizer": OPTIMIZERS,
+    "precision": PRECISIONS,
+}
+_POSITIVE = ("epochs", "batch_size", "learning_rate", "ghost_batches", "ema_steps")
+"""What settings may be, beside their types."""
 
 HISTORY_COLUMNS = (
     "epoch",
@@ -123,6 +135,9 @@ class RunFolder:
         """Raises `UserError` if no new run can be made here."""
         if self.exists():
             raise UserError(f"{self.path} holds a run; continue it with --resume {self.path} or name another --output")
+        left = [file.name for file in (self.model, self.state, self.public) if file.exists()]
+        if left:
+            raise UserError(f"{self.path} holds {left[0]} of another run; remove it or name another --output")
         if self.path.exists() and not self.path.is_dir():
             raise UserError(f"{self.path} is a file; --output expects a folder")
 
@@ -205,7 +220,9 @@ class RunFolder:
         kinds = get_type_hints(Settings)
         for name, value in values.items():
             number = kinds.get(name) is float and isinstance(value, int)
-            if name in kinds and not (number or isinstance(value, kinds[name])):
+            right = name not in kinds or number or isinstance(value, kinds[name])
+            right = right and value in _CHOICES.get(name, [value]) and (name not in _POSITIVE or value > 0)
+            if not right:
                 raise UserError(f"{self._settings}: {name} is {value!r}; it was not written by train.run")
         return Settings(**{field.name: values[field.name] for field in fields if field.name in values})
 
@@ -223,12 +240,17 @@ class RunFolder:
         return create_preprocessor(settings.dataset, settings.model, **options)
 
     def record(self) -> dict[str, Any]:
-        """Returns what a model made from the run may tell of its training: settings, without folders, and `hours`."""
+        """Returns what a model made from the run may tell of its training.
+
+        Its settings, without folders, how many of the `epochs` it has come to (`epochs_done`), and in how many `hours`.
+        """
         record = dataclasses.asdict(self.settings)
         for key in ("data", "init", "ferplus"):  # where a user keeps them is nobody's business
             record[key] = record[key] and Path(record[key]).name
         record["teacher"] = record["teacher"] and [Path(path).name for path in record["teacher"]]
-        record["hours"] = round(sum(row["seconds"] for row in self.read_history()) / 3600, 2)
+        rows = self.read_history()
+        record["epochs_done"] = len(rows)
+        record["hours"] = round(sum(row["seconds"] for row in rows) / 3600, 2)
         return record
 
     def public_metrics(self) -> dict[str, Any]:
@@ -239,26 +261,33 @@ class RunFolder:
         """
         if not self.public.is_file():
             raise UserError(f"{self.path}: the run is not finished; continue it with train.run --resume {self.path}")
-        return self._read_json(self.public)
+        metrics = self._read_json(self.public)
+        temperature = metrics.get("temperature")
+        if not (isinstance(temperature, int | float) and 0 < temperature < float("inf")):
+            raise UserError(f"{self.public}: temperature is {temperature!r}; mend it with --resume {self.path}")
+        return metrics
 
     def write_targets(self, targets: np.ndarray) -> None:
         """Keeps what the training images are to be answered by: float32 [N, 7]."""
         with written_aside(self.targets) as temporary, open(temporary, "wb") as file:
             np.save(file, targets)
 
-    def read_targets(self) -> np.ndarray:
-        """Returns what `write_targets` kept.
+    def read_targets(self, count: int) -> np.ndarray:
+        """Returns what `write_targets` kept of so many training images.
 
         Raises:
             UserError: if it is missing or damaged.
         """
         try:
-            return np.load(self.targets, allow_pickle=False)
-        except (OSError, ValueError):
+            targets = np.load(self.targets, allow_pickle=False)
+            if targets.shape != (count, len(CLASSES)):
+                raise ValueError
+        except (OSError, EOFError, ValueError):
             raise UserError(f"{self.targets}: missing or damaged; start the run anew") from None
+        return targets
 
-    def read_evaluation(self) -> dict[str, dict[str, Any]]:
-        """Returns the figures by split that `train.matrix` has left in a cell of its own."""
+    def read_evaluation(self) -> dict[str, Any]:
+        """Returns what `train.matrix` has left in a cell of its own: figures by `splits`, and `private_fingerprint`."""
         return self._read_json(self.evaluation)
 
     def read_history(self) -> list[dict[str, float]]:

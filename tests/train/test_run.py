@@ -18,6 +18,7 @@ import pytest
 keras = pytest.importorskip("keras")
 
 from fer_tf import fer2013  # noqa: E402
+from fer_tf.command import UserError  # noqa: E402
 from fer_tf.models import load_network  # noqa: E402
 from fer_tf.models.se_resnet import se_resnet  # noqa: E402
 from fer_tf.recognizer import Recognizer  # noqa: E402
@@ -233,6 +234,43 @@ def test_a_run_does_not_begin_with_what_has_been_replaced(finished, tmp_path, ca
     assert f"{finished} is not what {tmp_path} was to begin with" in capsys.readouterr().err
 
 
+def test_a_new_run_does_not_take_over_what_is_left_of_another(finished, class_folders, tmp_path, capsys):
+    for name in ("state.keras", "model.keras", "public.json"):
+        (folder := tmp_path / name[:5]).mkdir()
+        shutil.copy(finished / name, folder)
+        assert run.main([*SMALL, "--data", str(class_folders), "--output", str(folder)]) == 2
+        assert f"{folder} holds {name} of another run" in capsys.readouterr().err
+        assert listing(folder) == [name]
+
+
+@pytest.mark.parametrize("content", [b"", b"no array", np.lib.format.magic(1, 0)])
+def test_damaged_targets_are_one_clear_line(content, tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.write_targets(np.full((5, 7), 1 / 7, np.float32))
+    assert folder.read_targets(5).shape == (5, 7)
+    with pytest.raises(UserError, match=r"targets\.npy: missing or damaged"):
+        folder.read_targets(6)
+    folder.targets.write_bytes(content)
+    with pytest.raises(UserError, match=r"targets\.npy: missing or damaged"):
+        folder.read_targets(5)
+
+
+def test_a_run_that_was_ended_early_says_so(finished, tmp_path):
+    assert RunFolder(finished).record()["epochs_done"] == 3
+    folder = RunFolder(shutil.copytree(finished, tmp_path / "ended"))
+    folder.write_history(folder.read_history()[:2])
+    record = folder.record()
+    assert (record["epochs"], record["epochs_done"]) == (3, 2)
+
+
+def test_without_a_temperature_a_run_is_not_finished(finished, tmp_path):
+    folder = RunFolder(shutil.copytree(finished, tmp_path / "mended"))
+    for text in ("{}", '{"temperature": "1"}', '{"temperature": 0}'):
+        folder.public.write_text(text)
+        with pytest.raises(UserError, match="--resume"):
+            folder.public_metrics()
+
+
 def test_two_trainings_cannot_share_a_folder(finished, capsys):
     pytest.importorskip("fcntl")
     with RunFolder(finished).locked():
@@ -326,6 +364,16 @@ DAMAGED = {
     ),
     "state cut": ("state.keras", lambda b: b[: len(b) // 2], "not a readable Keras model"),
     "state of text": ("state.keras", lambda b: b"hello", "not a readable Keras model"),
+    "settings of a batch without images": (
+        "settings.json",
+        lambda b: b.replace(b'"batch_size": 32', b'"batch_size": 0'),
+        "batch_size is 0",
+    ),
+    "settings of an unknown optimizer": (
+        "settings.json",
+        lambda b: b.replace(b'"optimizer": "adamw"', b'"optimizer": "adam"'),
+        "optimizer is 'adam'",
+    ),
     "history of text": ("history.csv", lambda b: b"epoch,loss\n1,x\n", "damaged"),
 }
 
@@ -357,9 +405,10 @@ def test_a_run_killed_at_random_moments_comes_to_its_end(class_folders, tmp_path
             stderr=subprocess.PIPE,
             text=True,
         )
-        # From its first sign of life on, so that kills fall into the work and not into the imports.
+        # From its first epoch on, so that kills fall into the work and not into the imports.
         if attempt:
-            process.stdout.readline()
+            while (line := process.stdout.readline()) and not line.startswith("epoch "):
+                pass
         else:
             while not folder.exists() and process.poll() is None:
                 time.sleep(0.01)
