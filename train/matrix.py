@@ -46,6 +46,11 @@ def main(argv: list[str] | None = None) -> int:
     for folder in present:
         if folder.settings.data_fingerprint != data.fingerprint():
             raise UserError(f"{folder.path} is a cell of other images; take another --output or its --data")
+    private = data.fingerprint("private")
+    for folder in present:
+        if folder.evaluation.exists() and folder.read_evaluation().get("private_fingerprint") != private:
+            print(f"note: {folder.path.name} was measured on another PrivateTest; it is measured anew when it is named")
+            folder.evaluation.unlink()
     with muted_stderr():
         import keras
 
@@ -60,7 +65,8 @@ def main(argv: list[str] | None = None) -> int:
             if not folder.evaluation.exists():
                 if not folder.public.exists():
                     complete(folder, data)
-                write_json(folder.evaluation, measure_cell(folder, data))
+                figures = measure_cell(folder, data)
+                write_json(folder.evaluation, {"private_fingerprint": private, "splits": figures})
         except UserError as error:
             failed += 1
             print(f"error: {folder.path.name}: {error}", file=sys.stderr)

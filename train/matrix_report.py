@@ -61,7 +61,7 @@ def write_matrix(root: Path) -> None:
     folders = [RunFolder.open(path.parent) for path in sorted(root.glob("*/evaluation.json"))]
     rows: Rows = defaultdict(dict)
     for folder in folders:
-        rows[folder.settings.model, folder.settings.dataset][folder.settings.seed] = folder.read_evaluation()
+        rows[folder.settings.model, folder.settings.dataset][folder.settings.seed] = folder.read_evaluation()["splits"]
     rows = {key: rows[key] for key in sorted(rows, key=_order)}
     epochs = sorted({folder.settings.epochs for folder in folders})
     differences = _differences(rows)

@@ -102,6 +102,26 @@ def test_cells_that_do_not_compare_are_not_put_into_one_table(trained, class_fol
     assert modified(trained) == before
 
 
+def test_a_cell_is_measured_anew_on_another_private_test(class_folders, tmp_path, capsys):
+    """As for those who had the challenge's table without its last part first."""
+    data, output = shutil.copytree(class_folders, tmp_path / "data"), tmp_path / "matrix"
+    image = next(path for path in sorted(data.rglob("*.*")) if path.is_file())
+    counts = []
+    for number in range(3):
+        if number:
+            shutil.copy(image, image.with_name(f"PrivateTest_{number}{image.suffix}"))
+        assert train_matrix(data, output, "--datasets", "original") == 0
+        counts.append(capsys.readouterr().out.count("measured on another PrivateTest"))
+        (cell,) = json.loads((output / "matrix.json").read_text())["cells"]
+        assert ("private" in cell["accuracy"]) == bool(number)
+    assert counts == [0, 1, 1]
+    before = modified(output)
+    assert train_matrix(data, output, "--datasets", "original") == 0
+    assert {path: time for path, time in modified(output).items() if "evaluation" in path or "keras" in path} == {
+        path: time for path, time in before.items() if "evaluation" in path or "keras" in path
+    }
+
+
 def test_a_cell_that_fails_does_not_stop_the_others(class_folders, tmp_path, capsys):
     broken = tmp_path / "base_cnn-original-seed0"
     broken.write_text("a file where the cell's folder should be")
