@@ -175,8 +175,9 @@ def _prove(recognizer: Recognizer, faces: np.ndarray, expected: np.ndarray) -> N
     best = np.sort(expected, axis=1)
     clear = best[:, -1] - best[:, -2] > _MARGIN
     same = (found.argmax(axis=1) == expected.argmax(axis=1))[clear].all()
-    if not (difference <= TOLERANCE and same):
-        raise UserError(f"onnxruntime differs from PyTorch by {difference:.1e} (allowed {TOLERANCE:.0e})")
+    allowed = TOLERANCE / min(recognizer.card.temperature, 1)  # one below 1 widens differences between logits
+    if not (difference <= allowed and same):
+        raise UserError(f"onnxruntime differs from PyTorch by {difference:.1e} (allowed {allowed:.0e})")
     print(f"PyTorch and onnxruntime differ by at most {difference:.1e} on {len(faces)} faces, with the same top class")
 
 

@@ -77,7 +77,7 @@ def read_votes(path: Path | str, names: Sequence[str]) -> Votes:
     keys = [str(name).rpartition("/")[2] for name in names]
     times = Counter(keys)  # two pairs of FER-2013's images share a name, and the votes do not say whose they are
     found = [votes.get(key) if times[key] == 1 else None for key in keys]
-    if not any(found):
+    if not any(row and any(row) for row in found):
         kind = "file name" if by_name else "row of the challenge's table"
         raise UserError(f"{path}: holds votes by {kind}, and none for these images; is it of this data set?")
     return Votes(np.array([row or [0] * 10 for row in found], np.int64).reshape(-1, 10))

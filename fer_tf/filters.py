@@ -125,7 +125,7 @@ class Canny(Filter):
     Args:
         low: Threshold of weak edges, 0 to 255.
         high: Threshold of strong edges, 0 to 255.
-        sigma: Standard deviation of the Gaussian, in pixels.
+        sigma: Standard deviation of the Gaussian, 0.1 to 100 pixels.
         arithmetic: `standard`.
 
     Raises:
@@ -163,18 +163,20 @@ class Sharpen(Filter):
     the pixels would differ by one level. It is written as shifted sums since onnxruntime has no float64 convolution.
 
     Args:
-        amount: Weight of the detail that is added.
-        sigma: Standard deviation of the Gaussian, in pixels.
+        amount: Weight of the detail that is added, -100 to 100; below 0 it is taken away.
+        sigma: Standard deviation of the Gaussian, 0.1 to 100 pixels.
         arithmetic: One of `ARITHMETICS`.
 
     Raises:
-        UserError: if `sigma` is not above 0.
+        UserError: if a number is out of range.
     """
 
     PARAMETERS = ("amount", "sigma")
 
     def __init__(self, amount: float = 2.0, sigma: float = 1.0, arithmetic: str = "standard", **kwargs):
         super().__init__(arithmetic, **kwargs)
+        if not abs(amount) <= 100:
+            raise UserError(f"sharpen's amount must be from -100 to 100. Received: {amount:g}")
         self.amount, self.sigma = amount, _standard_deviation(sigma)
         profile = np.exp(-(np.arange(2) ** 2) / (2 * sigma**2))
         self._weights = np.outer(profile, profile) / (profile[0] + 2 * profile[1]) ** 2
@@ -199,9 +201,9 @@ FILTERS: dict[str, type[Filter]] = {"hist_median": HistMedian, "sobel": Sobel, "
 
 
 def _standard_deviation(sigma: float) -> float:
-    """Returns it if there is a Gaussian of it."""
-    if not sigma > 0:
-        raise UserError(f"sigma must be above 0. Received: {sigma:g}")
+    """Returns it if these small Gaussians can be of it: below their weights vanish, above they are all alike."""
+    if not 0.1 <= sigma <= 100:
+        raise UserError(f"sigma must be from 0.1 to 100 pixels. Received: {sigma:g}")
     return sigma
 
 

@@ -16,6 +16,8 @@ from fer_tf.card import IMAGE_SIZE, INPUT_NAME
 from fer_tf.recognizer import Recognizer
 
 _LAYERS = ("Conv", "Gemm", "MatMul")
+_CALLS = (1, 4, 16)
+"""With how many faces a model is timed."""
 
 
 def measure_cost(path: Path, faces: np.ndarray) -> dict[str, Any]:
@@ -23,17 +25,18 @@ def measure_cost(path: Path, faces: np.ndarray) -> dict[str, Any]:
 
     Args:
         path: The model file.
-        faces: uint8 [16 or more, 48, 48], to time it on.
+        faces: uint8 [N, 48, 48], to time it on; fewer than 16 are repeated.
 
     Returns:
         `bytes`; `parameters` and `multiply_adds` of `count_operations`; `milliseconds`, the median time of a call by
         `threads` and number of `faces`; and the `machine` that these are of.
     """
     parameters, multiply_adds = count_operations(path)
+    faces = np.resize(faces, (max(_CALLS), *faces.shape[1:]))
     times = []
     for threads in (1, 2):
         recognizer = Recognizer(path, threads=threads)
-        for count in (1, 4, 16):
+        for count in _CALLS:
             milliseconds = 1e3 * _seconds(recognizer, faces[:count])
             times.append({"threads": threads, "faces": count, "milliseconds": round(milliseconds, 3)})
     return {

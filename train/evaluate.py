@@ -29,8 +29,8 @@ def tested(data: fer2013.Fer2013, splits: str) -> fer2013.Split:
     """
     wanted = [data.public] if splits == "public" else [data.public, data.private]
     if not all(map(len, wanted)):
-        missing = "private" if len(data.public) else "public"
-        raise UserError(f"{data.source}: its '{missing}' split is empty; use --splits public or a data set that has it")
+        missing, remedy = ("private", "use --splits public or") if len(data.public) else ("public", "use")
+        raise UserError(f"{data.source}: its '{missing}' split is empty; {remedy} a data set that has it")
     arrays = ([getattr(split, name) for split in wanted] for name in ("images", "labels", "names"))
     return fer2013.Split(*map(np.concatenate, arrays))
 
@@ -208,8 +208,8 @@ def main(argv: list[str] | None = None) -> None:
         from train.model_report import write_model_report
 
         command = [path, "--splits", arguments.splits]
-        if arguments.ferplus:
-            command += ["--ferplus", Path(arguments.ferplus).name]
+        for option, file in (("--data", arguments.data), ("--ferplus", arguments.ferplus)):
+            command += [option, Path(file).name] if file else []
         write_model_report(
             arguments.report,
             Path(path),

@@ -69,8 +69,8 @@ def write_model_report(
 
 def labels_seen(training: dict[str, Any]) -> str:
     """Returns in words which labels a model learned from, by what its card says of its training."""
-    if members := training.get("members"):
-        return "; ".join(dict.fromkeys(labels_seen(member["training"]) for member in members))
+    if "members" in training:
+        return "; ".join(dict.fromkeys(labels_seen(member) for _, member in _members(training)))
     if "model" not in training:
         return "not known"
     words = "those of its data set"
@@ -94,8 +94,7 @@ def _inherited(training: dict[str, Any]) -> list[str]:
     sources += [teacher["training"] for teacher in training.get("teacher_origins") or ()]
     kinds = []
     for source in sources:
-        for member in source.get("members") or [{"training": source}]:
-            parent = member["training"]
+        for _, parent in _members(source):
             kinds.append("the labels of their data sets" if "model" in parent else "labels that are not known")
             if parent.get("ferplus"):
                 kinds.append("the votes of FER+")
@@ -103,6 +102,16 @@ def _inherited(training: dict[str, Any]) -> list[str]:
                 kinds.append("the answers of other models")
             kinds += _inherited(parent)
     return list(dict.fromkeys(kinds))
+
+
+def _members(training: dict[str, Any], name: str | None = None) -> list[tuple[str | None, dict[str, Any]]]:
+    """Returns name and training of each single model that a file consists of, however often they were joined.
+
+    A file that is not joined of others is one model without a name.
+    """
+    if "members" not in training:
+        return [(name, training)]
+    return [single for member in training["members"] for single in _members(member["training"], member["name"])]
 
 
 def _runs(training: dict[str, Any]) -> list[dict[str, Any]]:
@@ -156,13 +165,14 @@ def _lines(report: dict[str, Any], confusion: str, confidence: str) -> Iterator[
     yield from ("", "| | |", "|---|---|")
     yield f"| made from | {card['source_file']}, SHA-256 {card['source_sha256'][:16]}… |"
     training = card["training"]
-    members = training.get("members") or [{"name": None, "training": training}]
-    for member in members:
-        of = f" ({member['name']})" if member["name"] else ""
-        for run in _runs(member["training"]):
+    members = _members(training)
+    for name, single in members:
+        of = f" ({name})" if name else ""
+        for run in _runs(single):
             if command := training_command(run):
-                hours = run.get("hours")
-                yield f"| trained by{of} | `{command}`{f', {hours} hours' if hours else ''} |"
+                done, hours = run.get("epochs_done", run["epochs"]), run.get("hours")
+                ended = f", ended after {done} of them" if done < run["epochs"] else ""
+                yield f"| trained by{of} | `{command}`{ended}{f', {hours} hours' if hours else ''} |"
                 if files := files_of(run):
                     yield f"| files named there | {'; '.join(files)} |"
     yield f"| labels | {labels_seen(training)} |"
@@ -199,7 +209,7 @@ def _lines(report: dict[str, Any], confusion: str, confidence: str) -> Iterator[
 
     yield from ("", "## What it bears")
     yield "A webcam differs from the data set. PublicTest, with each face crop varied:"
-    if any(member["training"].get("augment", "").endswith("camera") for member in members):
+    if any(single.get("augment", "").endswith("camera") for _, single in members):
         yield "(Blur, noise and low light up to this strength are also what one in four training images had.)"
     yield from ("", "| variation | accuracy | 95 % interval | difference |", "|---|--:|--:|--:|")
     plain = next(iter(report["robustness"].values()))["accuracy"]

@@ -47,9 +47,9 @@ def soft_targets(
     """
     targets = np.eye(len(CLASSES), dtype=np.float32)[split.labels] * (1 - label_smoothing)
     targets += label_smoothing / len(CLASSES)
+    votes = read_votes(ferplus, split.names) if ferplus else None  # teachers, who take minutes, come after
     answers = np.mean([_answers(teacher, split.images) for teacher in teachers], axis=0) if teachers else None
-    if ferplus:
-        votes = read_votes(ferplus, split.names)
+    if votes is not None:
         voted = votes.counts.any(axis=1)
         said = translated(votes[voted], split.labels[voted])
         if teachers:

@@ -244,8 +244,12 @@ def test_an_unknown_arithmetic_is_refused(filter_class):
         (Canny, {"low": 70}, "0 ≤ low ≤ high ≤ 255. Received: low=70, high=60"),
         (Canny, {"low": -1}, "Received: low=-1"),
         (Canny, {"high": 256}, "high=256"),
-        (Canny, {"sigma": 0.0}, "sigma must be above 0. Received: 0"),
-        (Sharpen, {"sigma": -1.0}, "sigma must be above 0. Received: -1"),
+        (Canny, {"sigma": 0.0}, "sigma must be from 0.1 to 100 pixels. Received: 0"),
+        (Canny, {"sigma": 1e-170}, "sigma must be from 0.1 to 100 pixels. Received: 1e-170"),
+        (Sharpen, {"sigma": -1.0}, "sigma must be from 0.1 to 100 pixels. Received: -1"),
+        (Sharpen, {"sigma": 1e200}, "sigma must be from 0.1 to 100 pixels. Received: 1e"),
+        (Sharpen, {"sigma": float("nan")}, "sigma must be from 0.1 to 100 pixels. Received: nan"),
+        (Sharpen, {"amount": 1e30}, "amount must be from -100 to 100. Received: 1e"),
     ],
 )
 def test_numbers_that_make_no_filter_are_refused(filter_class, parameters, message):

@@ -1,3 +1,4 @@
+import time
 from itertools import pairwise
 
 import numpy as np
@@ -7,6 +8,7 @@ onnx = pytest.importorskip("onnx")
 
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
+from fer_tf.recognizer import Recognizer  # noqa: E402
 from train.cost import count_operations, measure_cost  # noqa: E402
 from weights import DEFAULT_MODEL  # noqa: E402
 
@@ -68,9 +70,12 @@ def test_the_figures_of_the_se_resnet_that_ships():
     assert parameters == kernels + dense <= 3e6
 
 
-def test_a_tiny_model_costs_something(make_model_file, tmp_path):
+def test_a_tiny_model_costs_something(make_model_file, tmp_path, monkeypatch):
     path = make_model_file(tmp_path / "m.onnx")
-    cost = measure_cost(path, np.zeros((16, 48, 48), np.uint8))
+    asked = []
+    monkeypatch.setattr(Recognizer, "__call__", lambda self, faces: asked.append(len(faces)) or time.sleep(1e-4))
+    cost = measure_cost(path, np.zeros((3, 48, 48), np.uint8))  # as few as a small folder holds out
+    assert set(asked) == {1, 4, 16}
     assert cost["bytes"] == path.stat().st_size
     assert (cost["parameters"], cost["multiply_adds"]) == (0, 0)
     assert [(row["threads"], row["faces"]) for row in cost["milliseconds"]] == [

@@ -140,6 +140,7 @@ def test_the_report_shows_the_last_split(data, make_model_file, tmp_path, monkey
         assert found["confusion"] == expected.tolist()
         assert ("PrivateTest was looked at" in report.read_text()) == (splits == "all")
         assert "someone" not in report.read_text()
+        assert f"--splits {splits} --data faces.zip --report" in report.read_text()
     capsys.readouterr()
     for wrong in (["--report", str(tmp_path / "r.txt")], ["--report", str(report), "--json", str(tmp_path / "r.json")]):
         assert evaluate.main([str(model), *wrong]) == 2

@@ -87,8 +87,14 @@ def test_which_labels_a_model_saw_is_said_through_its_teachers():
     assert labels_seen(plain | {"init": "x.pth"}).endswith("had learned from labels that are not known")
     imported = plain | {"teacher": ["c.onnx"], "teacher_weight": 0.5, "teacher_origins": [{"training": {}}]}
     assert labels_seen(imported).endswith("its teachers had learned from labels that are not known")
-    members = {"members": [{"training": plain}, {"training": voted}, {"training": plain}]}
+    members = {
+        "members": [{"name": name, "training": seen} for name, seen in zip("abc", (plain, voted, plain), strict=True)]
+    }
     assert labels_seen(members) == f"{labels_seen(plain)}; {labels_seen(voted)}"
+    again = {"members": [{"name": "joined", "training": members}]}
+    assert labels_seen(again) == labels_seen(members)
+    taught = plain | {"teacher": ["j.onnx"], "teacher_weight": 0.5, "teacher_origins": [{"training": again}]}
+    assert labels_seen(taught).endswith("had learned from the labels of their data sets and the votes of FER+")
 
 
 @pytest.mark.parametrize(
