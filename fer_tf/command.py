@@ -97,7 +97,7 @@ def command(main: Callable[[list[str] | None], int | None]) -> Callable[..., int
 
     @functools.wraps(main)
     def wrapper(argv: list[str] | None = None) -> int:
-        # What a terminal has no letters for is written as \\x… instead of ending the program.
+        # What a terminal has no letters for is written as \x… instead of ending the program.
         if hasattr(sys.stdout, "reconfigure"):
             sys.stdout.reconfigure(errors="backslashreplace")
         try:

@@ -7,7 +7,7 @@ from fer_tf.command import muted_stderr
 
 
 def decode(content: bytes, flag: int = cv2.IMREAD_COLOR) -> np.ndarray | None:
-    """Returns the image in a file's content, turned as its camera was held.
+    """Returns the image in a file's content; a photograph turned as its camera was held, but for `IMREAD_UNCHANGED`.
 
     The content and not a path, since on Windows OpenCV opens no path with letters beyond the system's own.
 
