@@ -170,8 +170,8 @@ def _lines(report: dict[str, Any], confusion: str, confidence: str) -> Iterator[
         of = f" ({name})" if name else ""
         for run in _runs(single):
             if command := training_command(run):
-                done, hours = run.get("epochs_done", run["epochs"]), run.get("hours")
-                ended = f", ended after {done} of them" if done < run["epochs"] else ""
+                hours, done = run.get("hours"), run.get("epochs_done")
+                ended = f", ended after {done} epochs" if done and done < run["epochs"] else ""
                 yield f"| trained by{of} | `{command}`{ended}{f', {hours} hours' if hours else ''} |"
                 if files := files_of(run):
                     yield f"| files named there | {'; '.join(files)} |"

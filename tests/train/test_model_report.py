@@ -25,7 +25,7 @@ def public() -> Split:
 def test_the_report_says_what_is_measured(public, make_model_file, tmp_path):
     from fer_tf.fer2013 import Fer2013
 
-    training = run.settle({"model": "se_resnet", "seed": 5, "augment": "camera"}) | {"hours": 1.5}
+    training = run.settle({"model": "se_resnet", "seed": 5, "augment": "camera"}) | {"hours": 1.5, "epochs_done": 19}
     model = make_model_file(tmp_path / "m.onnx", card_changes={"training": training})
     probabilities = Recognizer(model)(public.images)
     path = tmp_path / "report" / "m.md"
@@ -43,7 +43,7 @@ def test_the_report_says_what_is_measured(public, make_model_file, tmp_path):
     text, report = path.read_text(), json.loads(path.with_suffix(".json").read_text())
     assert "`python -m train.evaluate m.onnx --report m.md`" in text
     assert "--model se_resnet" in text
-    assert "--seed 5 --augment camera`, 1.5 hours" in text
+    assert "--seed 5 --augment camera`, ended after 19 epochs, 1.5 hours" in text
     assert "PrivateTest" not in text
     assert "what one in four training images had" in text
     accuracy = (probabilities.argmax(axis=1) == public.labels).mean()
