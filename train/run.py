@@ -26,6 +26,7 @@ DEFAULTS = {
     "learning_rate": 1.5e-3,
     "weight_decay": 0.02,
     "mixup": 0.0,
+    "sam": 0.0,
     "ghost_batches": 1,
     "precision": "float32",
     "seed": 0,
@@ -95,6 +96,13 @@ def _parser() -> Parser:
     option("--learning-rate", type=positive(float), help="its peak (default: the network's recipe)")
     option("--weight-decay", type=amount, help="a step, times the learning rate (default: the recipe)")
     option("--mixup", type=amount, metavar="ALPHA", help="mix images with each other (default: no)")
+    option(
+        "--sam",
+        type=amount,
+        metavar="RHO",
+        help="sharpness-aware minimisation, in its adaptive form: learn weights that stay good when they are moved by "
+        "this much, such as 0.7; half as much time again (default: no)",
+    )
     option(
         "--ghost-batches",
         type=positive(),

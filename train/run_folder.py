@@ -47,7 +47,7 @@ HISTORY_COLUMNS = (
 )
 """`loss` and `accuracy` are running means over the augmented training images of the epoch, whose label is the most
 probable one where opinions or images are mixed; `public_*` are those of the averaged weights at its end, without label
-smoothing."""
+smoothing. With `sam`, `loss` and `accuracy` are of half of each batch."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +92,8 @@ class Settings:
     """Share of itself that a weight loses each step, times the learning rate."""
     mixup: float = 0.0
     """Both parameters of the beta distribution that images are mixed by; 0 mixes none."""
+    sam: float = 0.0
+    """Radius of `train.training.sharpness_aware_step`; 0 is the plain step."""
     ghost_batches: int = 1
     """Into how many parts a batch is cut, each normalised by itself."""
     precision: str = "float32"

@@ -1,3 +1,4 @@
+import dataclasses
 import functools
 
 import numpy as np
@@ -98,6 +99,33 @@ def test_parts_of_a_batch_are_normalised_by_themselves():
     assert [w.path for w in joined.weights] == [w.path for w in network.weights]
 
 
+def test_a_sharpness_aware_step_is_that_of_its_paper():
+    """ASAM in PyTorch, with the step up by half of the batch."""
+    torch = pytest.importorskip("torch")
+    random = np.random.default_rng(0)
+    images = random.normal(0, 1, (9, 5)).astype(np.float32)
+    labels = np.eye(7, dtype=np.float32)[random.integers(0, 7, 9)]
+    model = keras.Sequential([keras.Input((5,)), keras.layers.Dense(7, bias_initializer="ones")])
+    model.compile(keras.optimizers.SGD(0.5), keras.losses.CategoricalCrossentropy(from_logits=True))
+    weights = [torch.tensor(variable.numpy(), requires_grad=True) for variable in model.trainable_variables]
+
+    def slopes(images, labels, kernel, bias):
+        logits = torch.from_numpy(images) @ kernel + bias
+        loss = torch.nn.functional.cross_entropy(logits, torch.from_numpy(labels))
+        return loss.item(), torch.autograd.grad(loss, [kernel, bias])
+
+    loss, first = slopes(images[:5], labels[:5], *weights)
+    length = torch.cat([(w * slope).flatten() for w, slope in zip(weights, first, strict=True)]).norm()
+    moved = [(w + 0.7 * w**2 * slope / length) for w, slope in zip(weights, first, strict=True)]
+    _, second = slopes(images, labels, *moved)
+    expected = [(w - 0.5 * slope).detach().numpy() for w, slope in zip(weights, second, strict=True)]
+
+    metrics = training.sharpness_aware_step(model, 0.7)((images, labels))
+    for variable, value in zip(model.trainable_variables, expected, strict=True):
+        np.testing.assert_allclose(variable.numpy(), value, atol=1e-6)
+    assert float(metrics["loss"]) == pytest.approx(loss, rel=1e-5)
+
+
 def assert_resumed(settings, split, tmp_path, monkeypatch) -> RunFolder:
     """Trains without an interruption, and with one after an epoch; holds the networks against each other."""
     whole, interrupted = RunFolder(tmp_path / "a"), RunFolder(tmp_path / "b")
@@ -125,6 +153,16 @@ def test_a_run_in_parts_is_resumed_as_if_it_had_not_been_interrupted(split, tmp_
     settings = Settings("base_cnn", "original", "-", "-", 2, 9, 1e-3, 3, None, "none", ghost_batches=2)
     whole = assert_resumed(settings, split, tmp_path, monkeypatch)
     assert load_network(whole.model).name == "base_cnn"
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_a_sharpness_aware_run_is_resumed(parts, split, tmp_path, monkeypatch):
+    settings = Settings("base_cnn", "original", "-", "-", 2, 9, 1e-3, 3, None, "none", sam=0.5, ghost_batches=parts)
+    plain = RunFolder(tmp_path / "plain")
+    plain.create(dataclasses.replace(settings, sam=0.0))
+    training.fit(plain, split, split)
+    rows = assert_resumed(settings, split, tmp_path, monkeypatch).read_history()
+    assert rows[-1]["loss"] != plain.read_history()[-1]["loss"]
 
 
 def test_a_run_in_bfloat16_is_resumed_and_keeps_a_float32_network(split, tmp_path, monkeypatch):
