@@ -171,7 +171,7 @@ def main(argv: list[str] | None = None) -> int:
         create(folder, settle(given), data, init_origin)
     try:
         report = complete(folder, data)
-    except (UserError, ModuleNotFoundError):
+    except Exception:  # a user's error, a package that is missing, or no memory
         if not resume:
             folder.discard_unstarted()
         raise

@@ -288,6 +288,16 @@ def test_reading_a_run_leaves_its_writer_alone(finished):
     assert (finished / "history.csv").read_bytes() == content
 
 
+def test_a_run_without_memory_leaves_its_place_to_another(class_folders, tmp_path, monkeypatch, capsys):
+    def exhausted(*arguments):
+        raise MemoryError
+
+    monkeypatch.setattr("train.training.fit", exhausted)
+    assert run.main([*SMALL, "--data", str(class_folders), "--output", str(tmp_path / "run")]) == 2
+    assert "smaller batches" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_diverged_run_is_one_clear_line(class_folders, tmp_path, capsys):
     options = [*SMALL, "--learning-rate", "1e20", "--data", str(class_folders), "--output", str(tmp_path / "run")]
     assert run.main(options) == 2
