@@ -89,6 +89,11 @@ def muted_stderr() -> Iterator[None]:
         os.close(nowhere)
 
 
+def is_out_of_memory(error: Exception) -> bool:
+    """Returns whether an exception is Python's or TensorFlow's way to say so; the latter is known by its name."""
+    return isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError"
+
+
 def command(main: Callable[[list[str] | None], int | None]) -> Callable[..., int]:
     """Decorates a `main(argv)`: what a user can cause ends in one line on stderr and an exit code, never a traceback.
 
@@ -123,7 +128,7 @@ def command(main: Callable[[list[str] | None], int | None]) -> Callable[..., int
             print("\nstopped", file=sys.stderr)
             return 128 + signal.SIGINT
         except Exception as error:
-            if not isinstance(error, MemoryError) and type(error).__name__ != "ResourceExhaustedError":  # TensorFlow's
+            if not is_out_of_memory(error):
                 raise
             return _fail("out of memory; close other programs, or use smaller images, smaller batches or less data")
 

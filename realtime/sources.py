@@ -114,9 +114,13 @@ def open_source(text: str, *, camera_size: tuple[int, int] | None = None) -> Sou
 
 
 def without_password(address: str) -> str:
-    """Returns an address as it may stand in logs and tables: without user and password, wherever cameras take them."""
+    """Returns an address as it may stand in logs and tables.
+
+    What stands before an @ is left away, and what follows `password=` or another name that cameras know it by, up to an
+    & or the end, is hidden.
+    """
     address = re.sub(r"//[^/]*@", "//", address)
-    return re.sub(r"(?i)((?:password|passwd|pass|pwd)=)[^&/]+", r"\1***", address)
+    return re.sub(r"(?i)(?<![a-z])((?:login)?(?:password|passwd|pass?|pwd)=)[^&]+", r"\1***", address)
 
 
 def _open_camera(text: str, size: tuple[int, int] | None) -> cv2.VideoCapture:

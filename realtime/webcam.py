@@ -69,7 +69,7 @@ def main(argv: list[str] | None = None) -> int:
         failures = _play_all(zip(sources, arguments.recordings, strict=False), loop, progress)
     progress.print_summary(loop)
     kept = (arguments.output, arguments.csv, arguments.jsonl, arguments.summary)
-    for path in filter(None, kept if loop.frames else ()):  # the first frame opens them, so that none is lost to none
+    for path in filter(None, kept if loop.frames else ()):  # without a frame nothing is written
         print(f"wrote {path}")
     return 1 if failures else 0
 

@@ -47,10 +47,10 @@ def main(argv: list[str] | None = None) -> int:
         if folder.settings.data_fingerprint != data.fingerprint():
             raise UserError(f"{folder.path} is a cell of other images; take another --output or its --data")
     private = data.fingerprint("private")
+    wanted_paths = {folder.path for folder, _ in cells}
     for folder in present:
-        if folder.evaluation.exists() and folder.read_evaluation().get("private_fingerprint") != private:
-            print(f"note: {folder.path.name} was measured on another PrivateTest; it is measured anew when it is named")
-            folder.evaluation.unlink()
+        if folder.evaluation.exists() and not folder.is_measured(private) and folder.path not in wanted_paths:
+            print(f"note: {folder.path.name} is left out until it is named: it was not measured on this PrivateTest")
     with muted_stderr():
         import keras
 
@@ -62,7 +62,7 @@ def main(argv: list[str] | None = None) -> int:
         try:
             if not folder.exists():
                 create(folder, values, data)
-            if not folder.evaluation.exists():
+            if not folder.is_measured(private):
                 if not folder.public.exists():
                     complete(folder, data)
                 figures = measure_cell(folder, data)
@@ -76,7 +76,7 @@ def main(argv: list[str] | None = None) -> int:
             return 130
         finally:
             keras.backend.clear_session()
-        write_matrix(arguments.output)  # after each cell, so that there is something to look at
+        write_matrix(arguments.output, private)  # after each cell, so that there is something to look at
     if failed < len(cells):
         print((arguments.output / "matrix.md").read_text(encoding="utf-8"))
         print(f"{arguments.output}: matrix.md, matrix.json, matrix.png")

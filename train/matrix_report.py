@@ -56,9 +56,15 @@ def measure_cell(folder: RunFolder, data: Fer2013) -> dict[str, dict[str, Any]]:
     return evaluate(softmax(logits / temperature, axis=1), data, temperature=temperature, splits=splits)
 
 
-def write_matrix(root: Path) -> None:
-    """Writes `matrix.md`, `matrix.json` and `matrix.png` about all the cells below `root` that are measured."""
+def write_matrix(root: Path, private_fingerprint: str) -> None:
+    """Writes `matrix.md`, `matrix.json` and `matrix.png` about all the cells below `root` that are measured.
+
+    Args:
+        root: Folder of the cells.
+        private_fingerprint: Of the PrivateTest that they are to be measured on; others would not compare.
+    """
     folders = [RunFolder.open(path.parent) for path in sorted(root.glob("*/evaluation.json"))]
+    folders = [folder for folder in folders if folder.is_measured(private_fingerprint)]
     rows: Rows = defaultdict(dict)
     for folder in folders:
         rows[folder.settings.model, folder.settings.dataset][folder.settings.seed] = folder.read_evaluation()["splits"]

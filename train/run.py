@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from fer_tf import fer2013
-from fer_tf.command import Parser, UserError, amount, command, muted_stderr, positive, seed, share
+from fer_tf.command import Parser, UserError, amount, command, is_out_of_memory, muted_stderr, positive, seed, share
 from fer_tf.files import sha256
 from fer_tf.names import ARCHITECTURES, DATASETS
 from fer_tf.recognizer import Recognizer
@@ -171,8 +171,8 @@ def main(argv: list[str] | None = None) -> int:
         create(folder, settle(given), data, init_origin)
     try:
         report = complete(folder, data)
-    except Exception:  # a user's error, a package that is missing, or no memory
-        if not resume:
+    except Exception as error:
+        if not resume and (isinstance(error, UserError | ModuleNotFoundError) or is_out_of_memory(error)):
             folder.discard_unstarted()
         raise
     except KeyboardInterrupt:

@@ -34,6 +34,7 @@ _CHOICES = {
     "precision": PRECISIONS,
 }
 _POSITIVE = ("epochs", "batch_size", "learning_rate", "ghost_batches", "ema_steps")
+_NOT_NEGATIVE = ("seed", "weight_decay", "mixup", "sam", "warmup_epochs")
 """What settings may be, beside their types."""
 
 HISTORY_COLUMNS = (
@@ -223,7 +224,8 @@ class RunFolder:
         for name, value in values.items():
             number = kinds.get(name) is float and isinstance(value, int)
             right = name not in kinds or number or isinstance(value, kinds[name])
-            right = right and value in _CHOICES.get(name, [value]) and (name not in _POSITIVE or value > 0)
+            right = right and (name not in _CHOICES or value in _CHOICES[name])
+            right = right and (name not in _POSITIVE or value > 0) and (name not in _NOT_NEGATIVE or value >= 0)
             if not right:
                 raise UserError(f"{self._settings}: {name} is {value!r}; it was not written by train.run")
         return Settings(**{field.name: values[field.name] for field in fields if field.name in values})
@@ -287,6 +289,10 @@ class RunFolder:
         except (OSError, EOFError, ValueError):
             raise UserError(f"{self.targets}: missing or damaged; start the run anew") from None
         return targets
+
+    def is_measured(self, private_fingerprint: str) -> bool:
+        """Returns whether there is an evaluation that is of this PrivateTest, by its `Fer2013.fingerprint`."""
+        return self.evaluation.exists() and self.read_evaluation().get("private_fingerprint") == private_fingerprint
 
     def read_evaluation(self) -> dict[str, Any]:
         """Returns what `train.matrix` has left in a cell of its own: figures by `splits`, and `private_fingerprint`."""

@@ -116,7 +116,7 @@ def sharpness_aware_step(model: keras.Model, radius: float) -> Callable:
     That place is found by one step up along the gradient of half of the batch, each weight by a multiple of its own
     size, so that it does not matter how large weights are; the whole batch then says how the weights themselves are to
     change. The step takes half as much time again, and the loss and accuracy that it reports are of that half,
-    before the step up.
+    before the step up. The paper's η, by which weights of zero are moved, too, is left out.
 
     Sources: Foret et al., Sharpness-Aware Minimization, 2021, arXiv 2010.01412; the weights' own size: Kwon et al.,
     ASAM, 2021, arXiv 2102.11600.

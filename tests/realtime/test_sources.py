@@ -52,7 +52,9 @@ def test_a_video_file_is_read_with_its_times(tmp_path):
     [
         ("rtsp://user:secret@camera.example/1", "rtsp://camera.example/1"),
         ("http://camera.example/s?user=a&PWD=secret&stream=1", "http://camera.example/s?user=a&PWD=***&stream=1"),
-        ("rtsp://camera.example:554/user=a_password=secret_s=0", "rtsp://camera.example:554/user=a_password=***"),
+        ("rtsp://camera.example:554/user=a_password=secret/s=0", "rtsp://camera.example:554/user=a_password=***"),
+        ("http://camera.example/?loginuse=a&loginpas=secret", "http://camera.example/?loginuse=a&loginpas=***"),
+        ("http://camera.example/?bypass=1&x=secre", "http://camera.example/?bypass=1&x=secre"),
     ],
 )
 def test_a_password_is_not_in_a_name(address, name, monkeypatch):

@@ -49,7 +49,7 @@ def test_table_and_chart(tmp_path):
     add_cell(tmp_path, "base_cnn", "original", 0, every)
     add_cell(tmp_path, "base_cnn", "original", 1, every)
     add_cell(tmp_path, "base_cnn", "sobel", 0, every)
-    matrix_report.write_matrix(tmp_path)
+    matrix_report.write_matrix(tmp_path, "-")
     text = (tmp_path / "matrix.md").read_text()
     table = text.partition("What each stack adds")[0]
     rows = [line for line in table.splitlines() if line.startswith(("| base_cnn", "| resnet50"))]
@@ -83,7 +83,7 @@ def test_the_verdict_is_the_intervals(gains, says, tmp_path):
     for seed, gain in enumerate(gains):
         add_cell(tmp_path, "base_cnn", "original", seed, {"public": 0.5, "private": 0.6 + seed / 50, "all": 0.6})
         add_cell(tmp_path, "base_cnn", "stack_canny", seed, {"public": 0.5, "private": 0.6 + seed / 50 + gain})
-    matrix_report.write_matrix(tmp_path)
+    matrix_report.write_matrix(tmp_path, "-")
     text = (tmp_path / "matrix.md").read_text()
     (line,) = [line for line in text.splitlines() if line.startswith("| base_cnn | stack_canny | PrivateTest")]
     assert says in line

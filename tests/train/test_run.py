@@ -379,6 +379,7 @@ DAMAGED = {
         lambda b: b.replace(b'"batch_size": 32', b'"batch_size": 0'),
         "batch_size is 0",
     ),
+    "settings of a step down": ("settings.json", lambda b: b.replace(b'"sam": 0.0', b'"sam": -1'), "sam is -1"),
     "settings of an unknown optimizer": (
         "settings.json",
         lambda b: b.replace(b'"optimizer": "adamw"', b'"optimizer": "adam"'),
