@@ -153,10 +153,9 @@ def _open_file(text: str) -> Source:
         raise SourceError(f"{text}: may not be read; change its permissions")
     absolute = str(path.resolve())  # a colon in a relative one would look like a protocol
     suffix = path.suffix.lower()
-    readable = cv2.haveImageReader(absolute)  # on Windows False for a path that OpenCV cannot open
-    # OpenCV would read some formats as one image although they may move.
-    if suffix not in VIDEO_SUFFIXES and (readable or suffix in IMAGE_SUFFIXES):
-        image = read_image(absolute)
+    if suffix not in VIDEO_SUFFIXES:  # OpenCV would read some of these as one image although they may move
+        readable = cv2.haveImageReader(absolute)  # on Windows False for a path that OpenCV cannot open
+        image = read_image(absolute) if readable or suffix in IMAGE_SUFFIXES else None
         if image is not None:
             return ClipSource(text, [image], fps=DEFAULT_FPS, length=1)
         if readable:

@@ -68,9 +68,9 @@ def main(argv: list[str] | None = None) -> int:
         )
         failures = _play_all(zip(sources, arguments.recordings, strict=False), loop, progress)
     progress.print_summary(loop)
-    kept = (arguments.output, arguments.csv, arguments.jsonl, arguments.summary)
-    for path in filter(None, kept if loop.frames else ()):  # without a frame nothing is written
-        print(f"wrote {path}")
+    if loop.frames:  # without any, nothing is written
+        for path in filter(None, (arguments.output, arguments.csv, arguments.jsonl, arguments.summary)):
+            print(f"wrote {path}")
     return 1 if failures else 0
 
 
