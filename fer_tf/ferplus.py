@@ -14,10 +14,8 @@ import numpy as np
 
 from fer_tf.command import UserError
 
-_OF_OURS = ("anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise")
-"""The columns of our classes, in the order of `fer_tf.emotions.CLASSES`."""
-
-_OTHERS = ("contempt", "unknown", "NF")
+ANSWERS = ("anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise", "contempt", "unknown", "NF")
+"""The columns that hold votes: first our classes, in the order of `fer_tf.emotions.CLASSES`."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +30,11 @@ class Votes:
         """float32 [N, 7]: of the votes for our classes those for each; zeros where there is none."""
         ours = self.counts[:, :7]
         return (ours / np.maximum(ours.sum(axis=1, keepdims=True), 1)).astype(np.float32)
+
+    @property
+    def all_shares(self) -> np.ndarray:
+        """float32 [N, 10]: of all votes those for each answer; zeros where there is none."""
+        return (self.counts / np.maximum(self.counts.sum(axis=1, keepdims=True), 1)).astype(np.float32)
 
     @property
     def majority(self) -> np.ndarray:
@@ -60,12 +63,12 @@ def read_votes(path: Path | str, names: Sequence[str]) -> Votes:
         with open(path, newline="", encoding="utf-8-sig") as file:
             table = csv.DictReader(file)
             columns = table.fieldnames or []
-            missing = [name for name in (*_OF_OURS, *_OTHERS) if name not in columns]
+            missing = [name for name in ANSWERS if name not in columns]
             if missing:
                 raise UserError(f"{path}: no column {', '.join(missing)}; expected FER+ votes as CSV")
             by_name = "image" in columns
             votes = {
-                row["image"] if by_name else f"row {number}": [int(row[name]) for name in (*_OF_OURS, *_OTHERS)]
+                row["image"] if by_name else f"row {number}": [int(row[name]) for name in ANSWERS]
                 for number, row in enumerate(table, 1)
             }
     except OSError as error:
@@ -80,4 +83,4 @@ def read_votes(path: Path | str, names: Sequence[str]) -> Votes:
     if not any(row and any(row) for row in found):
         kind = "file name" if by_name else "row of the challenge's table"
         raise UserError(f"{path}: holds votes by {kind}, and none for these images; is it of this data set?")
-    return Votes(np.array([row or [0] * 10 for row in found], np.int64).reshape(-1, 10))
+    return Votes(np.array([row or [0] * len(ANSWERS) for row in found], np.int64).reshape(-1, len(ANSWERS)))

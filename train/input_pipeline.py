@@ -28,7 +28,7 @@ def training_batches(
 
     Args:
         images: uint8 [N, 48, 48].
-        labels: int [N], or float32 [N, 7]: probabilities of the classes.
+        labels: int [N], or float32 [N, 7]: probabilities of the classes; more columns are of other answers.
         preprocessor: uint8 [B, 48, 48] → float32 [B, H, W, C], mapped after the augmentation.
         batch_size: At most N.
         augmentation: One of `train.augmentation.AUGMENTATIONS`: uint8 [B, 48, 48] and a seed → varied images.
@@ -37,7 +37,7 @@ def training_batches(
         mixup: Parameter of `mix`; 0 mixes nothing.
 
     Returns:
-        (float32 [B, H, W, C], float32 [B, 7] probabilities) batches, N // batch_size of them an epoch.
+        (float32 [B, H, W, C], float32 [B, 7 or more] probabilities) batches, N // batch_size of them an epoch.
     """
     count = len(labels)
     with tf.device("cpu"):
@@ -67,7 +67,7 @@ def mix(inputs: tf.Tensor, labels: tf.Tensor, alpha: float, seed: tf.Tensor) -> 
 
     Args:
         inputs: float32 [B, H, W, C].
-        labels: float32 [B, 7].
+        labels: float32 [B, 7 or more].
         alpha: Both parameters of the beta distribution that gives each image its share, above 0.
         seed: int [2].
 

@@ -75,12 +75,14 @@ def labels_seen(training: dict[str, Any]) -> str:
         return "not known"
     words = "those of its data set"
     opinions = []
-    if training.get("ferplus"):
-        opinions.append(f"the votes of FER+ (by {training['ferplus_weight']:g})")
+    if training.get("ferplus") and (weight := training["ferplus_weight"]):
+        opinions.append(f"the votes of FER+ (by {weight:g})")
     if training.get("teacher"):
         opinions.append(f"the answers of {', '.join(training['teacher'])} (by {training['teacher_weight']:g})")
     if opinions:
         words += f", mixed with {' and '.join(opinions)}"
+    if weight := training.get("ferplus_head"):
+        words += f"; beside them a second head, which is not kept, learned the votes of FER+ (weight {weight:g})"
     if inherited := _inherited(training):
         sources = {"init": "its first weights", "teacher": "its teachers"}
         told = " and ".join(learner for name, learner in sources.items() if training.get(name))
@@ -135,9 +137,11 @@ def training_command(training: dict[str, Any]) -> str | None:
     """Returns the command that repeats a run, but for where its files are; None if the card does not know."""
     if "model" not in training:
         return None
-    usual = settle({name: training[name] for name in ("model", "teacher", "ferplus") if training.get(name)})
+    deciding = ("model", "teacher", "ferplus", "ferplus_head")
+    usual = settle({name: training[name] for name in deciding if training.get(name)})
+    usual |= {name: DEFAULTS[name] for name in deciding}
     words = ["python", "-m", "train.run"]
-    always = ("model", "dataset", "epochs", "seed", "teacher", "ferplus")
+    always = ("model", "dataset", "epochs", "seed")
     for name in DEFAULTS:
         value = training.get(name, usual[name])
         if value is not None and (value != usual[name] or name in always):

@@ -12,6 +12,8 @@ import numpy as np
 
 from fer_tf import fer2013
 from fer_tf.command import Parser, UserError, amount, command, is_out_of_memory, muted_stderr, positive, seed, share
+from fer_tf.emotions import CLASSES
+from fer_tf.ferplus import ANSWERS, read_votes
 from fer_tf.files import sha256
 from fer_tf.names import ARCHITECTURES, DATASETS
 from fer_tf.recognizer import Recognizer
@@ -40,6 +42,7 @@ DEFAULTS = {
     "teacher_weight": 0.7,
     "ferplus": None,
     "ferplus_weight": 0.5,
+    "ferplus_head": 0.0,
     "label_smoothing": 0.1,
 }
 """What a new run is made of unless its option or its network's recipe says otherwise; a resumed run keeps its own."""
@@ -57,6 +60,8 @@ def settle(given: dict) -> dict:
     for source in ("teacher", "ferplus"):
         if not values[source]:
             values[f"{source}_weight"] = 0.0
+    if values["ferplus_head"] and "ferplus_weight" not in given:
+        values["ferplus_weight"] = 0.0
     return values
 
 
@@ -145,6 +150,13 @@ def _parser() -> Parser:
         type=share,
         help=f"their part; with --teacher the power of their evidence (default {DEFAULTS['ferplus_weight']})",
     )
+    option(
+        "--ferplus-head",
+        type=amount,
+        metavar="WEIGHT",
+        help="teach the votes to a second head on the same features instead, which is not kept; weight of its loss, "
+        "such as 1 (default: no)",
+    )
     option("--label-smoothing", type=share, help=f"default {DEFAULTS['label_smoothing']}")
     option("--output", help="run folder (default runs/<time>-<model>-<dataset>)")
     option("--resume", metavar="DIR", help="continue the run in this folder; needs no other option")
@@ -164,6 +176,8 @@ def main(argv: list[str] | None = None) -> int:
     for source in ("teacher", "ferplus"):
         if f"{source}_weight" in given and source not in given and not resume:
             raise UserError(f"--{source}-weight without --{source} has nothing to weigh; name it or leave both away")
+    if given.get("ferplus_head") and "ferplus" not in given and not resume:
+        raise UserError("--ferplus-head without --ferplus has no votes to learn; name their table with --ferplus")
     init_origin = None if resume else _check_files(given)
     folder = _opened(resume, output, given) if resume else _new(output, given)
     data = load_data(data_path or (folder.settings.data if resume else None))
@@ -237,8 +251,13 @@ def create(folder: RunFolder, values: dict, data: fer2013.Fer2013, init_origin: 
         paths = values["teacher"] or ()
         teachers = [Recognizer(path) for path in paths]
         origins = [teacher.card.as_origin(sha256(path)) for teacher, path in zip(teachers, paths, strict=True)]
-        names = ("teacher_weight", "ferplus", "ferplus_weight", "label_smoothing")
-        targets = soft_targets(data.train, teachers=teachers, **{name: values[name] for name in names})
+        mixed = values["ferplus"] if values["ferplus_weight"] else None
+        names = ("teacher_weight", "ferplus_weight", "label_smoothing")
+        options = {name: values[name] for name in names}
+        targets = soft_targets(data.train, teachers=teachers, ferplus=mixed, **options)
+        if values["ferplus_head"]:
+            shares = read_votes(values["ferplus"], data.train.names).all_shares
+            targets = np.concatenate([targets, shares], axis=1)
         folder.check_free()  # that took minutes
         folder.write_targets(targets)
     source = {"data": str(data.source), "data_fingerprint": data.fingerprint()}
@@ -265,7 +284,8 @@ def complete(folder: RunFolder, data: fer2013.Fer2013) -> dict:
         raise UserError(f"{init} is not what {folder.path} was to begin with; put that back or start the run anew")
     train = data.train
     if folder.settings.teacher or folder.settings.ferplus:
-        train = dataclasses.replace(train, labels=folder.read_targets(len(train)))
+        answers = len(CLASSES) + (len(ANSWERS) if folder.settings.ferplus_head else 0)
+        train = dataclasses.replace(train, labels=folder.read_targets(len(train), answers))
     train = train[~fer2013.blanks(train.images)]
     with folder.locked():
         fit(folder, _limited(train, folder.settings), data.public)

@@ -34,7 +34,7 @@ _CHOICES = {
     "precision": PRECISIONS,
 }
 _POSITIVE = ("epochs", "batch_size", "learning_rate", "ghost_batches", "ema_steps")
-_NOT_NEGATIVE = ("seed", "weight_decay", "mixup", "sam", "warmup_epochs")
+_NOT_NEGATIVE = ("seed", "weight_decay", "mixup", "sam", "warmup_epochs", "ferplus_head")
 """What settings may be, beside their types."""
 
 HISTORY_COLUMNS = (
@@ -84,8 +84,10 @@ class Settings:
     teacher_origins: list | None = None
     """What `ModelCard.as_origin` says of each of them."""
     ferplus: str | None = None
-    """Table of the FER+ votes that were mixed into the labels."""
+    """Table of the FER+ votes that were mixed into the labels, or that a second head learned."""
     ferplus_weight: float = 0.0
+    ferplus_head: float = 0.0
+    """Weight of the loss of a second head, which learns the votes and is not kept; 0 is none."""
     label_smoothing: float = 0.1
     optimizer: str = "adamw"
     """One of `OPTIMIZERS`; `sgd` has Nesterov's momentum of 0.9."""
@@ -272,19 +274,19 @@ class RunFolder:
         return metrics
 
     def write_targets(self, targets: np.ndarray) -> None:
-        """Keeps what the training images are to be answered by: float32 [N, 7]."""
+        """Keeps what the training images are to be answered by: float32 [N, 7], or with a second head [N, 17]."""
         with written_aside(self.targets) as temporary, open(temporary, "wb") as file:
             np.save(file, targets)
 
-    def read_targets(self, count: int) -> np.ndarray:
-        """Returns what `write_targets` kept of so many training images.
+    def read_targets(self, count: int, answers: int = len(CLASSES)) -> np.ndarray:
+        """Returns what `write_targets` kept of so many training images, to so many answers.
 
         Raises:
             UserError: if it is missing or damaged.
         """
         try:
             targets = np.load(self.targets, allow_pickle=False)
-            if targets.shape != (count, len(CLASSES)):
+            if targets.shape != (count, answers):
                 raise ValueError
         except (OSError, EOFError, ValueError):
             raise UserError(f"{self.targets}: missing or damaged; start the run anew") from None

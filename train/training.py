@@ -11,6 +11,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from fer_tf.command import UserError
+from fer_tf.emotions import CLASSES
 from fer_tf.fer2013 import Split
 from fer_tf.files import written_aside
 from fer_tf.models import create_model, load_network
@@ -25,6 +26,9 @@ _NORM_BATCHES = 16
 _INIT_IMAGES = 1024
 """How many training images, at most, show how the features of a model file to start from are distributed."""
 
+_HEADS = slice(len(CLASSES)), slice(len(CLASSES), None)
+"""Which answers are of the network that is kept, and which of a second head."""
+
 _SIZE_STEP = 8
 """By how many pixels images grow from phase to phase."""
 
@@ -34,7 +38,8 @@ def fit(folder: RunFolder, train: Split, public: Split) -> None:
 
     Args:
         folder: A run's folder, new or interrupted.
-        train: The images to learn from; their labels may be probabilities, float32 [N, 7].
+        train: The images to learn from; their labels may be probabilities, float32 [N, 7], and for a run with a
+            `ferplus_head` [N, 17].
         public: The images that choose the epoch.
     """
     settings = folder.settings
@@ -53,6 +58,8 @@ def fit(folder: RunFolder, train: Split, public: Split) -> None:
             initialise(model, settings.init, evaluation_batches(some, preprocessor, batch_size=32))
             answers = predictor(model)(evaluation_batches(public.images, preprocessor)).argmax(axis=1)
             print(f"PublicTest of the initial weights: {(answers == public.labels).mean():.2%}")
+        if settings.ferplus_head:
+            model = _with_second_head(model, train.labels.shape[1] - len(CLASSES))
         model = _in_parts(model, parts, batch_size)
         _compile(model, settings, steps)
     first_epoch = int(model.optimizer.iterations) // steps
@@ -126,7 +133,7 @@ def sharpness_aware_step(model: keras.Model, radius: float) -> Callable:
         radius: How far the place is, as the norm of each weight's change over its size.
 
     Returns:
-        For `model.train_step`: (float32 [B, H, W, C], float32 [B, 7] probabilities) → metrics by name.
+        For `model.train_step`: (float32 [B, H, W, C], float32 [B, 7 or more] probabilities) → metrics by name.
     """
     network, variables = _network_of(model), model.trainable_variables
 
@@ -181,6 +188,46 @@ def _in_parts(network: keras.Model, parts: int, batch_size: int) -> keras.Model:
     return keras.Model(images, keras.layers.Concatenate(axis=0)(logits))
 
 
+def _with_second_head(network: keras.Model, answers: int) -> keras.Model:
+    """Returns a model whose logits are the network's, then those of a second head on the same features.
+
+    Source: Caruana, Multitask Learning, Machine Learning 28, 1997.
+    """
+    second = keras.layers.Dense(answers, dtype="float32", name="second_head")(network.layers[-1].input)
+    logits = keras.layers.Concatenate(axis=1, dtype="float32")([network.output, second])
+    return keras.Model(network.input, logits, name=network.name)
+
+
+@keras.saving.register_keras_serializable("fer_tf")
+class TwoHeadLoss(keras.losses.Loss):
+    """The cross-entropy of the first seven answers, and by a weight that of the others.
+
+    Args:
+        second_weight: Of the others.
+        **kwargs: As of any loss.
+    """
+
+    def __init__(self, second_weight: float, **kwargs):
+        super().__init__(**kwargs)
+        self.second_weight = second_weight
+
+    def call(self, y_true, y_pred):
+        """Returns float32 [B] for probabilities and logits, [B, 7 + M] each; a row of zeros, for no answer, costs 0."""
+        entropy = functools.partial(keras.losses.categorical_crossentropy, from_logits=True)
+        first, second = (entropy(*(values[:, part] for values in (y_true, y_pred))) for part in _HEADS)
+        return first + self.second_weight * second
+
+    def get_config(self):
+        """Returns what a kept state makes it from."""
+        return {**super().get_config(), "second_weight": self.second_weight}
+
+
+@keras.saving.register_keras_serializable("fer_tf")
+def first_accuracy(y_true, y_pred):
+    """Returns whether the first seven answers are right, float32 [B]."""
+    return keras.metrics.categorical_accuracy(*(values[:, _HEADS[0]] for values in (y_true, y_pred)))
+
+
 def _network_of(model: keras.Model) -> keras.Model:
     """Returns the network that `_in_parts` may have put into a model."""
     return next((layer for layer in model.layers if isinstance(layer, keras.Model)), model)
@@ -204,8 +251,12 @@ def _compile(model: keras.Model, settings: Settings, steps: int) -> None:
     mixed = settings.teacher or settings.ferplus  # such targets have smoothed labels in them
     smoothing = 0.0 if mixed else settings.label_smoothing
     loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=smoothing)
+    accuracy = keras.metrics.CategoricalAccuracy(name="accuracy")
+    if settings.ferplus_head:
+        loss = TwoHeadLoss(settings.ferplus_head)
+        accuracy = keras.metrics.MeanMetricWrapper(first_accuracy, name="accuracy")
     # XLA makes these networks slower on a CPU.
-    model.compile(optimizer, loss, metrics=["accuracy"], jit_compile=False)
+    model.compile(optimizer, loss, metrics=[accuracy], jit_compile=False)
 
 
 class _Recorder(keras.callbacks.Callback):
@@ -291,7 +342,7 @@ class _Recorder(keras.callbacks.Callback):
         """
         raw = self.model.get_weights()
         self.model.optimizer.finalize_variable_values(self.model.trainable_variables)
-        self._averaged.set_weights(self.model.get_weights())
+        self._averaged.set_weights(self.model.get_weights()[: len(self._averaged.weights)])  # no second head
         self.model.set_weights(raw)
         norms = [layer for layer in self._averaged.layers if isinstance(layer, keras.layers.BatchNormalization)]
         for variable in (variable for norm in norms for variable in norm.non_trainable_variables):

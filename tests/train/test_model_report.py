@@ -72,6 +72,10 @@ def test_which_labels_a_model_saw_is_said_through_its_teachers():
     assert labels_seen({}) == labels_seen({"image_size": 224}) == "not known"
     assert labels_seen(plain) == "those of its data set"
     assert labels_seen(voted) == "those of its data set, mixed with the votes of FER+ (by 0.5)"
+    headed = voted | {"ferplus_weight": 0.0, "ferplus_head": 1.0}
+    assert labels_seen(headed) == (
+        "those of its data set; beside them a second head, which is not kept, learned the votes of FER+ (weight 1)"
+    )
     assert labels_seen(taught) == (
         "those of its data set, mixed with the answers of a.onnx, b.onnx (by 0.7); its teachers had learned from "
         "the labels of their data sets and the votes of FER+"
@@ -104,6 +108,8 @@ def test_which_labels_a_model_saw_is_said_through_its_teachers():
         ["--model", "se_resnet", "--epochs", "9", "--seed", "3", "--start-size", "32", "--mixup", "0.2"],
         ["--model", "base_cnn", "--dataset", "original", "--weight-decay", "0", "--label-smoothing", "0"],
         ["--ferplus", "votes.csv", "--ferplus-weight", "0.3"],
+        ["--ferplus", "votes.csv", "--ferplus-head", "0.5"],
+        ["--ferplus", "votes.csv", "--ferplus-weight", "0.3", "--ferplus-head", "1"],
         ["--teacher", "a.onnx", "b c.onnx", "--dataset", "canny"],
         ["--dataset", "canny", "--filter", "low=50", "high=150", "sigma=1.25"],
     ],

@@ -194,6 +194,35 @@ def test_other_opinions_are_learned_and_a_resumed_run_needs_none_of_them(
     assert "--teacher-weight without --teacher" in capsys.readouterr().err
 
 
+def test_a_second_head_is_taught_the_votes_and_the_first_the_labels(class_folders, tmp_path, capsys):
+    data = tmp_path / "data"
+    for number, path in enumerate(sorted(class_folders.rglob("*.png"))):  # votes are by file name
+        copy = data / path.parent.relative_to(class_folders) / f"{number}.png"
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, copy)
+    train = fer2013.load(data).train
+    answers = ("anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise", "contempt", "unknown", "NF")
+    votes = np.random.default_rng(0).multinomial(10, np.full(10, 0.1), len(train))
+    votes[3] = 0
+    table = tmp_path / "votes.csv"
+    named = zip(train.names, votes, strict=True)
+    rows = [["image", *answers], *([name.rpartition("/")[2], *row] for name, row in named)]
+    with open(table, "w", newline="") as file:
+        csv.writer(file).writerows(rows)
+    folder = tmp_path / "run"
+    options = [*SMALL[:2], "--epochs", "1", "--data", str(data), "--ferplus-head", "0.5"]
+    assert run.main([*options, "--output", str(folder)]) == 2
+    assert "--ferplus-head without --ferplus" in capsys.readouterr().err
+    assert run.main([*options, "--ferplus", str(table), "--label-smoothing", "0", "--output", str(folder)]) == 0
+    targets = np.load(folder / "targets.npy")
+    np.testing.assert_array_equal(targets[:, :7], np.eye(7)[train.labels])
+    np.testing.assert_allclose(targets[:, 7:] * 10, votes, atol=1e-5)
+    settings = RunFolder(folder).settings
+    assert (settings.ferplus_weight, settings.ferplus_head) == (0, 0.5)
+    table.unlink()
+    assert run.main(["--resume", str(folder)]) == 0
+
+
 def test_limit_chooses_at_random(class_folders):
     split = fer2013.load(class_folders).train
 

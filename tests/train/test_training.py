@@ -176,6 +176,46 @@ def test_a_run_in_bfloat16_is_resumed_and_keeps_a_float32_network(split, tmp_pat
     assert trained.output.dtype == "float32"
 
 
+@pytest.mark.parametrize("weight", [0.5, 1])
+def test_the_loss_of_two_heads_is_the_sum_of_theirs(weight):
+    """In PyTorch. The second head's answer to the last image is not known."""
+    torch = pytest.importorskip("torch")
+    random = np.random.default_rng(0)
+    logits = random.normal(0, 2, (6, 17)).astype(np.float32)
+    truth = np.concatenate([random.dirichlet(np.ones(7), 6), random.dirichlet(np.ones(10), 6)], 1).astype(np.float32)
+    truth[-1, 7:] = 0
+
+    def entropies(part):
+        values = (torch.from_numpy(values[:, part]) for values in (logits, truth))
+        return torch.nn.functional.cross_entropy(*values, reduction="none").numpy()
+
+    expected = (entropies(slice(7)) + weight * entropies(slice(7, None))).mean()
+    assert float(training.TwoHeadLoss(weight)(truth, logits)) == pytest.approx(expected, rel=1e-5)
+    right = truth[:, :7].argmax(axis=1) == logits[:, :7].argmax(axis=1)
+    np.testing.assert_array_equal(training.first_accuracy(truth, logits), right)
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_a_run_with_a_second_head_is_resumed_and_keeps_the_first(parts, split, tmp_path, monkeypatch):
+    """The second head learns what the labels do not say, and the features change by it."""
+    second = np.eye(10, dtype=np.float32)[split.images[:, 0, 0] // 26]
+    first = np.eye(7, dtype=np.float32)[split.labels]
+    both = dataclasses.replace(split, labels=np.concatenate([first, second], axis=1))
+    settings = Settings("base_cnn", "original", "-", "-", 2, 9, 1e-3, 3, None, "none", label_smoothing=0.0)
+    plain = RunFolder(tmp_path / "plain")
+    plain.create(settings)
+    training.fit(plain, split, split)
+    settings = dataclasses.replace(settings, ferplus="votes.csv", ferplus_head=1.0, sam=0.5, ghost_batches=parts)
+    fit = training.fit
+    monkeypatch.setattr(training, "fit", lambda folder, train, public: fit(folder, both, public))
+    whole = assert_resumed(settings, split, tmp_path, monkeypatch)
+    images = np.random.default_rng(0).normal(0, 1, (8, 48, 48, 1)).astype(np.float32)
+    kept, state, alone = (load_network(path) for path in (whole.model, whole.state, plain.model))
+    assert (kept.name, kept.output_shape, state.output_shape[-1]) == ("base_cnn", (None, 7), 17)
+    assert [w.shape for w in kept.weights] == [w.shape for w in alone.weights]
+    assert np.abs(kept(images) - alone(images)).max() > 1e-3
+
+
 @pytest.mark.parametrize(
     ("start", "full", "epochs", "expected"),
     [
