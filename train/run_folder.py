@@ -48,7 +48,8 @@ HISTORY_COLUMNS = (
 )
 """`loss` and `accuracy` are running means over the augmented training images of the epoch, whose label is the most
 probable one where opinions or images are mixed; `public_*` are those of the averaged weights at its end, without label
-smoothing. With `sam`, `loss` and `accuracy` are of half of each batch."""
+smoothing. With `sam`, `loss` and `accuracy` are of half of each batch; with `ferplus_head`, `loss` is that of both
+heads, by their weights."""
 
 
 @dataclass(frozen=True)
