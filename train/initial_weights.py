@@ -55,7 +55,7 @@ def read_checkpoint(path: str, architecture: str, channels: int) -> tuple[StateD
 
 
 def _from_run(model: keras.Model, run: RunFolder) -> None:
-    """Copies the weights of a run's best epoch."""
+    """Copies the weights of the epoch that a run keeps."""
     weights = load_network(run.model).get_weights()
     found, expected = ([array.shape for array in arrays] for arrays in (weights, model.get_weights()))
     if found != expected:

@@ -106,6 +106,13 @@ def _inherited(training: dict[str, Any]) -> list[str]:
     return list(dict.fromkeys(kinds))
 
 
+def chosen_on_public(training: dict[str, Any]) -> str:
+    """Returns in a sentence what of a trained model PublicTest chose."""
+    if all(single.get("keep") == "last" for _, single in _members(training)):
+        return "PublicTest chose the temperature; the epoch is the last."
+    return "PublicTest chose the epoch and the temperature."
+
+
 def _members(training: dict[str, Any], name: str | None = None) -> list[tuple[str | None, dict[str, Any]]]:
     """Returns name and training of each single model that a file consists of, however often they were joined.
 
@@ -187,7 +194,7 @@ def _lines(report: dict[str, Any], confusion: str, confidence: str) -> Iterator[
 
     yield from ("", "## Accuracy")
     if "model" in training or "members" in training:
-        yield "PublicTest chose the epoch and the temperature."
+        yield chosen_on_public(training)
     if "private" in report["splits"]:
         yield (
             "PrivateTest was looked at when the model was finished, and chose nothing. Public + Private is the first "

@@ -9,8 +9,8 @@ from fer_tf.emotions import CLASSES
 from fer_tf.files import written_aside
 
 
-def draw_curves(rows: list[dict[str, float]], path: Path, *, title: str) -> None:
-    """Draws loss and accuracy over the epochs of a history to a PNG."""
+def draw_curves(rows: list[dict[str, float]], path: Path, *, kept: dict[str, float], title: str) -> None:
+    """Draws loss and accuracy over the epochs of a history to a PNG, and which of its rows is kept."""
     figure = Figure(figsize=(10, 4), layout="constrained")
     figure.suptitle(title)
     epochs = [row["epoch"] for row in rows]
@@ -34,9 +34,8 @@ def draw_curves(rows: list[dict[str, float]], path: Path, *, title: str) -> None
         axes.grid(alpha=0.3)
         axes.margins(y=0.1)
         axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
-    best = max(rows, key=lambda row: row["public_accuracy"])
-    kept = f"kept: epoch {best['epoch']:.0f}, {best['public_accuracy']:.2%}"
-    axes.plot(best["epoch"], best["public_accuracy"], "o", label=kept, color="#D55E00")
+    label = f"kept: epoch {kept['epoch']:.0f}, {kept['public_accuracy']:.2%}"
+    axes.plot(kept["epoch"], kept["public_accuracy"], "o", label=label, color="#D55E00")
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3)
     save_figure(figure, path)
 

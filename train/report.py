@@ -10,7 +10,7 @@ from fer_tf.metrics import fit_temperature, measure
 from fer_tf.models import load_network
 from train.input_pipeline import evaluation_batches
 from train.pictures import draw_confusion, draw_curves
-from train.run_folder import RunFolder
+from train.run_folder import RunFolder, kept_row
 from train.training import predictor
 
 CURVES, CONFUSION = "curves.png", "confusion.png"
@@ -26,11 +26,11 @@ def write_report(folder: RunFolder, public: Split) -> dict:
     model = load_network(folder.model)
     logits = predictor(model)(evaluation_batches(public.images, folder.preprocessor()))
     temperature = fit_temperature(logits, public.labels)
-    best = max(rows, key=lambda row: row["public_accuracy"])  # the first of equals, as in training
+    kept = kept_row(rows, settings.keep)
     figures = measure(softmax(logits / temperature, axis=1), public.labels, temperature)
-    draw_curves(rows, folder.path / CURVES, title=f"{settings.model} on {settings.dataset}")
+    draw_curves(rows, folder.path / CURVES, kept=kept, title=f"{settings.model} on {settings.dataset}")
     counts = confusion_matrix(public.labels, logits.argmax(axis=1), labels=range(len(CLASSES)))
     draw_confusion(counts, folder.path / CONFUSION, title="PublicTest")
-    report = {"epoch": int(best["epoch"]), "temperature": temperature, **figures}
+    report = {"epoch": int(kept["epoch"]), "temperature": temperature, **figures}
     write_json(folder.public, report)  # last: it says that the run is finished
     return report

@@ -17,7 +17,7 @@ from fer_tf.ferplus import ANSWERS, read_votes
 from fer_tf.files import sha256
 from fer_tf.names import ARCHITECTURES, DATASETS
 from fer_tf.recognizer import Recognizer
-from train.run_folder import AUGMENTATIONS, OPTIMIZERS, PRECISIONS, RunFolder, Settings, option_words
+from train.run_folder import AUGMENTATIONS, KEEPS, OPTIMIZERS, PRECISIONS, RunFolder, Settings, option_words
 
 DEFAULTS = {
     "model": "base_cnn",
@@ -44,6 +44,7 @@ DEFAULTS = {
     "ferplus_weight": 0.5,
     "ferplus_head": 0.0,
     "label_smoothing": 0.1,
+    "keep": "best",
 }
 """What a new run is made of unless its option or its network's recipe says otherwise; a resumed run keeps its own."""
 
@@ -87,8 +88,7 @@ class _AsDict(argparse.Action):
 def _parser() -> Parser:
     parser = Parser(
         prog="python -m train.run",
-        description="Train a network on FER-2013 or on your own folder of class folders. The epoch that is best on "
-        "PublicTest is kept. PrivateTest is not looked at.",
+        description="Train a network on FER-2013 or on your own folder of class folders. PrivateTest is not looked at.",
         epilog="Exit codes: 0 done, 2 wrong input, 130 interrupted (continue with --resume).",
     )
     option = parser.add_argument
@@ -158,6 +158,12 @@ def _parser() -> Parser:
         "such as 1 (default: no)",
     )
     option("--label-smoothing", type=share, help=f"default {DEFAULTS['label_smoothing']}")
+    option(
+        "--keep",
+        choices=KEEPS,
+        help="epoch that the model is of: the best on PublicTest, or the last, as where --init names a network so good "
+        f"that the first epoch, hardly changed, is the best by chance (default {DEFAULTS['keep']})",
+    )
     option("--output", help="run folder (default runs/<time>-<model>-<dataset>)")
     option("--resume", metavar="DIR", help="continue the run in this folder; needs no other option")
     return parser

@@ -25,6 +25,7 @@ except ImportError:  # Windows
 AUGMENTATIONS = ("none", "light", "light-camera", "standard", "camera")
 OPTIMIZERS = ("adamw", "sgd")
 PRECISIONS = ("float32", "bfloat16")
+KEEPS = ("best", "last")
 
 _CHOICES = {
     "model": ARCHITECTURES,
@@ -32,6 +33,7 @@ _CHOICES = {
     "augment": AUGMENTATIONS,
     "optimizer": OPTIMIZERS,
     "precision": PRECISIONS,
+    "keep": KEEPS,
 }
 _POSITIVE = ("epochs", "batch_size", "learning_rate", "ghost_batches", "ema_steps")
 _NOT_NEGATIVE = ("seed", "weight_decay", "mixup", "sam", "warmup_epochs", "ferplus_head")
@@ -48,8 +50,7 @@ HISTORY_COLUMNS = (
 )
 """`loss` and `accuracy` are running means over the augmented training images of the epoch, whose label is the most
 probable one where opinions or images are mixed; `public_*` are those of the averaged weights at its end, without label
-smoothing. With `sam`, `loss` and `accuracy` are of half of each batch; with `ferplus_head`, `loss` is that of both
-heads, by their weights."""
+smoothing. With `sam`, `loss` and `accuracy` are of half of each batch; with `ferplus_head`, of the first head."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,13 @@ class Settings:
     ema_steps: float = 1000.0
     """Over how many steps the weights are averaged (time constant of the exponential average)."""
     warmup_epochs: float = 2.0
+    keep: str = "best"
+    """Which epoch the model is of, one of `KEEPS`: see `kept_row`."""
+
+
+def kept_row(rows: list[dict[str, float]], keep: str = "best") -> dict[str, float]:
+    """Returns the row of the epoch that is kept: the last, or the best on PublicTest, of equals the first."""
+    return rows[-1] if keep == "last" else max(rows, key=lambda row: row["public_accuracy"])
 
 
 def option_words(value: Any) -> list[str]:
@@ -117,7 +125,7 @@ def option_words(value: Any) -> list[str]:
 
 
 class RunFolder:
-    """One run's folder. `path / "model.keras"` is the best epoch's network, `state.keras` the last epoch's.
+    """One run's folder. `path / "model.keras"` is the network of `kept_row`, `state.keras` that of the last epoch.
 
     A killed run leaves it readable: every file is written aside and moved. `state.keras` is written last, so an epoch
     that it does not know of is trained again.

@@ -1,4 +1,4 @@
-"""The training loop: a cosine, weights averaged over time, the best epoch by PublicTest."""
+"""The training loop: a cosine, weights averaged over time, and which epoch is kept."""
 
 import functools
 import sys
@@ -18,7 +18,7 @@ from fer_tf.models import create_model, load_network
 from train.augmentation import AUGMENTATIONS
 from train.initial_weights import initialise
 from train.input_pipeline import evaluation_batches, training_batches
-from train.run_folder import RunFolder, Settings
+from train.run_folder import RunFolder, Settings, kept_row
 
 _NORM_BATCHES = 16
 """How many training batches, at most, give the normalisation statistics of the averaged weights."""
@@ -199,6 +199,12 @@ def _with_second_head(network: keras.Model, answers: int) -> keras.Model:
 
 
 @keras.saving.register_keras_serializable("fer_tf")
+def head_loss(y_true, y_pred, head=0):
+    """Returns the cross-entropy of one head's answers, float32 [B], for probabilities and logits of both."""
+    return keras.losses.categorical_crossentropy(*(values[:, _HEADS[head]] for values in (y_true, y_pred)), True)
+
+
+@keras.saving.register_keras_serializable("fer_tf")
 class TwoHeadLoss(keras.losses.Loss):
     """The cross-entropy of the first seven answers, and by a weight that of the others.
 
@@ -213,8 +219,7 @@ class TwoHeadLoss(keras.losses.Loss):
 
     def call(self, y_true, y_pred):
         """Returns float32 [B] for probabilities and logits, [B, 7 + M] each; a row of zeros, for no answer, costs 0."""
-        entropy = functools.partial(keras.losses.categorical_crossentropy, from_logits=True)
-        first, second = (entropy(*(values[:, part] for values in (y_true, y_pred))) for part in _HEADS)
+        first, second = (head_loss(y_true, y_pred, head) for head in range(len(_HEADS)))
         return first + self.second_weight * second
 
     def get_config(self):
@@ -251,12 +256,13 @@ def _compile(model: keras.Model, settings: Settings, steps: int) -> None:
     mixed = settings.teacher or settings.ferplus  # such targets have smoothed labels in them
     smoothing = 0.0 if mixed else settings.label_smoothing
     loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=smoothing)
-    accuracy = keras.metrics.CategoricalAccuracy(name="accuracy")
+    metrics = [keras.metrics.CategoricalAccuracy(name="accuracy")]
     if settings.ferplus_head:
         loss = TwoHeadLoss(settings.ferplus_head)
-        accuracy = keras.metrics.MeanMetricWrapper(first_accuracy, name="accuracy")
+        kept = {"accuracy": first_accuracy, "kept_loss": head_loss}  # of the head that is kept
+        metrics = [keras.metrics.MeanMetricWrapper(function, name=name) for name, function in kept.items()]
     # XLA makes these networks slower on a CPU.
-    model.compile(optimizer, loss, metrics=[accuracy], jit_compile=False)
+    model.compile(optimizer, loss, metrics=metrics, jit_compile=False)
 
 
 class _Recorder(keras.callbacks.Callback):
@@ -316,22 +322,21 @@ class _Recorder(keras.callbacks.Callback):
         row = {
             "epoch": epoch + 1,
             "learning_rate": float(self.model.optimizer.learning_rate),
-            "loss": logs["loss"],
+            "loss": logs.get("kept_loss", logs["loss"]),
             "accuracy": logs["accuracy"],
             "public_loss": cross_entropy(logits, self._public_labels),
             # As it is kept: what is equal there is equal here, so a resumed run keeps the same epoch.
             "public_accuracy": round(float((logits.argmax(axis=1) == self._public_labels).mean()), 6),
             "seconds": time.monotonic() - self._started,
         }
-        best = max((earlier["public_accuracy"] for earlier in self._rows), default=-1.0)
         self._rows.append(row)
         self._folder.write_history(self._rows)
-        if row["public_accuracy"] > best:
+        if kept_row(self._rows, self._folder.settings.keep) is row:
             with written_aside(self._folder.model) as temporary:
                 self._averaged.save(temporary)
         with written_aside(self._folder.state) as temporary:
             self.model.save(temporary)
-        self._say(row, best)
+        self._say(row)
 
     def _average(self) -> None:
         """Gives `_averaged` the averaged weights, and normalisation statistics that belong to them.
@@ -355,9 +360,9 @@ class _Recorder(keras.callbacks.Callback):
             for variable in norm.non_trainable_variables:
                 variable.assign(variable / (1 - norm.momentum**batches))  # what is left of the zeros
 
-    def _say(self, row: dict[str, float], best: float) -> None:
+    def _say(self, row: dict[str, float]) -> None:
         left = (self._epochs - row["epoch"]) * row["seconds"] / 60
-        mark = " (best)" if row["public_accuracy"] > best else ""
+        mark = " (best)" if kept_row(self._rows) is row else ""
         tqdm.write(
             f"epoch {row['epoch']:.0f}/{self._epochs}: loss {row['loss']:.4f}, accuracy {row['accuracy']:.2%}, "
             f"PublicTest {row['public_accuracy']:.2%}{mark}, {row['seconds']:.0f} s, {left:.0f} min left"

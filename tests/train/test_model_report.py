@@ -12,7 +12,7 @@ from fer_tf.fer2013 import Split
 from fer_tf.recognizer import Recognizer
 from train import run
 from train.evaluate import evaluate
-from train.model_report import files_of, labels_seen, training_command, write_model_report
+from train.model_report import chosen_on_public, files_of, labels_seen, training_command, write_model_report
 
 
 @pytest.fixture
@@ -108,6 +108,7 @@ def test_which_labels_a_model_saw_is_said_through_its_teachers():
         ["--model", "se_resnet", "--epochs", "9", "--seed", "3", "--start-size", "32", "--mixup", "0.2"],
         ["--model", "base_cnn", "--dataset", "original", "--weight-decay", "0", "--label-smoothing", "0"],
         ["--ferplus", "votes.csv", "--ferplus-weight", "0.3"],
+        ["--sam", "0.7", "--keep", "last"],
         ["--ferplus", "votes.csv", "--ferplus-head", "0.5"],
         ["--ferplus", "votes.csv", "--ferplus-weight", "0.3", "--ferplus-head", "1"],
         ["--teacher", "a.onnx", "b c.onnx", "--dataset", "canny"],
@@ -124,6 +125,13 @@ def test_the_command_of_a_run_gives_its_settings_again(options):
     command = shlex.split(training_command(settings(options)))
     assert command[:3] == ["python", "-m", "train.run"]
     assert settings(command[3:]) == settings(options)
+
+
+def test_an_epoch_that_is_the_last_was_not_chosen():
+    best, last = {"model": "base_cnn"}, {"model": "base_cnn", "keep": "last"}
+    assert chosen_on_public(last) == "PublicTest chose the temperature; the epoch is the last."
+    joined = {"members": [{"name": "a", "training": last}, {"name": "b", "training": best}]}
+    assert chosen_on_public(best) == chosen_on_public(joined) == "PublicTest chose the epoch and the temperature."
 
 
 def test_the_files_of_a_run_are_told_apart_by_their_digests():

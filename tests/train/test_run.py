@@ -81,8 +81,8 @@ def test_resuming_reaches_the_uninterrupted_run(finished, class_folders, tmp_pat
     folder = tmp_path / "interrupted"
     say = training._Recorder._say
 
-    def interrupt(self, row, best):
-        say(self, row, best)
+    def interrupt(self, row):
+        say(self, row)
         if row["epoch"] == 1:
             raise KeyboardInterrupt
 

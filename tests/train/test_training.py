@@ -10,7 +10,8 @@ from fer_tf.datasets import create_preprocessor  # noqa: E402
 from fer_tf.fer2013 import Split  # noqa: E402
 from fer_tf.models import create_model, load_network  # noqa: E402
 from train import training  # noqa: E402
-from train.input_pipeline import training_batches  # noqa: E402
+from train.input_pipeline import evaluation_batches, training_batches  # noqa: E402
+from train.report import write_report  # noqa: E402
 from train.run_folder import RunFolder, Settings  # noqa: E402
 
 
@@ -67,6 +68,26 @@ def test_normalisation_statistics_belong_to_the_average(trained, split):
     np.testing.assert_allclose(norm.moving_mean.numpy(), mean, rtol=1e-3, atol=1e-6)
     np.testing.assert_allclose(norm.moving_variance.numpy(), variance, rtol=1e-2, atol=1e-6)
     assert sum(weights) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("keep", ["best", "last"])
+def test_the_epoch_is_kept_that_is_asked_for(keep, split, tmp_path):
+    """PublicTest has other labels here than the same images in training, so it is best before much is learned."""
+    public = dataclasses.replace(split, labels=(split.labels + 1) % 7)
+    settings = Settings("base_cnn", "original", "-", "-", 6, 10, 3e-3, 3, None, "none", keep=keep)
+    folder = RunFolder(tmp_path)
+    folder.create(settings)
+    training.fit(folder, split, public)
+    rows = folder.read_history()
+    accuracies = [row["public_accuracy"] for row in rows]
+    number = 5 if keep == "last" else int(np.argmax(accuracies))
+    assert accuracies[5] < max(accuracies)
+    images = evaluation_batches(public.images, create_preprocessor("original"))
+    logits = training.predictor(load_network(folder.model))(images)
+    assert training.cross_entropy(logits, public.labels) == pytest.approx(rows[number]["public_loss"], rel=1e-5)
+    report = write_report(folder, public)
+    assert report["epoch"] == number + 1
+    assert report["accuracy"] == pytest.approx(accuracies[number], abs=1e-6)
 
 
 def test_the_rate_warms_up_and_ends_at_zero():
@@ -193,6 +214,7 @@ def test_the_loss_of_two_heads_is_the_sum_of_theirs(weight):
     assert float(training.TwoHeadLoss(weight)(truth, logits)) == pytest.approx(expected, rel=1e-5)
     right = truth[:, :7].argmax(axis=1) == logits[:, :7].argmax(axis=1)
     np.testing.assert_array_equal(training.first_accuracy(truth, logits), right)
+    np.testing.assert_allclose(training.head_loss(truth, logits), entropies(slice(7)), rtol=1e-5)
 
 
 @pytest.mark.parametrize("parts", [1, 2])
@@ -209,6 +231,7 @@ def test_a_run_with_a_second_head_is_resumed_and_keeps_the_first(parts, split, t
     fit = training.fit
     monkeypatch.setattr(training, "fit", lambda folder, train, public: fit(folder, both, public))
     whole = assert_resumed(settings, split, tmp_path, monkeypatch)
+    assert whole.read_history()[0]["loss"] < np.log(7) + np.log(10) / 2  # without that of the second head
     images = np.random.default_rng(0).normal(0, 1, (8, 48, 48, 1)).astype(np.float32)
     kept, state, alone = (load_network(path) for path in (whole.model, whole.state, plain.model))
     assert (kept.name, kept.output_shape, state.output_shape[-1]) == ("base_cnn", (None, 7), 17)
