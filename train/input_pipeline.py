@@ -18,6 +18,8 @@ def training_batches(
     augmentation: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None,
     seed: int,
     first_epoch: int = 0,
+    ask: Callable | None = None,
+    ask_weight: float = 0.0,
     mixup: float = 0.0,
 ) -> tf.data.Dataset:
     """Returns an endless data set of training batches, epoch after epoch.
@@ -34,6 +36,8 @@ def training_batches(
         augmentation: One of `train.augmentation.AUGMENTATIONS`: uint8 [B, 48, 48] and a seed → varied images.
         seed: Of order and augmentation.
         first_epoch: Which epoch to start with, from 0.
+        ask: Asked what the varied images show: uint8 [B, 48, 48], step, int [B] places in `images` → float32 [B, 7].
+        ask_weight: Part of these answers in the probabilities of the classes, 0 to 1.
         mixup: Parameter of `mix`; 0 mixes nothing.
 
     Returns:
@@ -53,6 +57,11 @@ def training_batches(
         faces, truth = tf.gather(all_images, chosen), tf.gather(all_labels, chosen)
         if augmentation:
             faces = augmentation(faces, [tf.constant(seed, tf.int64), step])
+        if ask:
+            answers = tf.numpy_function(ask, [faces, step, chosen], tf.float32, stateful=False)
+            answers = tf.ensure_shape(answers, [batch_size, len(CLASSES)])
+            of_classes = (1 - ask_weight) * truth[:, : len(CLASSES)] + ask_weight * answers
+            truth = tf.concat([of_classes, truth[:, len(CLASSES) :]], axis=1)
         inputs = preprocessor(faces)
         return mix(inputs, truth, mixup, seed=[tf.constant(~seed, tf.int64), step]) if mixup else (inputs, truth)
 

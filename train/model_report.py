@@ -78,7 +78,9 @@ def labels_seen(training: dict[str, Any]) -> str:
     if training.get("ferplus") and (weight := training["ferplus_weight"]):
         opinions.append(f"the votes of FER+ (by {weight:g})")
     if training.get("teacher"):
-        opinions.append(f"the answers of {', '.join(training['teacher'])} (by {training['teacher_weight']:g})")
+        asked = ", asked of each image as it was varied" if training.get("teacher_views") == "varied" else ""
+        names, weight = ", ".join(training["teacher"]), training["teacher_weight"]
+        opinions.append(f"the answers of {names} (by {weight:g}{asked})")
     if opinions:
         words += f", mixed with {' and '.join(opinions)}"
     if weight := training.get("ferplus_head"):

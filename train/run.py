@@ -12,12 +12,20 @@ import numpy as np
 
 from fer_tf import fer2013
 from fer_tf.command import Parser, UserError, amount, command, is_out_of_memory, muted_stderr, positive, seed, share
-from fer_tf.emotions import CLASSES
-from fer_tf.ferplus import ANSWERS, read_votes
+from fer_tf.ferplus import read_votes
 from fer_tf.files import sha256
 from fer_tf.names import ARCHITECTURES, DATASETS
 from fer_tf.recognizer import Recognizer
-from train.run_folder import AUGMENTATIONS, KEEPS, OPTIMIZERS, PRECISIONS, RunFolder, Settings, option_words
+from train.run_folder import (
+    AUGMENTATIONS,
+    KEEPS,
+    OPTIMIZERS,
+    PRECISIONS,
+    TEACHER_VIEWS,
+    RunFolder,
+    Settings,
+    option_words,
+)
 
 DEFAULTS = {
     "model": "base_cnn",
@@ -40,6 +48,7 @@ DEFAULTS = {
     "init": None,
     "teacher": None,
     "teacher_weight": 0.7,
+    "teacher_views": "plain",
     "ferplus": None,
     "ferplus_weight": 0.5,
     "ferplus_head": 0.0,
@@ -144,6 +153,13 @@ def _parser() -> Parser:
     )
     option("--teacher", nargs="+", metavar="FILE.onnx", help="learn from what these models say of the images, too")
     option("--teacher-weight", type=share, help=f"their part (default {DEFAULTS['teacher_weight']})")
+    option(
+        "--teacher-views",
+        choices=TEACHER_VIEWS,
+        help="what they are asked of: the images as they are, once, or as they are varied for the network, each time, "
+        "one of them a batch in turn; --resume then needs their files, and those in INT8 answer fastest (default "
+        f"{DEFAULTS['teacher_views']})",
+    )
     option("--ferplus", metavar="FILE.csv", help="learn from the votes of FER+, too")
     option(
         "--ferplus-weight",
@@ -182,6 +198,8 @@ def main(argv: list[str] | None = None) -> int:
     for source in ("teacher", "ferplus"):
         if f"{source}_weight" in given and source not in given and not resume:
             raise UserError(f"--{source}-weight without --{source} has nothing to weigh; name it or leave both away")
+    if "teacher_views" in given and "teacher" not in given and not resume:
+        raise UserError("--teacher-views without --teacher has nobody to ask; name one or leave both away")
     if given.get("ferplus_head") and "ferplus" not in given and not resume:
         raise UserError("--ferplus-head without --ferplus has no votes to learn; name their table with --ferplus")
     init_origin = None if resume else _check_files(given)
@@ -241,7 +259,6 @@ def create(folder: RunFolder, values: dict, data: fer2013.Fer2013, init_origin: 
     """
     with muted_stderr():
         from fer_tf.datasets import create_preprocessor
-        from train.targets import soft_targets
     full, start = (  # or they say why not
         create_preprocessor(values["dataset"], values["model"], image_size=size, filter_parameters=values["filter"])
         for size in (values["image_size"], values["start_size"])
@@ -257,13 +274,7 @@ def create(folder: RunFolder, values: dict, data: fer2013.Fer2013, init_origin: 
         paths = values["teacher"] or ()
         teachers = [Recognizer(path) for path in paths]
         origins = [teacher.card.as_origin(sha256(path)) for teacher, path in zip(teachers, paths, strict=True)]
-        mixed = values["ferplus"] if values["ferplus_weight"] else None
-        names = ("teacher_weight", "ferplus_weight", "label_smoothing")
-        options = {name: values[name] for name in names}
-        targets = soft_targets(data.train, teachers=teachers, ferplus=mixed, **options)
-        if values["ferplus_head"]:
-            shares = read_votes(values["ferplus"], data.train.names).all_shares
-            targets = np.concatenate([targets, shares], axis=1)
+        targets = _targets(values, data.train, teachers)
         folder.check_free()  # that took minutes
         folder.write_targets(targets)
     source = {"data": str(data.source), "data_fingerprint": data.fingerprint()}
@@ -290,12 +301,30 @@ def complete(folder: RunFolder, data: fer2013.Fer2013) -> dict:
         raise UserError(f"{init} is not what {folder.path} was to begin with; put that back or start the run anew")
     train = data.train
     if folder.settings.teacher or folder.settings.ferplus:
-        answers = len(CLASSES) + (len(ANSWERS) if folder.settings.ferplus_head else 0)
-        train = dataclasses.replace(train, labels=folder.read_targets(len(train), answers))
+        train = dataclasses.replace(train, labels=folder.read_targets(len(train)))
     train = train[~fer2013.blanks(train.images)]
     with folder.locked():
         fit(folder, _limited(train, folder.settings), data.public)
         return write_report(folder, data.public)
+
+
+def _targets(values: dict, train: fer2013.Split, teachers: list[Recognizer]) -> np.ndarray:
+    """Returns what a new run is to keep by `RunFolder.write_targets`."""
+    with muted_stderr():
+        from train.targets import evidence, soft_targets
+    votes = read_votes(values["ferplus"], train.names) if values["ferplus"] else None
+    mixed = votes if values["ferplus_weight"] else None
+    smoothing = values["label_smoothing"]
+    if values["teacher_views"] == "varied":  # they are asked in training
+        targets = [soft_targets(train, label_smoothing=smoothing)]
+        corrections = [evidence(mixed, train.labels, values["ferplus_weight"])] if mixed else []
+    else:
+        weights = {name: values[name] for name in ("teacher_weight", "ferplus_weight")}
+        targets = [soft_targets(train, teachers=teachers, votes=mixed, label_smoothing=smoothing, **weights)]
+        corrections = []
+    if values["ferplus_head"]:
+        targets.append(votes.all_shares)
+    return np.concatenate([*targets, *corrections], axis=1, dtype=np.float32)
 
 
 def _origin_of(init: str, architecture: str, dataset: str) -> dict | None:

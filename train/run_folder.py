@@ -14,6 +14,7 @@ import numpy as np
 
 from fer_tf.command import UserError
 from fer_tf.emotions import CLASSES
+from fer_tf.ferplus import ANSWERS
 from fer_tf.files import remove_leftovers, write_json, written_aside
 from fer_tf.names import ARCHITECTURES, DATASETS
 
@@ -26,6 +27,7 @@ AUGMENTATIONS = ("none", "light", "light-camera", "standard", "camera")
 OPTIMIZERS = ("adamw", "sgd")
 PRECISIONS = ("float32", "bfloat16")
 KEEPS = ("best", "last")
+TEACHER_VIEWS = ("plain", "varied")
 
 _CHOICES = {
     "model": ARCHITECTURES,
@@ -34,6 +36,7 @@ _CHOICES = {
     "optimizer": OPTIMIZERS,
     "precision": PRECISIONS,
     "keep": KEEPS,
+    "teacher_views": TEACHER_VIEWS,
 }
 _POSITIVE = ("epochs", "batch_size", "learning_rate", "ghost_batches", "ema_steps")
 _NOT_NEGATIVE = ("seed", "weight_decay", "mixup", "sam", "warmup_epochs", "ferplus_head")
@@ -83,6 +86,9 @@ class Settings:
     teacher: list | None = None
     """Model files whose answers were mixed into the labels."""
     teacher_weight: float = 0.0
+    teacher_views: str = "plain"
+    """One of `TEACHER_VIEWS`: whether they were asked once, of the images as they are, or each time, of what the
+    network sees."""
     teacher_origins: list | None = None
     """What `ModelCard.as_origin` says of each of them."""
     ferplus: str | None = None
@@ -110,6 +116,19 @@ class Settings:
     warmup_epochs: float = 2.0
     keep: str = "best"
     """Which epoch the model is of, one of `KEEPS`: see `kept_row`."""
+
+    @property
+    def has_evidence(self) -> bool:
+        """Whether votes correct the answers of teachers who are asked each time."""
+        return self.teacher_views == "varied" and self.ferplus_weight > 0
+
+    @property
+    def answers(self) -> int:
+        """How many columns the run's targets have.
+
+        First those of the classes, then of a second head those of the votes, then those of `train.targets.evidence`.
+        """
+        return len(CLASSES) + len(ANSWERS) * bool(self.ferplus_head) + len(CLASSES) * self.has_evidence
 
 
 def kept_row(rows: list[dict[str, float]], keep: str = "best") -> dict[str, float]:
@@ -283,19 +302,19 @@ class RunFolder:
         return metrics
 
     def write_targets(self, targets: np.ndarray) -> None:
-        """Keeps what the training images are to be answered by: float32 [N, 7], or with a second head [N, 17]."""
+        """Keeps what the training images are to be answered by: float32 [N, `Settings.answers`]."""
         with written_aside(self.targets) as temporary, open(temporary, "wb") as file:
             np.save(file, targets)
 
-    def read_targets(self, count: int, answers: int = len(CLASSES)) -> np.ndarray:
-        """Returns what `write_targets` kept of so many training images, to so many answers.
+    def read_targets(self, count: int) -> np.ndarray:
+        """Returns what `write_targets` kept of so many training images.
 
         Raises:
             UserError: if it is missing or damaged.
         """
         try:
             targets = np.load(self.targets, allow_pickle=False)
-            if targets.shape != (count, answers):
+            if targets.shape != (count, self.settings.answers):
                 raise ValueError
         except (OSError, EOFError, ValueError):
             raise UserError(f"{self.targets}: missing or damaged; start the run anew") from None

@@ -1,13 +1,15 @@
 """What a network is to answer: the labels, and opinions on the same images mixed with them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
+from fer_tf.command import UserError
 from fer_tf.emotions import CLASSES
 from fer_tf.fer2013 import Split
-from fer_tf.ferplus import Votes, read_votes
+from fer_tf.ferplus import Votes
+from fer_tf.files import sha256
 from fer_tf.recognizer import Recognizer, predict
 
 _TEACHERS_POWER = 0.7
@@ -19,7 +21,7 @@ def soft_targets(
     *,
     teachers: Sequence[Recognizer] = (),
     teacher_weight: float = 0.0,
-    ferplus: str | None = None,
+    votes: Votes | None = None,
     ferplus_weight: float = 0.0,
     label_smoothing: float = 0.0,
 ) -> np.ndarray:
@@ -35,28 +37,23 @@ def soft_targets(
         split: N images with their labels.
         teachers: What they say of an image and of its mirror image is averaged over all of them.
         teacher_weight: Their part, 0 to 1.
-        ferplus: Table of votes for `fer_tf.ferplus.read_votes`; an image without votes keeps its label.
+        votes: For the same images; one without votes keeps its label.
         ferplus_weight: Their part, 0 to 1; with teachers the power of their evidence.
         label_smoothing: Part of each label that goes to all classes alike. Votes and teachers are unsure by themselves.
 
     Returns:
         float32 [N, 7], rows sum to 1.
-
-    Raises:
-        UserError: if the table is missing or of another kind.
     """
     targets = np.eye(len(CLASSES), dtype=np.float32)[split.labels] * (1 - label_smoothing)
     targets += label_smoothing / len(CLASSES)
-    votes = read_votes(ferplus, split.names) if ferplus else None  # teachers, who take minutes, come after
     answers = np.mean([_answers(teacher, split.images) for teacher in teachers], axis=0) if teachers else None
-    if votes is not None:
+    if votes is not None and not teachers:
         voted = votes.counts.any(axis=1)
         said = translated(votes[voted], split.labels[voted])
-        if teachers:
-            answers[voted] = informed(answers[voted], said, split.labels[voted], ferplus_weight)
-        else:
-            targets[voted] = (1 - ferplus_weight) * targets[voted] + ferplus_weight * said
+        targets[voted] = (1 - ferplus_weight) * targets[voted] + ferplus_weight * said
     if teachers:
+        if votes is not None:
+            answers = informed(answers, evidence(votes, split.labels, ferplus_weight))
         targets = (1 - teacher_weight) * targets + teacher_weight * answers
     return targets.astype(np.float32)
 
@@ -86,26 +83,83 @@ def translated(votes: Votes, labels: np.ndarray) -> np.ndarray:
     return probabilities
 
 
-def informed(answers: np.ndarray, said: np.ndarray, labels: np.ndarray, power: float) -> np.ndarray:
+def evidence(votes: Votes, labels: np.ndarray, power: float) -> np.ndarray:
+    """Returns by how much more probable votes make each class than it is among all labels, to a power.
+
+    Args:
+        votes: For N images.
+        labels: int [N], of FER-2013.
+        power: 0 to 1.
+
+    Returns:
+        float64 [N, 7]; a row of zeros for an image without votes.
+    """
+    voted = votes.counts.any(axis=1)
+    usual = np.bincount(labels[voted], minlength=len(CLASSES)) / voted.sum()
+    said = translated(votes[voted], labels[voted])
+    ratios = np.zeros((len(labels), len(CLASSES)))
+    ratios[voted] = np.divide(said, usual, out=np.zeros_like(said), where=usual > 0) ** power
+    return ratios
+
+
+def informed(answers: np.ndarray, ratios: np.ndarray) -> np.ndarray:
     """Returns models' answers, corrected by what votes add to them.
 
-    A class gains by how much more probable the votes make it than it is among all labels. Models and taggers saw the
-    same image, so their evidence is not independent, and a product of both would be too sure: each counts by a power
-    below 1. Those of 0.7 and 0.5 were chosen on PublicTest, where the outcome is right more often than either alone.
+    Models and taggers saw the same image, so their evidence is not independent, and a product of both would be too
+    sure: each counts by a power below 1. Those of 0.7 and 0.5 were chosen on PublicTest, where the outcome is right
+    more often than either alone.
 
     Args:
         answers: float [N, 7], probabilities.
-        said: float [N, 7], as from `translated`.
-        labels: int [N], of FER-2013.
-        power: Of the votes' evidence, 0 to 1.
+        ratios: float [N, 7], as from `evidence`.
 
     Returns:
-        float64 [N, 7], rows sum to 1.
+        float [N, 7], rows sum to 1; the answers themselves where there is no evidence.
     """
-    usual = np.bincount(labels, minlength=len(CLASSES)) / len(labels)
-    evidence = np.divide(said, usual, out=np.zeros_like(said), where=usual > 0)
-    together = np.maximum(answers, 1e-9) ** _TEACHERS_POWER * evidence**power
-    return together / together.sum(axis=1, keepdims=True)
+    together = np.maximum(answers, 1e-9) ** _TEACHERS_POWER * ratios
+    total = together.sum(axis=1, keepdims=True)
+    return np.where(total > 0, together / np.where(total > 0, total, 1), answers)
+
+
+def asking(teachers: Sequence[Recognizer], ratios: np.ndarray | None) -> Callable:
+    """Returns what asks teachers of images as they are varied for the network: one of them a batch, in turn.
+
+    So they are asked of ever new images, as near to the training images as others of such faces would be, and the
+    network learns what they do and not only what they say of the training images. In the mean of many batches the
+    targets are those of all teachers, for the cross-entropy's gradient is linear in them.
+
+    Source: Beyer et al., Knowledge distillation: A good teacher is patient and consistent, 2022, arXiv 2106.05237.
+
+    Args:
+        teachers: At least one.
+        ratios: float [N, 7], as from `evidence`, for all training images; None of teachers that no votes correct.
+
+    Returns:
+        For `train.input_pipeline.training_batches`: (uint8 [B, 48, 48], step, int [B] of N) → float32 [B, 7].
+    """
+
+    def ask(faces: np.ndarray, step: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+        answers = teachers[int(step) % len(teachers)](faces)
+        return answers if ratios is None else informed(answers, ratios[chosen]).astype(np.float32)
+
+    return ask
+
+
+def teachers_again(paths: Sequence[str], origins: Sequence[dict]) -> list[Recognizer]:
+    """Returns the teachers that a run was begun with, for one thread a call.
+
+    Args:
+        paths: Of their files.
+        origins: What `ModelCard.as_origin` said of each.
+
+    Raises:
+        UserError: if a file is missing or another one now.
+    """
+    teachers = [Recognizer(path, threads=1) for path in paths]
+    for path, origin in zip(paths, origins, strict=True):
+        if sha256(path) != origin["sha256"]:
+            raise UserError(f"{path} is not what the run was begun with; put that back or start the run anew")
+    return teachers
 
 
 def _answers(recognizer: Recognizer, images: np.ndarray) -> np.ndarray:

@@ -13,12 +13,14 @@ from tqdm import tqdm
 from fer_tf.command import UserError
 from fer_tf.emotions import CLASSES
 from fer_tf.fer2013 import Split
+from fer_tf.ferplus import ANSWERS
 from fer_tf.files import written_aside
 from fer_tf.models import create_model, load_network
 from train.augmentation import AUGMENTATIONS
 from train.initial_weights import initialise
 from train.input_pipeline import evaluation_batches, training_batches
 from train.run_folder import RunFolder, Settings, kept_row
+from train.targets import asking, teachers_again
 
 _NORM_BATCHES = 16
 """How many training batches, at most, give the normalisation statistics of the averaged weights."""
@@ -38,8 +40,7 @@ def fit(folder: RunFolder, train: Split, public: Split) -> None:
 
     Args:
         folder: A run's folder, new or interrupted.
-        train: The images to learn from; their labels may be probabilities, float32 [N, 7], and for a run with a
-            `ferplus_head` [N, 17].
+        train: The images to learn from; their labels may be probabilities, with all columns of `Settings.answers`.
         public: The images that choose the epoch.
     """
     settings = folder.settings
@@ -59,7 +60,7 @@ def fit(folder: RunFolder, train: Split, public: Split) -> None:
             answers = predictor(model)(evaluation_batches(public.images, preprocessor)).argmax(axis=1)
             print(f"PublicTest of the initial weights: {(answers == public.labels).mean():.2%}")
         if settings.ferplus_head:
-            model = _with_second_head(model, train.labels.shape[1] - len(CLASSES))
+            model = _with_second_head(model, len(ANSWERS))
         model = _in_parts(model, parts, batch_size)
         _compile(model, settings, steps)
     first_epoch = int(model.optimizer.iterations) // steps
@@ -69,10 +70,16 @@ def fit(folder: RunFolder, train: Split, public: Split) -> None:
     folder.write_history(rows[:first_epoch])  # one behind the state is of an epoch that was killed before it was kept
     if first_epoch >= settings.epochs:
         return
+    labels, ratios = train.labels, None
+    if settings.has_evidence:
+        labels, ratios = np.split(labels, [-len(CLASSES)], axis=1)
+    ask = None
+    if settings.teacher_views == "varied":
+        ask = asking(teachers_again(settings.teacher, settings.teacher_origins), ratios)
     batches = functools.partial(
         training_batches,
         train.images,
-        train.labels,
+        labels,
         batch_size=batch_size,
         augmentation=AUGMENTATIONS[settings.augment],
         mixup=settings.mixup,
@@ -80,7 +87,13 @@ def fit(folder: RunFolder, train: Split, public: Split) -> None:
     phases, epoch = [], first_epoch
     for end, size in growth(settings.start_size, preprocessor.image_size, settings.epochs):
         if epoch < end:
-            phase = batches(folder.preprocessor(size), seed=settings.seed, first_epoch=epoch)
+            phase = batches(
+                folder.preprocessor(size),
+                seed=settings.seed,
+                first_epoch=epoch,
+                ask=ask,
+                ask_weight=settings.teacher_weight,
+            )
             phases.append(phase.take((end - epoch) * steps))
             epoch = end
     recorder = _Recorder(

@@ -77,3 +77,27 @@ def test_labels_may_be_probabilities(data):
     soft = np.random.default_rng(0).dirichlet(np.ones(7), 70).astype(np.float32)
     images, labels = numbers(batches((data[0], soft)), 4)
     np.testing.assert_array_equal(np.concatenate(labels), soft[np.concatenate(images)])
+
+
+def test_who_is_asked_sees_the_varied_images_and_knows_which_they_are(data):
+    """What is asked answers by the places of the images, and is mixed with the labels, but not with other answers."""
+    seen = []
+
+    def ask(faces, step, chosen):
+        seen.append((int(step), faces, chosen))
+        return (chosen[:, None] + np.arange(7)).astype(np.float32)
+
+    truth = np.random.default_rng(0).dirichlet(np.ones(9), 70).astype(np.float32)
+    random = np.random.default_rng(0).integers(0, 256, (70, 48, 48), np.uint8)
+    options = {"augmentation": AUGMENTATIONS["standard"], "ask": ask, "ask_weight": 0.25}
+    whole = list(batches((random, truth), **options).take(8))
+    asked = {step: (faces, chosen) for step, faces, chosen in seen}
+    for step, (images, labels) in enumerate(whole):
+        faces, chosen = asked[step]
+        np.testing.assert_array_equal(images, faces)
+        assert (faces != random[chosen]).any(axis=(1, 2)).all()
+        expected = 0.75 * truth[chosen, :7] + 0.25 * (chosen[:, None] + np.arange(7))
+        np.testing.assert_allclose(labels[:, :7], expected, rtol=1e-5)
+        np.testing.assert_array_equal(labels[:, 7:], truth[chosen, 7:])
+    (again,) = batches((random, truth), first_epoch=1, **options).take(1)
+    np.testing.assert_array_equal(again[1], whole[4][1])

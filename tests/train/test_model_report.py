@@ -82,6 +82,8 @@ def test_which_labels_a_model_saw_is_said_through_its_teachers():
     )
     both = labels_seen(voted | {"teacher": ["a.onnx"], "teacher_weight": 0.7})
     assert both == "those of its data set, mixed with the votes of FER+ (by 0.5) and the answers of a.onnx (by 0.7)"
+    asked = plain | {"teacher": ["a.onnx"], "teacher_weight": 0.7, "teacher_views": "varied"}
+    assert "the answers of a.onnx (by 0.7, asked of each image as it was varied)" in labels_seen(asked)
     later = plain | {"init": "first", "init_origin": taught}
     assert labels_seen(later).endswith(
         "; its first weights had learned from the labels of their data sets, the answers of other models and the votes "
@@ -112,6 +114,7 @@ def test_which_labels_a_model_saw_is_said_through_its_teachers():
         ["--ferplus", "votes.csv", "--ferplus-head", "0.5"],
         ["--ferplus", "votes.csv", "--ferplus-weight", "0.3", "--ferplus-head", "1"],
         ["--teacher", "a.onnx", "b c.onnx", "--dataset", "canny"],
+        ["--teacher", "a.onnx", "--teacher-views", "varied", "--ferplus", "votes.csv", "--ferplus-head", "1"],
         ["--dataset", "canny", "--filter", "low=50", "high=150", "sigma=1.25"],
     ],
 )

@@ -194,7 +194,9 @@ def test_other_opinions_are_learned_and_a_resumed_run_needs_none_of_them(
     assert "--teacher-weight without --teacher" in capsys.readouterr().err
 
 
-def test_a_second_head_is_taught_the_votes_and_the_first_the_labels(class_folders, tmp_path, capsys):
+@pytest.fixture
+def voted(class_folders, tmp_path) -> tuple[Path, np.ndarray, Path]:
+    """The class folders' images under names of their own, votes for those to train on, and their table."""
     data = tmp_path / "data"
     for number, path in enumerate(sorted(class_folders.rglob("*.png"))):  # votes are by file name
         copy = data / path.parent.relative_to(class_folders) / f"{number}.png"
@@ -209,18 +211,63 @@ def test_a_second_head_is_taught_the_votes_and_the_first_the_labels(class_folder
     rows = [["image", *answers], *([name.rpartition("/")[2], *row] for name, row in named)]
     with open(table, "w", newline="") as file:
         csv.writer(file).writerows(rows)
+    return data, votes, table
+
+
+def test_a_second_head_is_taught_the_votes_and_the_first_the_labels(voted, tmp_path, capsys):
+    data, votes, table = voted
     folder = tmp_path / "run"
     options = [*SMALL[:2], "--epochs", "1", "--data", str(data), "--ferplus-head", "0.5"]
     assert run.main([*options, "--output", str(folder)]) == 2
     assert "--ferplus-head without --ferplus" in capsys.readouterr().err
     assert run.main([*options, "--ferplus", str(table), "--label-smoothing", "0", "--output", str(folder)]) == 0
     targets = np.load(folder / "targets.npy")
-    np.testing.assert_array_equal(targets[:, :7], np.eye(7)[train.labels])
+    np.testing.assert_array_equal(targets[:, :7], np.eye(7)[fer2013.load(data).train.labels])
     np.testing.assert_allclose(targets[:, 7:] * 10, votes, atol=1e-5)
     settings = RunFolder(folder).settings
     assert (settings.ferplus_weight, settings.ferplus_head) == (0, 0.5)
     table.unlink()
     assert run.main(["--resume", str(folder)]) == 0
+
+
+@pytest.mark.parametrize("head", [[], ["--ferplus-head", "0.5", "--ferplus-weight", "0.5"]])
+def test_teachers_asked_of_varied_images_are_asked_again_when_it_is_resumed(
+    head, voted, make_model_file, tmp_path, monkeypatch, capsys
+):
+    """Both teachers say "surprise" of all that is not black, whatever the votes and the labels are."""
+    from train import training
+
+    data, _, table = voted
+    teachers = [make_model_file(tmp_path / f"{slope}.onnx", slope=slope) for slope in (300, 400)]
+    folder = tmp_path / "run"
+    options = ["--dataset", "original", "--epochs", "2", "--batch-size", "16", "--keep", "last", "--data", str(data)]
+    options += ["--teacher", *map(str, teachers), "--teacher-weight", "1", "--teacher-views", "varied"]
+    end = training._Recorder.on_epoch_end
+
+    def stop(recorder, epoch, logs=None):
+        end(recorder, epoch, logs)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training._Recorder, "on_epoch_end", stop)
+        assert run.main([*options, "--ferplus", str(table), *head, "--output", str(folder)]) == 130
+    assert np.load(folder / "targets.npy").shape[1] == (24 if head else 14)
+    table.unlink()
+    teachers[0].rename(tmp_path / "away.onnx")
+    assert run.main(["--resume", str(folder)]) == 2
+    assert f"{teachers[0]}: no such model file" in capsys.readouterr().err
+    shutil.copy(teachers[1], teachers[0])
+    assert run.main(["--resume", str(folder)]) == 2
+    assert f"{teachers[0]} is not what the run was begun with" in capsys.readouterr().err
+    (tmp_path / "away.onnx").rename(teachers[0])
+    assert run.main(["--resume", str(folder)]) == 0
+    assert [row["epoch"] for row in read_history(folder)] == [1, 2]
+    network = load_network(folder / "model.keras")
+    images = fer2013.load(data).public.images
+    answers = np.asarray(network(RunFolder(folder).preprocessor()(images))).argmax(axis=1)
+    assert (answers == 6).mean() > 0.9
+    teachers[0].unlink()
+    assert run.main(["--resume", str(folder)]) == 0  # it is finished
 
 
 def test_limit_chooses_at_random(class_folders):
@@ -273,7 +320,8 @@ def test_a_new_run_does_not_take_over_what_is_left_of_another(finished, class_fo
 
 
 @pytest.mark.parametrize("content", [b"", b"no array", np.lib.format.magic(1, 0)])
-def test_damaged_targets_are_one_clear_line(content, tmp_path):
+def test_damaged_targets_are_one_clear_line(content, finished, tmp_path):
+    shutil.copy(finished / "settings.json", tmp_path)
     folder = RunFolder(tmp_path)
     folder.write_targets(np.full((5, 7), 1 / 7, np.float32))
     assert folder.read_targets(5).shape == (5, 7)
@@ -359,6 +407,7 @@ WRONG = {
     "resuming with other settings": (["--resume", "{finished}", "--epochs", "9"], "--epochs 3, not 9"),
     "resuming elsewhere": (["--resume", "{finished}", "--output", "{tmp}/x"], "own folder"),
     "resuming with other data": (["--resume", "{finished}", "--data", "{other}"], "other images"),
+    "views of no teacher": (["--teacher-views", "varied"], "has nobody to ask"),
     "a negative seed": (["--seed", "-1"], "from 0 to"),
     "a file as folder": (["--output", "{other}/happy/0.png"], "is a file"),
 }

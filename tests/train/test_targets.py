@@ -6,7 +6,7 @@ pytest.importorskip("onnx")
 from fer_tf.fer2013 import Split
 from fer_tf.ferplus import read_votes
 from fer_tf.recognizer import Recognizer
-from train.targets import informed, soft_targets, translated
+from train.targets import asking, evidence, informed, soft_targets
 
 
 @pytest.fixture
@@ -49,21 +49,22 @@ def voted(tmp_path) -> tuple[Split, np.ndarray, str]:
 def test_votes_are_evidence_of_the_label(voted):
     """They stand for the labels of the images with the same votes, whatever they call these."""
     split, said, path = voted
-    targets = soft_targets(split, ferplus=path, ferplus_weight=1)
+    targets = soft_targets(split, votes=read_votes(path, split.names), ferplus_weight=1)
     np.testing.assert_array_equal(targets[0], np.eye(7)[2])
     for vote in (0, 1, 9):
         labels = split.labels[1:][said == vote]
         expected = np.bincount(labels, minlength=7) / len(labels)
         np.testing.assert_allclose(targets[1:][said == vote].mean(axis=0), expected, atol=0.01)
         np.testing.assert_allclose(targets[1:][said == vote].std(axis=0), 0, atol=1e-4)
-    mixed = soft_targets(split, ferplus=path, ferplus_weight=0.4)
+    mixed = soft_targets(split, votes=read_votes(path, split.names), ferplus_weight=0.4)
     np.testing.assert_allclose(mixed, 0.6 * np.eye(7)[split.labels] + 0.4 * targets, atol=1e-6)
 
 
 def test_votes_for_images_of_one_class_say_that_class(voted):
     split, _, path = voted
     happy = split[np.flatnonzero(split.labels == 3)]
-    np.testing.assert_array_equal(soft_targets(happy, ferplus=path, ferplus_weight=0.5), np.eye(7)[[3] * len(happy)])
+    targets = soft_targets(happy, votes=read_votes(path, happy.names), ferplus_weight=0.5)
+    np.testing.assert_array_equal(targets, np.eye(7)[[3] * len(happy)])
 
 
 def test_teachers_are_mixed_with_the_labels(split, make_model_file, tmp_path):
@@ -88,8 +89,9 @@ def test_votes_correct_the_answers_of_teachers(voted, make_model_file, tmp_path)
     """Bayes's rule with a power for each: log-odds of two classes add up."""
     split, said, path = voted
     split.images[:] = 100
+    votes = read_votes(path, split.names)
     teacher = Recognizer(make_model_file(tmp_path / "m.onnx"))
-    targets = soft_targets(split, teachers=[teacher], teacher_weight=1, ferplus=path, ferplus_weight=0.5)
+    targets = soft_targets(split, teachers=[teacher], teacher_weight=1, votes=votes, ferplus_weight=0.5)
     answer = teacher(split.images[:1])[0]
     np.testing.assert_allclose(targets[0], answer, atol=1e-6)  # of this image there are no votes
     np.testing.assert_allclose(targets.sum(axis=1), 1, atol=1e-6)
@@ -97,21 +99,39 @@ def test_votes_correct_the_answers_of_teachers(voted, make_model_file, tmp_path)
     neutral = targets[1:][said == 0].mean(axis=0)
     expected = 0.7 * np.log(answer[4] / answer[5]) + 0.5 * np.log((1200 / 1600) / (800 / 800))
     assert np.log(neutral[4] / neutral[5]) == pytest.approx(expected, abs=0.02)
-    mixed = soft_targets(split, teachers=[teacher], teacher_weight=0.6, ferplus=path, ferplus_weight=0.5)
+    mixed = soft_targets(split, teachers=[teacher], teacher_weight=0.6, votes=votes, ferplus_weight=0.5)
     np.testing.assert_allclose(mixed, 0.4 * np.eye(7)[split.labels] + 0.6 * targets, atol=1e-6)
 
 
 def test_votes_without_power_only_soften_what_teachers_say(voted):
     split, _, path = voted
-    votes = read_votes(path, split.names)[np.arange(1, 6001)]
-    labels = split.labels[1:]
-    answers = np.random.default_rng(0).dirichlet(np.ones(7), 6000)
-    softened = informed(answers, translated(votes, labels), labels, 0.0)
+    answers = np.random.default_rng(0).dirichlet(np.ones(7), 6001)
+    softened = informed(answers, evidence(read_votes(path, split.names), split.labels, 0.0))
     np.testing.assert_array_equal(softened.argmax(axis=1), answers.argmax(axis=1))
     assert (softened.max(axis=1) <= answers.max(axis=1)).all()
 
 
 def test_what_no_label_is_and_what_no_model_says_leaves_a_distribution():
     answers = np.array([[1.0, 0, 0, 0, 0, 0, 0]])
-    said = np.array([[0, 0, 0, 1.0, 0, 0, 0]])
-    np.testing.assert_array_equal(informed(answers, said, np.array([3]), 0.5), said)
+    only = np.array([[0, 0, 0, 1.0, 0, 0, 0]])
+    np.testing.assert_array_equal(informed(answers, only), only)
+    np.testing.assert_array_equal(informed(answers, np.zeros((1, 7))), answers)
+
+
+def test_teachers_are_asked_in_turn_and_corrected_by_the_votes_for_the_image(voted, make_model_file, tmp_path):
+    split, said, path = voted
+    teachers = [Recognizer(make_model_file(tmp_path / f"{slope}.onnx", slope=slope)) for slope in (1, -1)]
+    faces = np.full((3, 48, 48), 100, np.uint8)
+    own = [teacher(faces) for teacher in teachers]
+    assert np.abs(own[0] - own[1]).max() > 0.1
+    alone = asking(teachers, None)
+    for step in (6, 7, 8):
+        np.testing.assert_array_equal(alone(faces, np.int64(step), np.arange(3)), own[step % 2])
+    votes = read_votes(path, split.names)
+    neutral = 1 + int(np.argmax(said == 0))
+    answers = asking(teachers, evidence(votes, split.labels, 0.5))(faces, 0, np.array([0, neutral, 0]))
+    np.testing.assert_array_equal(answers[[0, 2]], own[0][[0, 2]])  # of this image there are no votes
+    # As above: of what is voted neutral 1200 are labelled neutral and 800 sad; of all 6000 these are 1600 and 800.
+    expected = 0.7 * np.log(own[0][1, 4] / own[0][1, 5]) + 0.5 * np.log((1200 / 1600) / (800 / 800))
+    assert np.log(answers[1, 4] / answers[1, 5]) == pytest.approx(expected, abs=0.02)
+    assert (answers.dtype, answers.sum()) == (np.float32, pytest.approx(3))
