@@ -57,7 +57,7 @@ def test_finished_cells_are_kept_and_others_added(trained, class_folders):
 
 
 def test_an_interrupted_cell_is_continued(class_folders, tmp_path, monkeypatch, capsys):
-    def interrupt(self, row, best):
+    def interrupt(self, row):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
