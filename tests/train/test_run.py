@@ -242,14 +242,12 @@ def test_teachers_asked_of_varied_images_are_asked_again_when_it_is_resumed(
     folder = tmp_path / "run"
     options = ["--dataset", "original", "--epochs", "2", "--batch-size", "16", "--keep", "last", "--data", str(data)]
     options += ["--teacher", *map(str, teachers), "--teacher-weight", "1", "--teacher-views", "varied"]
-    end = training._Recorder.on_epoch_end
 
-    def stop(recorder, epoch, logs=None):
-        end(recorder, epoch, logs)
+    def interrupt(self, row):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(training._Recorder, "on_epoch_end", stop)
+        patch.setattr(training._Recorder, "_say", interrupt)
         assert run.main([*options, "--ferplus", str(table), *head, "--output", str(folder)]) == 130
     assert np.load(folder / "targets.npy").shape[1] == (24 if head else 14)
     table.unlink()
