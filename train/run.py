@@ -310,21 +310,19 @@ def complete(folder: RunFolder, data: fer2013.Fer2013) -> dict:
 
 def _targets(values: dict, train: fer2013.Split, teachers: list[Recognizer]) -> np.ndarray:
     """Returns what a new run is to keep by `RunFolder.write_targets`."""
-    with muted_stderr():
-        from train.targets import evidence, soft_targets
+    from train.targets import evidence, soft_targets
+
     votes = read_votes(values["ferplus"], train.names) if values["ferplus"] else None
     mixed = votes if values["ferplus_weight"] else None
-    smoothing = values["label_smoothing"]
-    if values["teacher_views"] == "varied":  # they are asked in training
-        targets = [soft_targets(train, label_smoothing=smoothing)]
-        corrections = [evidence(mixed, train.labels, values["ferplus_weight"])] if mixed else []
-    else:
-        weights = {name: values[name] for name in ("teacher_weight", "ferplus_weight")}
-        targets = [soft_targets(train, teachers=teachers, votes=mixed, label_smoothing=smoothing, **weights)]
-        corrections = []
+    asked_later = values["teacher_views"] == "varied"
+    opinions = {} if asked_later else {"teachers": teachers, "votes": mixed}
+    options = {name: values[name] for name in ("teacher_weight", "ferplus_weight", "label_smoothing")}
+    targets = [soft_targets(train, **opinions, **options)]
     if values["ferplus_head"]:
         targets.append(votes.all_shares)
-    return np.concatenate([*targets, *corrections], axis=1, dtype=np.float32)
+    if asked_later and mixed is not None:
+        targets.append(evidence(mixed, train.labels, values["ferplus_weight"]))
+    return np.concatenate(targets, axis=1, dtype=np.float32)
 
 
 def _origin_of(init: str, architecture: str, dataset: str) -> dict | None:

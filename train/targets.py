@@ -46,15 +46,15 @@ def soft_targets(
     """
     targets = np.eye(len(CLASSES), dtype=np.float32)[split.labels] * (1 - label_smoothing)
     targets += label_smoothing / len(CLASSES)
-    answers = np.mean([_answers(teacher, split.images) for teacher in teachers], axis=0) if teachers else None
-    if votes is not None and not teachers:
-        voted = votes.counts.any(axis=1)
-        said = translated(votes[voted], split.labels[voted])
-        targets[voted] = (1 - ferplus_weight) * targets[voted] + ferplus_weight * said
     if teachers:
+        answers = np.mean([_answers(teacher, split.images) for teacher in teachers], axis=0)
         if votes is not None:
             answers = informed(answers, evidence(votes, split.labels, ferplus_weight))
         targets = (1 - teacher_weight) * targets + teacher_weight * answers
+    elif votes is not None:
+        voted = votes.counts.any(axis=1)
+        said = translated(votes[voted], split.labels[voted])
+        targets[voted] = (1 - ferplus_weight) * targets[voted] + ferplus_weight * said
     return targets.astype(np.float32)
 
 

@@ -41,7 +41,7 @@ def fit(folder: RunFolder, train: Split, public: Split) -> None:
     Args:
         folder: A run's folder, new or interrupted.
         train: The images to learn from; their labels may be probabilities, with all columns of `Settings.answers`.
-        public: The images that choose the epoch.
+        public: The images that each epoch is measured on.
     """
     settings = folder.settings
     batch_size = min(settings.batch_size, len(train))
