@@ -33,6 +33,7 @@ class Layout:
 LAYOUTS = {
     "base_cnn": Layout(rgb=False, image_size=IMAGE_SIZE, resizable=False),
     "se_resnet": Layout(rgb=False, image_size=IMAGE_SIZE, resizable=True),
+    "mirror_resnet": Layout(rgb=False, image_size=IMAGE_SIZE, resizable=True),
     "resnet50": Layout(rgb=True, image_size=96, resizable=True),
 }
 """Layouts by architecture. ResNet50 trains on 96 pixels; the first project's checkpoints take 224."""

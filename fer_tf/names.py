@@ -6,5 +6,5 @@ FILTERS = ("hist_median", "sobel", "canny", "sharpen")
 DATASETS = ("original", *FILTERS, *(f"stack_{name}" for name in FILTERS))
 """Data sets: the face as it is, filtered, or both as channels."""
 
-ARCHITECTURES = ("base_cnn", "se_resnet", "resnet50")
+ARCHITECTURES = ("base_cnn", "se_resnet", "mirror_resnet", "resnet50")
 """Networks, as `fer_tf.models.ARCHITECTURES` builds them."""

@@ -11,6 +11,7 @@ import tensorflow as tf
 from fer_tf.checkpoint import StateDict, read_state_dict
 from fer_tf.command import UserError
 from fer_tf.models import load_network
+from fer_tf.models.mirror_resnet import MirrorConvolution
 from fer_tf.state_dict import port, recognise
 from train.run_folder import RunFolder
 
@@ -90,34 +91,47 @@ def _from_model_file(model: keras.Model, path: str, batches: tf.data.Dataset) ->
     norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
     for layer in (layer for layer in model.layers if layer.weights):
         if layer in norms:
-            width = layer.gamma.shape[0]
+            width, channels = layer.gamma.shape[0], layer.input.shape[-1]  # which may be halves that share factors
             found = [
-                values.take(layer.name, (width,), "mul", default=np.ones(width)),
-                values.take(layer.name, (width,), "add"),
+                values.take(layer.name, (channels,), "mul", default=np.ones(channels))[:width],
+                values.take(layer.name, (channels,), "add")[:width],
                 np.zeros(width),
                 np.full(width, 1 - layer.epsilon),
             ]
         else:
             kernel = layer.kernel.shape
-            if isinstance(layer, keras.layers.Conv2D):
+            if isinstance(layer, MirrorConvolution):
+                found = [_first_half(values, layer)]
+            elif isinstance(layer, keras.layers.Conv2D):
                 found = [values.take(layer.name, (kernel[3], kernel[2], *kernel[:2]), "mul").transpose(2, 3, 1, 0)]
             else:
                 found = [values.take(layer.name, tuple(kernel), "mul")]
-            if layer.use_bias:
+            if getattr(layer, "use_bias", False):
                 found.append(values.take(layer.name, (kernel[-1],), "add"))
         layer.set_weights(found)
 
     probe = keras.Model(model.inputs, [layer.input for layer in norms])
-    moments = tf.function(lambda images: [_moments(inputs) for inputs in probe(images, training=False)])
+    measure = tf.function(lambda images: [_moments(inputs) for inputs in probe(images, training=False)])
     weights, measured = [], []
     for images in batches:
         weights.append(len(images))
-        measured.append(moments(images))
+        measured.append(measure(images))
     for layer, of_batches in zip(norms, zip(*measured, strict=True), strict=True):
-        mean, square = np.average(of_batches, axis=0, weights=weights)
+        moments = np.average(of_batches, axis=0, weights=weights)
+        mean, square = moments.reshape(2, -1, layer.gamma.shape[0]).mean(axis=1)  # of the channels that share a factor
         variance = np.maximum(square - mean**2, 0)
         factor, summand, *_ = layer.get_weights()
         layer.set_weights([factor * np.sqrt(variance + layer.epsilon), summand + factor * mean, mean, variance])
+
+
+def _first_half(values: "_Graph", layer: MirrorConvolution) -> np.ndarray:
+    """Returns the kernels that a mirrored layer learns, [3, 3, C, filters / 2]."""
+    *sides, channels, half = layer.kernel.shape
+    if layer.stride == 1:
+        found = values.take(layer.name, (2 * half, channels, *sides), "mul")[:half]
+    else:  # each half is convolved by itself
+        found = values.take(layer.name, (half, channels, *sides), "mul", operation="first")
+    return found.transpose(2, 3, 1, 0)
 
 
 def _moments(features: tf.Tensor) -> tf.Tensor:
@@ -147,13 +161,22 @@ class _Graph:
             if name in constants
         ]
 
-    def take(self, layer: str, shape: tuple[int, ...], role: str, default: np.ndarray | None = None) -> np.ndarray:
+    def take(
+        self,
+        layer: str,
+        shape: tuple[int, ...],
+        role: str,
+        default: np.ndarray | None = None,
+        operation: str = "",
+    ) -> np.ndarray:
         """Returns the layer's constant of this shape that is a factor (`mul`) or a summand (`add`), or the default.
+
+        Where a layer has several, `operation` names the one that takes it.
 
         Raises:
             UserError: if there is none, and no default.
         """
-        for value in self._of(layer, role):
+        for value in self._of(layer, role, operation):
             if value.dtype == np.float32 and tuple(size for size in value.shape if len(shape) > 1 or size > 1) == shape:
                 return value.reshape(shape)
         if default is None:
@@ -163,9 +186,9 @@ class _Graph:
             )
         return default
 
-    def _of(self, layer: str, role: str) -> Iterator[np.ndarray]:
+    def _of(self, layer: str, role: str, operation: str) -> Iterator[np.ndarray]:
         """Yields the factors or summands whose name, or whose node's, tells that they come from the layer."""
-        named = re.compile(rf"[/|]{re.escape(layer)}(_\d+)?/")
+        named = re.compile(rf"[/|]{re.escape(layer)}(_\d+)?/{operation}")
         for name, kind, value in self._values:
             summand = kind == "Add" or (kind == "Conv" and value.ndim == 1)
             if summand == (role == "add") and named.search(name):

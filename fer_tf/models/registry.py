@@ -8,12 +8,14 @@ import keras
 from fer_tf.command import UserError
 from fer_tf.datasets import channels
 from fer_tf.models.base_cnn import base_cnn
+from fer_tf.models.mirror_resnet import mirror_resnet
 from fer_tf.models.resnet50 import resnet50
 from fer_tf.models.se_resnet import se_resnet
 
 ARCHITECTURES: dict[str, Callable[..., keras.Model]] = {
     "base_cnn": base_cnn,
     "se_resnet": se_resnet,
+    "mirror_resnet": mirror_resnet,
     "resnet50": resnet50,
 }
 """Functions that take the number of channels and return a network: images → logits [N, 7]."""

@@ -1,9 +1,13 @@
+import dataclasses
+import functools
+
 import cv2
 import numpy as np
 import pytest
 
 keras = pytest.importorskip("keras")
 
+from export.convert import convert  # noqa: E402
 from fer_tf.command import UserError  # noqa: E402
 from fer_tf.datasets import create_preprocessor  # noqa: E402
 from fer_tf.models import create_model  # noqa: E402
@@ -59,6 +63,25 @@ def test_a_model_file_gives_weights_that_answer_and_normalise_as_it_does(name, p
         logits = model(preprocessor(photographs), training=training).numpy()
         found = keras.ops.softmax(logits / recognizer.card.temperature).numpy()
         np.testing.assert_allclose(found, recognizer(photographs), atol=1e-4)
+
+
+def test_a_model_file_of_a_mirror_equivariant_network_gives_all_its_weights(photographs, tmp_path):
+    """A graph holds each of its kernels twice, and one of them must be taken."""
+    widths = (8, 16, 16)
+    create = functools.partial(create_model, "mirror_resnet", "original", widths=widths, blocks=(1, 1), dropout=0)
+    model, preprocessor = create(), create_preprocessor("original", "mirror_resnet")
+    random = np.random.default_rng(0)
+    for variable in model.variables:
+        if len(variable.shape) == 1:  # of normalisations and biases, which begin as zeros and ones
+            variable.assign(random.uniform(0.5, 1, variable.shape))
+    card = dataclasses.replace(Recognizer(DEFAULT_MODEL).card, architecture="mirror_resnet")
+    convert(model, preprocessor, card, tmp_path / "m.onnx")
+    found = create()
+    initialise(found, str(tmp_path / "m.onnx"), evaluation_batches(photographs, preprocessor, batch_size=32))
+    for training in (False, True):
+        logits = found(preprocessor(photographs), training=training).numpy()
+        probabilities = keras.ops.softmax(logits / card.temperature).numpy()
+        np.testing.assert_allclose(probabilities, Recognizer(tmp_path / "m.onnx")(photographs), atol=1e-4)
 
 
 def test_a_model_file_of_another_data_set_or_of_8_bits_is_refused():

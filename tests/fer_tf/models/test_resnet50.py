@@ -3,7 +3,8 @@ import pytest
 
 keras = pytest.importorskip("keras")
 
-from fer_tf.models import create_model  # noqa: E402
+from fer_tf.models import ARCHITECTURES, create_model  # noqa: E402
+from fer_tf.models.mirror_resnet import MirrorConvolution  # noqa: E402
 
 
 def test_a_new_network_is_the_sum_of_its_shortcuts():
@@ -19,12 +20,12 @@ def test_a_new_network_is_the_sum_of_its_shortcuts():
     assert np.abs(before).max() > 0.01
 
 
-@pytest.mark.parametrize("architecture", ["base_cnn", "se_resnet", "resnet50"])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_in_bfloat16_weights_and_logits_stay_float32(architecture):
     before = keras.config.dtype_policy().name
     model = create_model(architecture, "original", precision="bfloat16")
     assert keras.config.dtype_policy().name == before
     assert {variable.dtype for variable in model.weights} == {"float32"}
     assert model.output.dtype == "float32"
-    convolutions = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
+    convolutions = [layer for layer in model.layers if isinstance(layer, (keras.layers.Conv2D, MirrorConvolution))]
     assert {layer.compute_dtype for layer in convolutions} == {"bfloat16"}
