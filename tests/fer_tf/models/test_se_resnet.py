@@ -51,9 +51,10 @@ def test_it_computes_what_its_sources_say(network):
     np.testing.assert_allclose(network(inputs), expected, rtol=1e-3, atol=1e-3)
 
 
-def test_its_blocks_start_as_the_identity():
-    with_blocks = create_model("se_resnet", "original", widths=(8, 8), blocks=(2,))
-    without = create_model("se_resnet", "original", widths=(8, 8), blocks=(0,))
+@pytest.mark.parametrize("architecture", ["se_resnet", "mirror_resnet"])
+def test_its_blocks_start_as_the_identity(architecture):
+    with_blocks = create_model(architecture, "original", widths=(8, 8), blocks=(2,))
+    without = create_model(architecture, "original", widths=(8, 8), blocks=(0,))
     for layer in without.layers:
         layer.set_weights(with_blocks.get_layer(layer.name).get_weights()) if layer.weights else None
     images = np.random.default_rng(0).normal(0, 1, (2, 48, 48, 1)).astype(np.float32)
