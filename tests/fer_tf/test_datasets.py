@@ -148,7 +148,11 @@ def test_preprocessors_are_mapped_in_a_pipeline():
     ("arguments", "options", "message"),
     [
         (("sharp",), {}, "no data set 'sharp'; expected one of original, hist_median, sobel, canny, sharpen, stack_"),
-        (("original", "vgg"), {}, "no architecture 'vgg'; expected one of base_cnn, se_resnet, mirror_resnet"),
+        (
+            ("original", "vgg"),
+            {},
+            "no architecture 'vgg'; expected one of base_cnn, se_resnet, mirror_resnet, resnet50",
+        ),
         (("original",), {"arithmetic": "exact"}, "no arithmetic 'exact'; expected one of standard, original"),
         (("original",), {"image_size": 96}, "base_cnn takes images of 48 pixels only. Received: image_size=96"),
         (("original", "resnet50"), {"image_size": 0}, "image_size must be a whole number of pixels above 0"),
