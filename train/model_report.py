@@ -18,7 +18,7 @@ from train.evaluate import TITLES, describe
 from train.pictures import draw_confusion, save_figure
 from train.robustness import VARIATIONS
 from train.run import DEFAULTS, settle
-from train.run_folder import option_words
+from train.run_folder import REPEATED, option_words
 
 _FEWEST = 10
 """Images that a bin of confidence must have to be drawn; the accuracy of fewer says nothing."""
@@ -93,12 +93,17 @@ def labels_seen(training: dict[str, Any]) -> str:
 
 
 def _inherited(training: dict[str, Any]) -> list[str]:
-    """Returns which labels reached a model through its first weights and its teachers, each kind once."""
+    """Returns which labels reached a model through its first weights and its teachers, each kind once.
+
+    What is repeated reached it by another way, too, which is told in full.
+    """
     sources = [training.get("init_origin") or {}] if training.get("init") else []
     sources += [teacher["training"] for teacher in training.get("teacher_origins") or ()]
     kinds = []
     for source in sources:
         for _, parent in _members(source):
+            if parent == REPEATED:
+                continue
             kinds.append("the labels of their data sets" if "model" in parent else "labels that are not known")
             if parent.get("ferplus"):
                 kinds.append("the votes of FER+")

@@ -143,6 +143,39 @@ def option_words(value: Any) -> list[str]:
     return [str(part) for part in (value if isinstance(value, list) else [value])]
 
 
+REPEATED = {"repeated": True}
+"""Stands in a record for a training that the record tells of before."""
+
+
+def told_once(record: dict[str, Any]) -> dict[str, Any]:
+    """Returns the record of a training with `REPEATED` for each training in it that it has told of already.
+
+    Teachers of one family share most of their past, which without this doubles with every generation. What the weights
+    began with comes first, so that this line is told in full.
+    """
+    told = set()
+
+    def cut(training: dict[str, Any]) -> dict[str, Any]:
+        if "members" in training:
+            return training | {"members": [cut_origin(member) for member in training["members"]]}
+        if "model" not in training:
+            return training
+        parents = training.get("teacher_origins") or []
+        own = {key: value for key, value in training.items() if key not in ("init_origin", "teacher_origins")}
+        identity = json.dumps([own, [parent.get("sha256") for parent in parents]], sort_keys=True)
+        if identity in told:
+            return REPEATED
+        told.add(identity)
+        if training.get("init_origin"):
+            training = training | {"init_origin": cut(training["init_origin"])}
+        return training | {"teacher_origins": [cut_origin(parent) for parent in parents]} if parents else training
+
+    def cut_origin(origin: dict[str, Any]) -> dict[str, Any]:
+        return origin | {"training": cut(origin["training"])}
+
+    return cut(record)
+
+
 class RunFolder:
     """One run's folder. `path / "model.keras"` is the network of `kept_row`, `state.keras` that of the last epoch.
 
@@ -277,6 +310,7 @@ class RunFolder:
         """Returns what a model made from the run may tell of its training.
 
         Its settings, without folders, how many of the `epochs` it has come to (`epochs_done`), and in how many `hours`.
+        What its weights began with and its teachers share of their past is told once: see `told_once`.
         """
         record = dataclasses.asdict(self.settings)
         for key in ("data", "init", "ferplus"):  # where a user keeps them is nobody's business
@@ -285,7 +319,7 @@ class RunFolder:
         rows = self.read_history()
         record["epochs_done"] = len(rows)
         record["hours"] = round(sum(row["seconds"] for row in rows) / 3600, 2)
-        return record
+        return told_once(record)
 
     def public_metrics(self) -> dict[str, Any]:
         """Returns what PublicTest says of the model: `epoch`, `temperature` and the keys of `fer_tf.metrics.measure`.

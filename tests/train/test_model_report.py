@@ -13,6 +13,7 @@ from fer_tf.recognizer import Recognizer
 from train import run
 from train.evaluate import evaluate
 from train.model_report import chosen_on_public, files_of, labels_seen, training_command, write_model_report
+from train.run_folder import told_once
 
 
 @pytest.fixture
@@ -101,6 +102,33 @@ def test_which_labels_a_model_saw_is_said_through_its_teachers():
     assert labels_seen(again) == labels_seen(members)
     taught = plain | {"teacher": ["j.onnx"], "teacher_weight": 0.5, "teacher_origins": [{"training": again}]}
     assert labels_seen(taught).endswith("had learned from the labels of their data sets and the votes of FER+")
+
+
+def test_what_a_family_of_models_shares_is_told_once():
+    """Each generation begins with the last and learns from the two before: in full, its record doubles each time."""
+    records, trees = [{"model": "base_cnn", "seed": 0, "ferplus": "v.csv"}], [{"model": "base_cnn", "seed": 0}]
+    records[0] |= {"ferplus_weight": 0.5}
+    trees[0] |= records[0]
+    for seed in range(1, 9):
+        names = [f"{number}.onnx" for number in range(max(0, seed - 2), seed)]
+        own = {"model": "base_cnn", "seed": seed, "ferplus": None, "init": "x", "teacher": names, "teacher_weight": 0.5}
+
+        def born(family, own=own, names=names):
+            joined = {"members": [{"name": "last", "sha256": names[-1], "training": family[-1]}]}
+            alone = {"name": "first", "sha256": names[0], "training": family[max(0, len(family) - 2)]}
+            return own | {"init_origin": family[-1], "teacher_origins": [alone, {"sha256": "j", "training": joined}]}
+
+        trees.append(born(trees))
+        records.append(told_once(born(records)))
+    assert [len(re.findall('"seed"', json.dumps(record))) for record in records] == list(range(1, 10))
+    assert len(json.dumps(records[-1])) < len(json.dumps(trees[-1])) / 50
+    assert [labels_seen(record) for record in records] == [labels_seen(tree) for tree in trees]
+    line, lines = records[-1], []
+    while line:
+        lines.append(line["seed"])
+        line = line.get("init_origin")
+    assert lines == list(range(8, -1, -1))
+    assert told_once(records[-1]) == records[-1]
 
 
 @pytest.mark.parametrize(
