@@ -231,11 +231,14 @@ def _chips(face: Face, models: Sequence[str], style: _Style) -> list[_Chip]:
 
 
 def _short_names(models: Sequence[str], style: _Style) -> list[str]:
-    """Returns the names of models without what their beginnings have in common, up to a hyphen, and not too long."""
-    parts = [model.split("-") for model in models]
-    alike = len(list(takewhile(lambda column: len(set(column)) == 1, zip(*parts, strict=False))))
-    names = ["-".join(part[alike:]) or model for part, model in zip(parts, models, strict=True)]
-    return [style.fit(name, _LONGEST_NAME * style.text, _QUIET) for name in names]
+    """Returns the names of models without the parts between hyphens that all begin or end with, and not too long."""
+    names = [model.split("-") for model in models]
+    if len(set(models)) == len(models) > 1:
+        for _ in range(2):
+            alike = len(list(takewhile(lambda column: len(set(column)) == 1, zip(*names, strict=False))))
+            alike = min(alike, min(map(len, names)) - 1)
+            names = [name[alike:][::-1] for name in names]
+    return [style.fit("-".join(name), _LONGEST_NAME * style.text, _QUIET) for name in names]
 
 
 def _place(size: tuple[int, int], face: Box, above: int, taken: Sequence[Box], style: _Style) -> tuple[Box, float]:

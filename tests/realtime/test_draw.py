@@ -55,6 +55,26 @@ def test_two_models_have_a_label_and_a_column_of_bars_each():
     assert surprise[1] > angry[1] + 40
 
 
+@pytest.mark.parametrize(
+    ("models", "told"),
+    [
+        (["mirror_resnet-original", "se_resnet-original"], ["mirror_resnet", "se_resnet"]),
+        (["base_cnn-original", "base_cnn-canny"], ["original", "canny"]),
+        (["base_cnn-canny-int8", "base_cnn-sobel-int8"], ["canny", "sobel"]),
+        (["base_cnn-canny", "base_cnn-canny-int8"], ["canny", "canny-int8"]),
+        (["a-b-a", "a-a"], ["b-a", "a"]),
+        (["se_resnet", "se_resnet"], ["se_resnet", "se_resnet"]),
+    ],
+)
+def test_models_are_called_by_what_tells_them_apart(models, told, monkeypatch):
+    written = []
+    monkeypatch.setattr(cv2, "putText", lambda image, text, *rest: written.append(text))
+    row = np.eye(7)[3]
+    shown = Face((200, 400, 300, 300), 0, None, tuple(Reading(model, row, row, True) for model in models))
+    draw_faces(np.zeros((1080, 1920, 3), np.uint8), [shown], details=False)
+    assert [text.removesuffix(" id 0") for text in written[1::2]] == told
+
+
 @pytest.mark.parametrize("rows", [np.eye(7)[:1], np.eye(7)[:2]], ids=["one model", "two models"])
 def test_an_uncertain_face_is_not_given_a_colour_of_an_expression(rows):
     image = np.zeros((480, 640, 3), np.uint8)
