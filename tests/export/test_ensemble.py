@@ -54,15 +54,15 @@ def test_it_averages_and_is_calibrated(members, public, tmp_path, capsys):
 
 
 def test_mirroring_makes_it_blind_to_mirroring(public, tmp_path):
-    """With the default model, which answers a mirrored face otherwise."""
+    """With BaseCNN, which answers a mirrored face otherwise."""
     import weights
 
     rows, columns = np.mgrid[:48, :48] / 48
     faces = np.stack([128 + 60 * np.sin(number * columns + rows) for number in range(1, 6)]).astype(np.uint8)
     mirrored = np.ascontiguousarray(faces[:, :, ::-1])
-    joined = tmp_path / "joined.onnx"
-    assert ensemble.main([str(weights.DEFAULT_MODEL), "--mirror", "-o", str(joined)]) == 0
-    recognizer, alone = Recognizer(joined), Recognizer(weights.DEFAULT_MODEL)
+    path, joined = weights.DEFAULT_MODEL.with_name("base_cnn-stack_sharpen.onnx"), tmp_path / "joined.onnx"
+    assert ensemble.main([str(path), "--mirror", "-o", str(joined)]) == 0
+    recognizer, alone = Recognizer(joined), Recognizer(path)
     assert np.abs(alone(faces) - alone(mirrored)).max() > 0.01
     np.testing.assert_allclose(recognizer(faces), recognizer(mirrored), atol=1e-6)
     powers = ((alone(faces) + alone(mirrored)) / 2) ** (1 / recognizer.card.temperature)

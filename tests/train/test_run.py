@@ -153,8 +153,8 @@ def test_a_run_starts_from_a_model_file_and_inherits_its_card(class_folders, tmp
     options = ["--dataset", "original", "--epochs", "1", "--batch-size", "32", "--data", str(class_folders)]
     options += ["--init", str(DEFAULT_MODEL), "--output", str(tmp_path / "run")]
     assert run.main([*options, "--model", "base_cnn"]) == 2
-    assert capsys.readouterr().err.endswith("train it with --model se_resnet --dataset original\n")
-    assert run.main([*options, "--model", "se_resnet", "--learning-rate", "1e-9"]) == 0
+    assert capsys.readouterr().err.endswith("train it with --model mirror_resnet --dataset original\n")
+    assert run.main([*options, "--model", "mirror_resnet", "--learning-rate", "1e-9"]) == 0
     settings = RunFolder(tmp_path / "run").settings
     assert settings.init_origin == Recognizer(DEFAULT_MODEL).card.training
     assert settings.init_sha256 == hashlib.sha256(DEFAULT_MODEL.read_bytes()).hexdigest()
