@@ -24,7 +24,7 @@ except ImportError:  # Windows
     fcntl = None
 
 AUGMENTATIONS = ("none", "light", "light-camera", "standard", "camera")
-OPTIMIZERS = ("adamw", "sgd")
+OPTIMIZERS = ("adamw", "muon", "sgd")
 PRECISIONS = ("float32", "bfloat16")
 KEEPS = ("best", "last")
 TEACHER_VIEWS = ("plain", "varied")
@@ -98,7 +98,7 @@ class Settings:
     """Weight of the loss of a second head, which learns the votes and is not kept; 0 is none."""
     label_smoothing: float = 0.1
     optimizer: str = "adamw"
-    """One of `OPTIMIZERS`; `sgd` has Nesterov's momentum of 0.9."""
+    """One of `OPTIMIZERS`; `muon` is `train.muon.ConvolutionMuon`, `sgd` has Nesterov's momentum of 0.9."""
     weight_decay: float = 0.02
     """Share of itself that a weight loses each step, times the learning rate."""
     mixup: float = 0.0

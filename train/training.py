@@ -19,6 +19,7 @@ from fer_tf.models import create_model, load_network
 from train.augmentation import AUGMENTATIONS
 from train.initial_weights import initialise
 from train.input_pipeline import evaluation_batches, training_batches
+from train.muon import ConvolutionMuon
 from train.run_folder import RunFolder, Settings, kept_row
 from train.targets import asking, teachers_again
 
@@ -264,6 +265,8 @@ def _compile(model: keras.Model, settings: Settings, steps: int) -> None:
     common = {"weight_decay": settings.weight_decay, "use_ema": True, "ema_momentum": 1 - 1 / ema_steps}
     if settings.optimizer == "sgd":
         optimizer = keras.optimizers.SGD(schedule, momentum=0.9, nesterov=True, **common)
+    elif settings.optimizer == "muon":
+        optimizer = ConvolutionMuon(schedule, **common)
     else:
         optimizer = keras.optimizers.AdamW(schedule, **common)
     mixed = settings.teacher or settings.ferplus  # such targets have smoothed labels in them

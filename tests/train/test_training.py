@@ -187,6 +187,11 @@ def test_a_sharpness_aware_run_is_resumed(parts, split, tmp_path, monkeypatch):
     assert abs(rows[-1]["public_loss"] - plain.read_history()[-1]["public_loss"]) > 1e-3
 
 
+def test_a_run_by_muon_is_resumed(split, tmp_path, monkeypatch):
+    settings = Settings("base_cnn", "original", "-", "-", 2, 9, 1e-3, 3, None, "none", optimizer="muon")
+    assert_resumed(settings, split, tmp_path, monkeypatch)
+
+
 def test_a_run_in_bfloat16_is_resumed_and_keeps_a_float32_network(split, tmp_path, monkeypatch):
     settings = Settings("base_cnn", "original", "-", "-", 2, 9, 1e-3, 3, None, "none", precision="bfloat16")
     whole = assert_resumed(settings, split, tmp_path, monkeypatch)

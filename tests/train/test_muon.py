@@ -1,0 +1,45 @@
+import keras
+import numpy as np
+import pytest
+
+from train.muon import ConvolutionMuon
+
+
+@pytest.mark.parametrize("shape", [(3, 3, 4, 6), (1, 1, 5, 16), (5, 5, 1, 8)], ids=["tall", "wide", "first"])
+def test_a_kernel_takes_the_steps_of_pytorch(shape):
+    """PyTorch computes them in bfloat16, hence the tolerance: of the whole way, 2 %."""
+    torch = pytest.importorskip("torch")
+    random = np.random.default_rng(1)
+    start = random.normal(0, 1, shape).astype(np.float32)
+    # Some directions far stronger than others, which the steps are to make alike.
+    strengths = np.geomspace(1, 0.1, shape[-1])
+    slopes = (random.normal(0, 1, (8, *shape)) * strengths).astype(np.float32)
+    kernel = keras.Variable(start)
+    optimizer = ConvolutionMuon(0.01, weight_decay=0.1)
+    matrix = torch.nn.Parameter(torch.tensor(start.reshape(-1, shape[-1])))
+    expected = torch.optim.Muon([matrix], lr=0.01, weight_decay=0.1, adjust_lr_fn="match_rms_adamw")
+    for slope in slopes:
+        optimizer.apply([slope], [kernel])
+        matrix.grad = torch.tensor(slope.reshape(matrix.shape))
+        expected.step()
+    way = matrix.detach().numpy().reshape(shape) - start
+    found = kernel.numpy() - start
+    assert np.linalg.norm(found - way) < 0.02 * np.linalg.norm(way)
+
+
+def test_all_other_weights_take_those_of_adamw():
+    torch = pytest.importorskip("torch")
+    random = np.random.default_rng(2)
+    starts = [random.normal(0, 1, shape).astype(np.float32) for shape in [(6, 7), (7,)]]
+    variables = [keras.Variable(start) for start in starts]
+    parameters = [torch.nn.Parameter(torch.tensor(start)) for start in starts]
+    optimizer = ConvolutionMuon(0.01, weight_decay=0.5)
+    expected = torch.optim.AdamW(parameters, lr=0.01, weight_decay=0.5, eps=1e-7)
+    for _ in range(4):
+        slopes = [random.normal(0, 1, start.shape).astype(np.float32) for start in starts]
+        optimizer.apply(slopes, variables)
+        for parameter, slope in zip(parameters, slopes, strict=True):
+            parameter.grad = torch.tensor(slope)
+        expected.step()
+    for variable, parameter in zip(variables, parameters, strict=True):
+        np.testing.assert_allclose(variable.numpy(), parameter.detach().numpy(), atol=1e-5)
