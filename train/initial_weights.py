@@ -15,6 +15,8 @@ from fer_tf.models.mirror_resnet import MirrorConvolution
 from fer_tf.state_dict import port, recognise
 from train.run_folder import RunFolder
 
+_SMOOTHING = keras.layers.AveragePooling2D
+
 
 def initialise(model: keras.Model, source: str, batches: tf.data.Dataset) -> None:
     """Puts the weights of a source into a new network.
@@ -57,7 +59,8 @@ def read_checkpoint(path: str, architecture: str, channels: int) -> tuple[StateD
 
 def _from_run(model: keras.Model, run: RunFolder) -> None:
     """Copies the weights of the epoch that a run keeps."""
-    weights = load_network(run.model).get_weights()
+    network = load_network(run.model)
+    weights = network.get_weights()
     found, expected = ([array.shape for array in arrays] for arrays in (weights, model.get_weights()))
     if found != expected:
         raise UserError(
@@ -65,6 +68,7 @@ def _from_run(model: keras.Model, run: RunFolder) -> None:
             f"shapes than those of the {model.name} to be trained"
         )
     model.set_weights(weights)
+    _tell_if_not_smooth(model, run.path, any(isinstance(layer, _SMOOTHING) for layer in network.layers))
 
 
 def _from_checkpoint(model: keras.Model, path: str) -> None:
@@ -122,6 +126,13 @@ def _from_model_file(model: keras.Model, path: str, batches: tf.data.Dataset) ->
         variance = np.maximum(square - mean**2, 0)
         factor, summand, *_ = layer.get_weights()
         layer.set_weights([factor * np.sqrt(variance + layer.epsilon), summand + factor * mean, mean, variance])
+    _tell_if_not_smooth(model, path, values.has("AveragePool"))
+
+
+def _tell_if_not_smooth(model: keras.Model, path: str, smooth: bool) -> None:
+    """Tells of weights from before `mirror_resnet` smoothed its features; in today's network they answer otherwise."""
+    if not smooth and any(isinstance(layer, _SMOOTHING) for layer in model.layers):
+        print(f"{path}: its network did not smooth its features as the one to be trained does; it begins less right")
 
 
 def _first_half(values: "_Graph", layer: MirrorConvolution) -> np.ndarray:
@@ -160,6 +171,11 @@ class _Graph:
             for name in node.input
             if name in constants
         ]
+        self._operations = {node.op_type for node in graph.node}
+
+    def has(self, operation: str) -> bool:
+        """Tells whether the graph has an operation of this ONNX type."""
+        return operation in self._operations
 
     def take(
         self,

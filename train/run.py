@@ -59,7 +59,7 @@ DEFAULTS = {
 
 RECIPES = {
     "se_resnet": {"learning_rate": 2e-3, "weight_decay": 0.3, "ghost_batches": 2},
-    "mirror_resnet": {"learning_rate": 2e-3, "weight_decay": 0.3, "ghost_batches": 2},
+    "mirror_resnet": {"optimizer": "muon", "learning_rate": 2e-3, "weight_decay": 0.3, "ghost_batches": 2},
     "resnet50": {"learning_rate": 1e-3, "weight_decay": 0.3, "ghost_batches": 2},
 }
 """What a network is trained by, where that differs from `DEFAULTS`."""

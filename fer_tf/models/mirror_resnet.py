@@ -21,11 +21,13 @@ def mirror_resnet(
 
     An SE-ResNet of which mirroring the image mirrors all feature maps and exchanges the two halves of their channels.
     What is pooled is the mean of both halves, so the logits of a face and of its mirror image are the same, up to
-    rounding. Exported, it is an SE-ResNet as any other: it takes as many multiply-adds as one of the same widths. It
-    learns half as many weights.
+    rounding. Before each convolution of stride 2, features are smoothed by a mean of 2×2, so that less of an answer
+    hangs on where the face falls between the pixels. Exported, it takes as many multiply-adds as an SE-ResNet of the
+    same widths. It learns half as many weights.
 
-    Source: Cohen and Welling, Group Equivariant Convolutional Networks, 2016, arXiv 1602.07576, for the group of the
-    identity and the mirroring, which leaves rows as they are; and those of `fer_tf.models.se_resnet`.
+    Sources: Cohen and Welling, Group Equivariant Convolutional Networks, 2016, arXiv 1602.07576, for the group of the
+    identity and the mirroring, which leaves rows as they are; Zhang, Making Convolutional Networks Shift-Invariant
+    Again, 2019, arXiv 1904.11486; and those of `fer_tf.models.se_resnet`.
 
     Args:
         channels: Planes of the input, 1 or 2.
@@ -39,6 +41,7 @@ def mirror_resnet(
     images = keras.Input((None, None, channels), name="images")
     features = layers.ReLU()(_convolution(images, widths[0], 1, "stem", lifting=True))
     for stage, (width, count) in enumerate(zip(widths[1:], blocks, strict=True), 1):
+        features = layers.AveragePooling2D(2, strides=1, name=f"stage{stage}.smooth")(features)
         features = layers.ReLU()(_convolution(features, width, 2, f"stage{stage}.down"))
         for block in range(count):
             features = _residual(features, width, f"stage{stage}.{block}")
