@@ -90,3 +90,17 @@ def test_a_model_file_of_another_data_set_or_of_8_bits_is_refused():
         initialise(model, str(WEIGHTS / "base_cnn-stack_sharpen.onnx"), [])
     with pytest.raises(UserError, match="no float32 weights of shape"):
         initialise(create_model("resnet50", "stack_sharpen"), str(WEIGHTS / "resnet50-stack_sharpen-int8.onnx"), [])
+
+
+@pytest.mark.parametrize("smooth", [False, True])
+def test_a_run_from_before_features_were_smoothed_is_told_of(smooth, tmp_path, monkeypatch, capsys):
+    with monkeypatch.context() as patch:
+        if not smooth:
+            patch.setattr(keras.layers, "AveragePooling2D", lambda *_, name, **__: keras.layers.Identity(name=name))
+        source = create_model("mirror_resnet", "original")
+    source.save(tmp_path / "model.keras")
+    model = create_model("mirror_resnet", "original")
+    initialise(model, str(tmp_path), iter(()))
+    for found, expected in zip(model.get_weights(), source.get_weights(), strict=True):
+        np.testing.assert_array_equal(found, expected)
+    assert ("begins less right" in capsys.readouterr().out) != smooth
