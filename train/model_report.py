@@ -195,8 +195,9 @@ def _lines(report: dict[str, Any], confusion: str, confidence: str) -> Iterator[
                     yield f"| files named there | {'; '.join(files)} |"
     yield f"| labels | {labels_seen(training)} |"
     if "quantization" in training:
-        change = 100 * card["metrics"]["accuracy_change"]
-        yield f"| numbers | {training['quantization']['weights']}: {change:+.2f} points on PublicTest |"
+        numbers, change = training["quantization"], 100 * card["metrics"]["accuracy_change"]
+        kinds = f"weights {numbers['weights']}, activations {numbers['activations']}"
+        yield f"| numbers | {kinds}: {change:+.2f} points on PublicTest |"
     yield f"| measured by | `{report['measured_by']}` |"
 
     yield from ("", "## Accuracy")

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import onnxruntime
 import pytest
 
 onnx = pytest.importorskip("onnx")
@@ -11,6 +12,7 @@ pytest.importorskip("sklearn")
 
 import weights  # noqa: E402
 from export import quantize  # noqa: E402
+from fer_tf.card import INPUT_NAME  # noqa: E402
 from fer_tf.emotions import CLASSES  # noqa: E402
 from fer_tf.recognizer import Recognizer  # noqa: E402
 
@@ -61,6 +63,26 @@ def test_it_says_what_the_float_file_is_sure_of(int8):
     assert (found.argmax(axis=1) == exact.argmax(axis=1))[sure].mean() > 0.95
     assert np.abs(found - exact).max() > 1e-4, "it is another network"
     np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-5)
+
+
+def test_sums_of_two_products_fit_in_16_bits(int8):
+    """In which processors without VNNI instructions add them, and saturate; on others nothing shows."""
+    shipped = sorted(SOURCE.parent.glob("*-int8.onnx"))
+    assert shipped
+    for path in (int8, *shipped):
+        tensors = map(onnx.numpy_helper.to_array, onnx.load(path).graph.initializer)
+        largest = [np.abs(tensor.astype(int)).max() for tensor in tensors if tensor.dtype == np.int8 and tensor.size]
+        assert max(largest) * 255 * 2 < 2**15, path
+
+
+def test_it_computes_what_its_numbers_say(int8):
+    """Unoptimised, each layer is computed in float from the numbers that the file has for it."""
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(int8, options, providers=["CPUExecutionProvider"])
+    faces = patterns(400, seed=9)
+    (expected,) = session.run(None, {INPUT_NAME: faces})
+    np.testing.assert_allclose(Recognizer(int8)(faces), expected, atol=0.05)
 
 
 def test_it_is_a_fraction_as_large(int8):
