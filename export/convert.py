@@ -14,6 +14,7 @@ from fer_tf.card import IMAGE_SIZE, INPUT_NAME, METADATA_KEY, OUTPUT_NAME, Model
 from fer_tf.command import UserError
 from fer_tf.emotions import CLASSES
 from fer_tf.files import written_aside
+from fer_tf.models.mirror_parity import by_parity
 from fer_tf.recognizer import Recognizer
 
 OPSET = 18
@@ -33,8 +34,8 @@ def convert(
 ) -> float:
     """Writes a model file: preprocessing, network, temperature and softmax in one graph.
 
-    The file takes its place only after onnx.checker has passed and onnxruntime has agreed with Keras at each batch
-    size, 1 and 32.
+    A `mirror_resnet` is written as `by_parity` computes it. The file takes its place only after onnx.checker has passed
+    and onnxruntime has agreed with the network as it was trained at each batch size, 1 and 32.
 
     Args:
         network: float32 [N, H, W, C] → logits, float32 [N, 7].
@@ -56,12 +57,16 @@ def convert(
     if path.suffix != ".onnx":
         raise UserError(f"{path}: a model file is called <name>.onnx")
 
-    @tf.function(input_signature=[tf.TensorSpec((None, IMAGE_SIZE, IMAGE_SIZE), tf.uint8, name=INPUT_NAME)])
-    def recognize(faces):
-        logits = network(preprocessor(faces), training=False)
-        return ops.softmax(logits / card.temperature, axis=-1)
+    def recognize_by(network: keras.Model) -> Callable:
+        @tf.function(input_signature=[tf.TensorSpec((None, IMAGE_SIZE, IMAGE_SIZE), tf.uint8, name=INPUT_NAME)])
+        def recognize(faces):
+            logits = network(preprocessor(faces), training=False)
+            return ops.softmax(logits / card.temperature, axis=-1)
 
-    graph = to_onnx(recognize)
+        return recognize
+
+    shape = preprocessor(np.zeros((1, IMAGE_SIZE, IMAGE_SIZE), np.uint8)).shape
+    graph = to_onnx(recognize_by(by_parity(network, *shape[1:3]) if network.name == "mirror_resnet" else network))
     _name_interface(graph)
     graph.producer_name, graph.producer_version = "fer-tf", ""
     onnx.helper.set_model_props(graph, {METADATA_KEY: card.to_json()})
@@ -70,7 +75,7 @@ def convert(
     with written_aside(path) as temporary:
         onnx.save(graph, temporary)
         recognizer = Recognizer(temporary)
-        difference = _compare(recognizer, recognize, faces, tolerance / min(card.temperature, 1))
+        difference = _compare(recognizer, recognize_by(network), faces, tolerance / min(card.temperature, 1))
         if check:
             check(recognizer)
     return difference

@@ -169,8 +169,14 @@ def quantize(source: Path, faces: np.ndarray) -> "onnx.ModelProto":  # noqa: F82
 def _network_layers(model: "onnx.ModelProto") -> list[str]:  # noqa: F821
     """Returns the names of the nodes to quantize: the layers of the network but its last."""
     # The exporter names the nodes of the preprocessing after the one layer that does it all.
-    layers = [node.name for node in model.graph.node if node.op_type in _LAYERS]
-    return [name for name in layers if not name.startswith("preprocessor")][:-1]
+    # Those that convolve each channel by itself add neighbours and turn signs, which 8 bits would only blur.
+    layers = [node for node in model.graph.node if node.op_type in _LAYERS and not _groups(node)]
+    return [node.name for node in layers if not node.name.startswith("preprocessor")][:-1]
+
+
+def _groups(node: "onnx.NodeProto") -> bool:  # noqa: F821
+    """Tells whether a convolution has groups of channels."""
+    return any(attribute.name == "group" and attribute.i > 1 for attribute in node.attribute)
 
 
 @contextmanager

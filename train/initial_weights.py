@@ -11,6 +11,7 @@ import tensorflow as tf
 from fer_tf.checkpoint import StateDict, read_state_dict
 from fer_tf.command import UserError
 from fer_tf.models import load_network
+from fer_tf.models.mirror_parity import join
 from fer_tf.models.mirror_resnet import MirrorConvolution
 from fer_tf.state_dict import port, recognise
 from train.run_folder import RunFolder
@@ -93,25 +94,11 @@ def _from_model_file(model: keras.Model, path: str, batches: tf.data.Dataset) ->
     """
     values = _Graph(path)
     norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    read = _read_by_parity if values.has(".even") else _read
     for layer in (layer for layer in model.layers if layer.weights):
+        found = read(values, layer)
         if layer in norms:
-            width, channels = layer.gamma.shape[0], layer.input.shape[-1]  # which may be halves that share factors
-            found = [
-                values.take(layer.name, (channels,), "mul", default=np.ones(channels))[:width],
-                values.take(layer.name, (channels,), "add")[:width],
-                np.zeros(width),
-                np.full(width, 1 - layer.epsilon),
-            ]
-        else:
-            kernel = layer.kernel.shape
-            if isinstance(layer, MirrorConvolution):
-                found = [_first_half(values, layer)]
-            elif isinstance(layer, keras.layers.Conv2D):
-                found = [values.take(layer.name, (kernel[3], kernel[2], *kernel[:2]), "mul").transpose(2, 3, 1, 0)]
-            else:
-                found = [values.take(layer.name, tuple(kernel), "mul")]
-            if getattr(layer, "use_bias", False):
-                found.append(values.take(layer.name, (kernel[-1],), "add"))
+            found += [np.zeros(layer.gamma.shape), np.full(layer.gamma.shape, 1 - layer.epsilon)]
         layer.set_weights(found)
 
     probe = keras.Model(model.inputs, [layer.input for layer in norms])
@@ -126,7 +113,7 @@ def _from_model_file(model: keras.Model, path: str, batches: tf.data.Dataset) ->
         variance = np.maximum(square - mean**2, 0)
         factor, summand, *_ = layer.get_weights()
         layer.set_weights([factor * np.sqrt(variance + layer.epsilon), summand + factor * mean, mean, variance])
-    _tell_if_not_smooth(model, path, values.has("AveragePool"))
+    _tell_if_not_smooth(model, path, values.has(".smooth"))
 
 
 def _tell_if_not_smooth(model: keras.Model, path: str, smooth: bool) -> None:
@@ -135,13 +122,50 @@ def _tell_if_not_smooth(model: keras.Model, path: str, smooth: bool) -> None:
         print(f"{path}: its network did not smooth its features as the one to be trained does; it begins less right")
 
 
-def _first_half(values: "_Graph", layer: MirrorConvolution) -> np.ndarray:
-    """Returns the kernels that a mirrored layer learns, [3, 3, C, filters / 2]."""
-    *sides, channels, half = layer.kernel.shape
-    if layer.stride == 1:
-        found = values.take(layer.name, (2 * half, channels, *sides), "mul")[:half]
-    else:  # each half is convolved by itself
-        found = values.take(layer.name, (half, channels, *sides), "mul", operation="first")
+def _read(values: "_Graph", layer: keras.Layer) -> list[np.ndarray]:
+    """Returns what a layer learns, and of a normalisation the factors and summands, where the layer is as it was."""
+    if isinstance(layer, keras.layers.BatchNormalization):
+        width, channels = layer.gamma.shape[0], layer.input.shape[-1]  # which may be halves that share factors
+        factors = values.take(layer.name, (channels,), "mul", default=np.ones(channels))
+        return [factors[:width], values.take(layer.name, (channels,), "add")[:width]]
+    *sides, channels, filters = layer.kernel.shape
+    if not sides:
+        found = [values.take(layer.name, (channels, filters), "mul")]
+    elif not isinstance(layer, MirrorConvolution):
+        found = [_kernel(values, layer.name, (*sides, channels, filters))]
+    elif layer.stride == 1:  # both halves are convolved at once
+        found = [_kernel(values, layer.name, (*sides, channels, 2 * filters))[..., :filters]]
+    else:
+        found = [_kernel(values, layer.name, (*sides, channels, filters), operation="first")]
+    if getattr(layer, "use_bias", False):
+        found.append(values.take(layer.name, (filters,), "add"))
+    return found
+
+
+def _read_by_parity(values: "_Graph", layer: keras.Layer) -> list[np.ndarray]:
+    """Returns the same of a graph that `by_parity` has made, in which normalisations are folded into the kernels."""
+    if isinstance(layer, keras.layers.BatchNormalization):
+        width, name = layer.gamma.shape[0], layer.name.removesuffix(".norm")
+        # Both halves of a layer that is not computed by parity have one summand, which bears the name of either.
+        bearers = [f"{name}.{part}" for part in ("even", "first", "second")]
+        return [np.ones(width), values.take(bearers, (width,), "add")]
+    *sides, channels, filters = layer.kernel.shape
+    if isinstance(layer, MirrorConvolution):
+        if not values.has(f"{layer.name}.even"):
+            return [_kernel(values, f"{layer.name}.first", (*sides, channels, filters))]
+        shape = (3, 1, 3 * channels // 2, filters)
+        return [join(*(_kernel(values, f"{layer.name}.{part}", shape) for part in ("even", "odd")))]
+    if layer.name == "logits":
+        kernel = values.take(layer.name, (channels, filters), "mul")
+    else:
+        kernel = _kernel(values, layer.name, (1, 1, channels, filters))[0, 0]
+    return [kernel, values.take(layer.name, (filters,), "add")]
+
+
+def _kernel(values: "_Graph", name: str, shape: tuple[int, ...], operation: str = "") -> np.ndarray:
+    """Returns a kernel of Keras's shape, [height, width, channels, filters]."""
+    height, width, channels, filters = shape
+    found = values.take(name, (filters, channels, height, width), "mul", operation=operation)
     return found.transpose(2, 3, 1, 0)
 
 
@@ -171,15 +195,16 @@ class _Graph:
             for name in node.input
             if name in constants
         ]
-        self._operations = {node.op_type for node in graph.node}
+        self._names = [name for node in graph.node for name in (node.name, *node.input)]
 
-    def has(self, operation: str) -> bool:
-        """Tells whether the graph has an operation of this ONNX type."""
-        return operation in self._operations
+    def has(self, layer: str) -> bool:
+        """Tells whether something in the graph comes from a layer of this name, or of one that ends so."""
+        named = re.compile(rf"{re.escape(layer)}(_\d+)?/")
+        return any(named.search(name) for name in self._names)
 
     def take(
         self,
-        layer: str,
+        layer: str | list[str],
         shape: tuple[int, ...],
         role: str,
         default: np.ndarray | None = None,
@@ -187,24 +212,25 @@ class _Graph:
     ) -> np.ndarray:
         """Returns the layer's constant of this shape that is a factor (`mul`) or a summand (`add`), or the default.
 
-        Where a layer has several, `operation` names the one that takes it.
+        Where a layer has several, `operation` names the one that takes it. Of a list, any of the layers will do.
 
         Raises:
             UserError: if there is none, and no default.
         """
-        for value in self._of(layer, role, operation):
+        layers = [layer] if isinstance(layer, str) else layer
+        for value in self._of(layers, role, operation):
             if value.dtype == np.float32 and tuple(size for size in value.shape if len(shape) > 1 or size > 1) == shape:
                 return value.reshape(shape)
         if default is None:
             raise UserError(
-                f"--init {self._path}: has no float32 weights of shape {list(shape)} for the layer {layer}; expected a "
-                "model file of the same architecture, made by export.onnx or export.from_pth"
+                f"--init {self._path}: has no float32 weights of shape {list(shape)} for the layer {layers[0]}; "
+                "expected a model file of the same architecture, made by export.onnx or export.from_pth"
             )
         return default
 
-    def _of(self, layer: str, role: str, operation: str) -> Iterator[np.ndarray]:
-        """Yields the factors or summands whose name, or whose node's, tells that they come from the layer."""
-        named = re.compile(rf"[/|]{re.escape(layer)}(_\d+)?/{operation}")
+    def _of(self, layers: list[str], role: str, operation: str) -> Iterator[np.ndarray]:
+        """Yields the factors or summands whose name, or whose node's, tells that they come from one of the layers."""
+        named = re.compile(rf"[/|]({'|'.join(map(re.escape, layers))})(_\d+)?/{operation}")
         for name, kind, value in self._values:
             summand = kind == "Add" or (kind == "Conv" and value.ndim == 1)
             if summand == (role == "add") and named.search(name):

@@ -59,18 +59,23 @@ def test_the_figures_of_the_base_cnn_that_ships():
 def test_the_figures_of_the_default():
     """A convolution at full size; in each stage one of stride 2, a block of two and its excitation; by hand.
 
-    Excitation and logits see the mean of each pair of mirrored channels, so half as many.
+    By parity a convolution takes half of its nine products. Beside that, half the channels of its input have their sign
+    turned once, and their neighbours of a row of three added and subtracted, of the sums and of the differences; and
+    half of its output has its sign turned. Excitation and logits see the mean of each pair of mirrored channels.
     """
-    sides, widths = (24, 12, 6), (32, 64, 128, 224)
-    convolutions, dense, kernels = 9 * 32 * 48**2, 224 // 2 * 7, 9 * 32
-    for side, (before, width) in zip(sides, pairwise(widths), strict=True):
-        kernel = 9 * width * (before + 2 * width)
-        convolutions += kernel * side**2
-        kernels += kernel
-        dense += 2 * (width // 2) * (width // 8)
-    parameters, multiply_adds = count_operations(DEFAULT_MODEL)
-    assert multiply_adds == convolutions + dense <= 150e6
-    assert parameters == kernels + dense <= 3e6
+    widths = (32, 64, 128, 224)
+    products, weights = 9 * 32 * 48**2 + 224 // 2 * 7, 9 * 32 + 224 // 2 * 7
+    for side, (before, width) in zip((24, 12, 6), pairwise(widths), strict=True):
+        for side_in, channels in ((2 * side - 1, before), (side, width), (side, width)):
+            kernel = 9 * channels * width // 2
+            products += side**2 * (kernel + width // 2) + side_in**2 * (1 + 4 * 3) * channels // 2
+            weights += kernel
+        products += 2 * (width // 2) * (width // 8)
+        weights += 2 * (width // 2) * (width // 8)
+    weights += sum((3 + 3 + 1) * width // 2 for width in widths)  # which layers of the same width share
+    assert count_operations(DEFAULT_MODEL) == (weights, products)
+    assert products <= 150e6
+    assert weights <= 3e6
 
 
 def test_a_tiny_model_costs_something(make_model_file, tmp_path, monkeypatch):

@@ -65,16 +65,24 @@ def test_a_model_file_gives_weights_that_answer_and_normalise_as_it_does(name, p
         np.testing.assert_allclose(found, recognizer(photographs), atol=1e-4)
 
 
-def test_a_model_file_of_an_se_resnet_gives_all_its_weights(photographs, tmp_path):
-    """No such file ships. In one of the mirror-equivariant network, above, each kernel is in the graph twice."""
-    widths = (8, 16, 16)
-    create = functools.partial(create_model, "se_resnet", "original", widths=widths, blocks=(1, 1), dropout=0)
-    model, preprocessor = create(), create_preprocessor("original", "se_resnet")
+@pytest.mark.parametrize(
+    ("architecture", "size", "plain"),
+    [("se_resnet", 48, False), ("mirror_resnet", 48, True), ("mirror_resnet", 44, False)],
+)
+def test_a_model_file_of_a_new_network_gives_all_its_weights(
+    architecture, size, plain, photographs, tmp_path, monkeypatch
+):
+    """Files that do not ship: of a SE-ResNet; of a mirror-equivariant network from before `by_parity`, with each kernel
+    twice in the graph; and of one for 44 pixels, whose second convolution of stride 2 is of an even width."""
+    create = functools.partial(create_model, architecture, "original", widths=(8, 16, 16), blocks=(1, 1), dropout=0)
+    model, preprocessor = create(), create_preprocessor("original", architecture, image_size=size)
+    if plain:
+        monkeypatch.setattr("export.convert.by_parity", lambda network, *_: network)
     random = np.random.default_rng(0)
     for variable in model.variables:
         if len(variable.shape) == 1:  # of normalisations and biases, which begin as zeros and ones
             variable.assign(random.uniform(0.5, 1, variable.shape))
-    card = dataclasses.replace(Recognizer(DEFAULT_MODEL).card, architecture="se_resnet")
+    card = dataclasses.replace(Recognizer(DEFAULT_MODEL).card, architecture=architecture)
     convert(model, preprocessor, card, tmp_path / "m.onnx")
     found = create()
     initialise(found, str(tmp_path / "m.onnx"), evaluation_batches(photographs, preprocessor, batch_size=32))

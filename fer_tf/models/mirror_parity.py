@@ -1,0 +1,188 @@
+"""Computes a mirror-equivariant network in half the multiply-adds, by the parity of its features."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import keras
+import numpy as np
+from keras import layers
+
+from fer_tf.models.mirror_resnet import MirrorConvolution
+
+
+class _Halves(NamedTuple):
+    """The two halves of the channels of [N, H, W, C], of which mirroring the image exchanges and mirrors each."""
+
+    first: keras.KerasTensor
+    second: keras.KerasTensor
+
+
+def by_parity(network: keras.Model, height: int, width: int) -> keras.Model:
+    """Returns a network that answers as a trained `mirror_resnet` does, in about half the multiply-adds.
+
+    The two halves f and g of the features, their sum u = f + g and their difference v = f − g: mirroring the image
+    mirrors u, and mirrors v and turns its sign. So the sum of what a pair of filters finds takes no more of their
+    kernels than what is symmetrical for u, and what is antisymmetrical for v; and their difference the other way
+    round. A row of three weights that is symmetrical takes two products, of the pixel and of the sum of its
+    neighbours, and one that is antisymmetrical a single one, of their difference: half of the six for two rows of
+    three. Normalisation is folded into the kernels.
+
+    Sources: the decomposition of an equivariant map by the group's irreducible representations is that of Cohen and
+    Welling, Steerable CNNs, 2016, arXiv 1612.08498.
+
+    Args:
+        network: A `mirror_resnet`.
+        height: Of the images, in pixels.
+        width: Of the images. A convolution of stride 2 whose input has an even width, which a multiple of 8 never
+            leads to, is computed as it is.
+
+    Returns:
+        A model: float32 [N, height, width, channels] → logits, float32 [N, 7].
+    """
+    return _Parity(network).build(height, width)
+
+
+def split(kernel: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns what finds the mean of both filters of each pair, and half their difference.
+
+    Args:
+        kernel: float32 [3, 3, C, F], the first filter of each pair, as `MirrorConvolution` learns it.
+
+    Returns:
+        `even` and `odd`, float32 [3, 1, 3C / 2, F] each. Of the sum u of the halves and their difference v, `even`
+        takes u, the mean of its left and right neighbour, and half the left less the right one of v; `odd` takes v,
+        that mean of v and that half of u.
+    """
+    first, second = np.split(kernel, 2, axis=2)
+    return tuple(
+        np.concatenate([part[:, 1:2], part[:, :1] + part[:, 2:], part[:, :1] - part[:, 2:]], axis=2) / 2
+        for part in (first + second[:, ::-1], first - second[:, ::-1])
+    )
+
+
+def join(even: np.ndarray, odd: np.ndarray) -> np.ndarray:
+    """Returns the kernel [3, 3, C, F] that `split` makes these of."""
+    both = []
+    for part in (even, odd):
+        middle, total, difference = np.split(part, 3, axis=2)
+        both.append(np.concatenate([total + difference, 2 * middle, total - difference], axis=1))
+    return np.concatenate([(both[0] + both[1]) / 2, (both[0] - both[1])[:, ::-1] / 2], axis=2)
+
+
+class _Parity:
+    """Goes along a network and builds it anew, of halves instead of features."""
+
+    def __init__(self, network: keras.Model):
+        self._network = network
+        self._names = [layer.name for layer in network.layers]
+
+    def build(self, height: int, width: int) -> keras.Model:
+        images = keras.Input((height, width, self._network.input_shape[-1]), name="images")
+        halves = _each(layers.ReLU(), self._convolution(images, "stem"))
+        stages = self._count("stage{}.down")
+        for stage in range(1, stages + 1):
+            if (name := f"stage{stage}.smooth") in self._names:  # not in networks from before there was one
+                halves = _each(layers.AveragePooling2D(2, strides=1, name=name), halves)
+            halves = _each(layers.ReLU(), self._convolution(halves, f"stage{stage}.down"))
+            for block in range(self._count(f"stage{stage}.{{}}.conv1", start=0)):
+                halves = self._residual(halves, f"stage{stage}.{block}")
+        pooled = layers.Flatten()(_pooled(halves))
+        kernel, bias = self._network.get_layer("logits").get_weights()
+        logits = layers.Dense(len(bias), name="logits")
+        outputs = logits(pooled)
+        logits.set_weights([kernel, bias])
+        return keras.Model(images, outputs, name=self._network.name)
+
+    def _count(self, pattern: str, start: int = 1) -> int:
+        """Returns how many layers there are whose names are of a pattern."""
+        number = start
+        while pattern.format(number) in self._names:
+            number += 1
+        return number - start
+
+    def _residual(self, shortcut: _Halves, name: str) -> _Halves:
+        """Adds two convolutions, the pairs of channels of their result weighted by what is in all of it."""
+        halves = _each(layers.ReLU(), self._convolution(shortcut, f"{name}.conv1"))
+        halves = self._convolution(halves, f"{name}.conv2")
+        weights = _pooled(halves)
+        for part, activation in (("squeeze", "relu"), ("excite", "sigmoid")):
+            kernel, bias = self._network.get_layer(f"{name}.{part}").get_weights()
+            weights = _convolve(weights, kernel[None, None], bias, name=f"{name}.{part}", activation=activation)
+        added = (
+            layers.Add()([layers.Multiply()([half, weights]), before])
+            for half, before in zip(halves, shortcut, strict=True)
+        )
+        return _each(layers.ReLU(), added)
+
+    def _convolution(self, features: keras.KerasTensor | _Halves, name: str) -> _Halves:
+        """Convolves and normalises."""
+        layer, norm = self._network.get_layer(name), self._network.get_layer(f"{name}.norm")
+        gamma, beta, mean, variance = norm.get_weights()
+        factor = gamma / np.sqrt(variance + norm.epsilon)
+        kernel, bias = layer.get_weights()[0] * factor, beta - mean * factor
+        if layer.lifting:
+            return self._plain(features, layer, kernel, bias)
+        if layer.stride == 2 and features.first.shape[2] % 2 == 0:
+            return self._plain(layers.Concatenate()(features), layer, kernel, bias)
+        total, difference = layers.Add()(features), _subtract(*features)
+        even, odd = split(kernel)
+        even_part = layers.Concatenate()([total, _neighbours(total, 1), _neighbours(difference, -1)])
+        odd_part = layers.Concatenate()([difference, _neighbours(difference, 1), _neighbours(total, -1)])
+        mean = _convolve(even_part, even, bias, name=f"{name}.even", strides=layer.stride)
+        half_difference = _convolve(odd_part, odd, name=f"{name}.odd", strides=layer.stride)
+        return _Halves(layers.Add()([mean, half_difference]), _subtract(mean, half_difference))
+
+    def _plain(self, features: keras.KerasTensor, layer: MirrorConvolution, kernel: np.ndarray, bias: np.ndarray):
+        """Convolves by the filters of either half."""
+        height, width = features.shape[1:3]
+        rows, columns = ((1, 1), (1, 1)) if layer.stride == 1 else ((height % 2, 1), (width % 2, 1))
+        halves = []
+        for half, filters, sides in (
+            ("first", kernel, columns),
+            ("second", layer.mirrored(kernel), columns[::-1]),
+        ):
+            padded = layers.ZeroPadding2D((rows, sides))(features)
+            name = f"{layer.name}.{half}"
+            halves.append(_convolve(padded, filters, bias, name=name, strides=layer.stride, padding="valid"))
+        return _Halves(*halves)
+
+
+def _each(layer: keras.Layer, halves: Iterable[keras.KerasTensor]) -> _Halves:
+    """Applies a layer to both halves."""
+    return _Halves(*map(layer, halves))
+
+
+def _pooled(halves: _Halves) -> keras.KerasTensor:
+    """Returns the mean of each pair of channels over the image, [N, 1, 1, C / 2].
+
+    As pooling over a window it needs no change of layout in ONNX, as a mean would.
+    """
+    return layers.Average()(_each(layers.AveragePooling2D(halves.first.shape[1:3]), halves))
+
+
+def _neighbours(features: keras.KerasTensor, sign: int) -> keras.KerasTensor:
+    """Returns half of what is to the left of each pixel, and half of what is to the right, times the sign."""
+    return _depthwise(features, [0.5, 0, 0.5 * sign])
+
+
+def _subtract(minuend: keras.KerasTensor, subtrahend: keras.KerasTensor) -> keras.KerasTensor:
+    """Returns a difference. onnxruntime adds to a convolution in passing, but changes the layout and back for Sub."""
+    return layers.Add()([_depthwise(subtrahend, [-1]), minuend])
+
+
+def _depthwise(features: keras.KerasTensor, row: list[float]) -> keras.KerasTensor:
+    """Convolves each channel by the same row of weights."""
+    layer = layers.DepthwiseConv2D((1, len(row)), padding="same", use_bias=False)
+    outputs = layer(features)
+    layer.set_weights([np.tile(np.reshape(row, (1, -1, 1, 1)), (1, 1, features.shape[-1], 1))])
+    return outputs
+
+
+def _convolve(features: keras.KerasTensor, kernel: np.ndarray, bias: np.ndarray | None = None, **options):
+    """Convolves by a given kernel, [height, width, channels, filters]."""
+    layer = layers.Conv2D(
+        kernel.shape[-1], kernel.shape[:2], use_bias=bias is not None, **{"padding": "same"} | options
+    )
+    outputs = layer(features)
+    layer.set_weights([kernel] if bias is None else [kernel, bias])
+    return outputs
