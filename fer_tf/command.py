@@ -12,7 +12,7 @@ from typing import NoReturn
 # Before anything imports them: a user's own settings for other projects would break ours.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ["KERAS_BACKEND"] = "tensorflow"
-# Where a processor has no VNNI, TensorFlow would leave oneDNN off, and train a network in 1.2 to 1.4 times the time.
+# Where a processor has no VNNI, TensorFlow would leave oneDNN off, and train in up to 1.6 times the time.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 _EXTRA_OF_MODULE = {
