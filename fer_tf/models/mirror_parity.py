@@ -20,15 +20,15 @@ class _Halves(NamedTuple):
 def by_parity(network: keras.Model, height: int, width: int) -> keras.Model:
     """Returns a network that answers as a trained `mirror_resnet` does, in about half the multiply-adds.
 
-    The two halves f and g of the features, their sum u = f + g and their difference v = f − g: mirroring the image
-    mirrors u, and mirrors v and turns its sign. So the sum of what a pair of filters finds takes no more of their
-    kernels than what is symmetrical for u, and what is antisymmetrical for v; and their difference the other way
-    round. A row of three weights that is symmetrical takes two products, of the pixel and of the sum of its
-    neighbours, and one that is antisymmetrical a single one, of their difference: half of the six for two rows of
-    three. Normalisation is folded into the kernels.
+    The two halves f and g of the features have a sum u = f + g and a difference v = f − g. Mirroring the image mirrors
+    u; it mirrors v, too, and turns its sign. So the sum of what a pair of filters finds needs no more of their kernels
+    than the symmetrical part for u and the antisymmetrical part for v; the difference needs the reverse. A symmetrical
+    row of three weights takes two products, of the pixel and of the sum of its neighbours; an antisymmetrical one takes
+    a single product, of their difference: three for u and v, which take six else. Normalisation is folded into the
+    kernels.
 
-    Sources: the decomposition of an equivariant map by the group's irreducible representations is that of Cohen and
-    Welling, Steerable CNNs, 2016, arXiv 1612.08498.
+    Source: Cohen and Welling, Steerable CNNs, 2016, arXiv 1612.08498, for maps that take features apart by how the
+    group acts on them.
 
     Args:
         network: A `mirror_resnet`.
@@ -128,9 +128,9 @@ class _Parity:
         even, odd = split(kernel)
         even_part = layers.Concatenate()([total, _neighbours(total, 1), _neighbours(difference, -1)])
         odd_part = layers.Concatenate()([difference, _neighbours(difference, 1), _neighbours(total, -1)])
-        mean = _convolve(even_part, even, bias, name=f"{name}.even", strides=layer.stride)
-        half_difference = _convolve(odd_part, odd, name=f"{name}.odd", strides=layer.stride)
-        return _Halves(layers.Add()([mean, half_difference]), _subtract(mean, half_difference))
+        middle = _convolve(even_part, even, bias, name=f"{name}.even", strides=layer.stride)
+        distance = _convolve(odd_part, odd, name=f"{name}.odd", strides=layer.stride)
+        return _Halves(layers.Add()([middle, distance]), _subtract(middle, distance))
 
     def _plain(self, features: keras.KerasTensor, layer: MirrorConvolution, kernel: np.ndarray, bias: np.ndarray):
         """Convolves by the filters of either half."""
