@@ -167,9 +167,12 @@ def quantize(source: Path, faces: np.ndarray) -> "onnx.ModelProto":  # noqa: F82
 
 
 def _network_layers(model: "onnx.ModelProto") -> list[str]:  # noqa: F821
-    """Returns the names of the nodes to quantize: the layers of the network but its last."""
+    """Returns the names of the nodes to quantize: the layers of the network but its last.
+
+    Those that convolve each channel by itself stay in float, too: in a network computed by parity they add neighbours
+    and turn signs, which 8 bits would only blur.
+    """
     # The exporter names the nodes of the preprocessing after the one layer that does it all.
-    # Those that convolve each channel by itself add neighbours and turn signs, which 8 bits would only blur.
     layers = [node for node in model.graph.node if node.op_type in _LAYERS and not _groups(node)]
     return [node.name for node in layers if not node.name.startswith("preprocessor")][:-1]
 
