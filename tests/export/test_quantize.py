@@ -106,6 +106,19 @@ def test_preprocessing_last_layer_and_calibration_stay_in_float(int8):
     assert not {node.op_type for node in nodes_of(int8)[-3:]} & {"QuantizeLinear", "DequantizeLinear"}
 
 
+def test_sums_and_differences_of_parity_stay_in_float():
+    """They convolve each channel by itself; all other convolutions are in 8 bits."""
+    model = quantize.quantize(weights.DEFAULT_MODEL, patterns(16, seed=1))
+    rounded = {node.output[0] for node in model.graph.node if node.op_type == "DequantizeLinear"}
+    grouped = []
+    for node in (node for node in model.graph.node if node.op_type == "Conv"):
+        groups = {attribute.name: attribute.i for attribute in node.attribute}.get("group", 1)
+        assert (node.input[1] in rounded) == (groups == 1), node.name
+        grouped.append(groups > 1)
+    assert any(grouped)
+    assert not all(grouped)
+
+
 def test_weights_have_a_scale_for_each_channel(int8):
     tensors = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in onnx.load(int8).graph.initializer}
     kernels = [name for name, value in tensors.items() if value.dtype == np.int8 and value.ndim == 4]
