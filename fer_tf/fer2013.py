@@ -26,7 +26,7 @@ from fer_tf.card import IMAGE_SIZE
 from fer_tf.command import Parser, UserError, command
 from fer_tf.emotions import ALIASES, CHALLENGE_CLASSES, CLASSES
 from fer_tf.files import written_aside
-from fer_tf.images import decode
+from fer_tf.images import decode, middle_square
 
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what is wrong with an image is said once, by us
 
@@ -34,7 +34,15 @@ SPLITS = ("train", "public", "private")
 DEFAULT_PATHS = ("data/fer2013.zip", "../shared/data/fer2013.zip")
 
 _USAGES = {"training": "train", "publictest": "public", "privatetest": "private"}
-_FOLDERS = {"train": "train", "test": "test", "validation": "validation", "valid": "validation", "val": "validation"}
+_FOLDERS = {
+    **_USAGES,
+    "train": "train",
+    "validation": "validation",
+    "valid": "validation",
+    "val": "validation",
+    "test": "test",
+    "testing": "test",
+}
 _TABLES = ("fer2013.csv", "icml_face_data.csv")
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".pgm"}
 _MAX_MEMBERS = 1_000_000
@@ -42,7 +50,7 @@ _MAX_IMAGE_BYTES = 20_000_000
 _MAX_TABLE_BYTES = 2_000_000_000
 _MAX_LINE = 1 << 20
 _MAX_BROKEN = 0.01
-_CACHE_VERSION = 2
+_CACHE_VERSION = 3
 _DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, RuntimeError)
 """What the standard library raises on damaged zips."""
 
@@ -236,7 +244,8 @@ def _is_image(name: str) -> bool:
 def _place(path: Path, name: str) -> tuple[str, int]:
     """Returns split and label of an image from its path: `…/<split>/<class>/<Usage>_<id>.jpg`, split optional.
 
-    The split is `test` if the path does not say which half of the test set it is, and empty if it names none.
+    The folder decides; the file's name does so where there is no such folder, and tells the halves of `test` apart. The
+    split is `test` if neither says which half it is, and empty if neither names one.
     """
     *folders, file = name.lower().replace("\\", "/").split("/")
     class_name = folders[-1] if folders else ""
@@ -246,13 +255,16 @@ def _place(path: Path, name: str) -> tuple[str, int]:
             f"{path}: {name!r} lies in no class folder; expected <class>/<image> or train/<class>/<image> with the "
             f"classes {', '.join(CLASSES)}"
         )
-    split = _USAGES.get(file.split("_")[0]) or (_FOLDERS.get(folders[-2], "") if len(folders) > 1 else "")
+    split = _FOLDERS.get(folders[-2], "") if len(folders) > 1 else ""
+    usage = _USAGES.get(file.split("_")[0])
+    if not split or (split == "test" and usage != "train"):
+        split = usage or split
     return split, CLASSES.index(class_name)
 
 
 def _decode(reading: _Reading, place: tuple[str, int], name: str, content: bytes) -> None:
     """Decodes one image file to uint8 [48, 48] and adds it, or notes that it is broken."""
-    image = decode(content, cv2.IMREAD_UNCHANGED)
+    image = decode(content, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
     if image is None:
         reading.skip(name, "not a readable image")
         return
@@ -260,10 +272,12 @@ def _decode(reading: _Reading, place: tuple[str, int], name: str, content: bytes
         reading.converted["of another depth were converted to 8 bits"] += 1
         scale = 1 / 257 if image.dtype == np.uint16 else 255
         image = np.clip(np.nan_to_num(image.astype(np.float64)) * scale, 0, 255).round().astype(np.uint8)
-    if image.ndim == 3:
+    if (image != image[..., :1]).any():
         reading.converted["in colour were converted to gray"] += 1
-        conversion = {1: None, 3: cv2.COLOR_BGR2GRAY, 4: cv2.COLOR_BGRA2GRAY}[image.shape[2]]
-        image = image[..., 0] if conversion is None else cv2.cvtColor(image, conversion)
+    image = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)  # which leaves gray as it is
+    if image.shape[0] != image.shape[1]:
+        reading.converted["that are not square were cut to the square in their middle"] += 1
+        image = middle_square(image)
     if image.shape != (IMAGE_SIZE, IMAGE_SIZE):
         reading.converted[f"of another size were resized to {IMAGE_SIZE}x{IMAGE_SIZE}"] += 1
         shrinks = min(image.shape) >= IMAGE_SIZE
@@ -355,11 +369,13 @@ def _arrange(path: Path, reading: _Reading) -> Fer2013:
         )
         rows["public"] += rows["test"]
     if rows[""]:
-        held_out = [row for row in rows[""] if _is_held_out(row[1])]
-        rows["train"] += [row for row in rows[""] if not _is_held_out(row[1])]
-        # A folder that lies beside splits is more of their training data; alone, it must yield its own 'public'.
-        rows["train" if rows["public"] else "public"] += held_out
-        notes.append(f"{len(rows[''])} images lie in no split; one in ten of them ({len(held_out)}) was held out")
+        rows["train"] += rows[""]
+        notes.append(f"{len(rows[''])} images lie in no split and count as training images")
+    if not rows["public"]:
+        rows["public"] = [row for row in rows["train"] if _is_held_out(row[1])]
+        rows["train"] = [row for row in rows["train"] if not _is_held_out(row[1])]
+        if rows["public"]:
+            notes.append(f"one in ten of the training images ({len(rows['public'])}) was held out as 'public'")
     if not rows["train"] and not rows["public"] and not rows["private"]:
         raise UserError(f"{path}: no images")
     splits = {split: _to_arrays(rows[split]) for split in SPLITS}

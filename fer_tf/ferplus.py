@@ -81,6 +81,6 @@ def read_votes(path: Path | str, names: Sequence[str]) -> Votes:
     times = Counter(keys)  # two pairs of FER-2013's images share a name, and the votes do not say whose they are
     found = [votes.get(key) if times[key] == 1 else None for key in keys]
     if not any(row and any(row) for row in found):
-        kind = "file name" if by_name else "row of the challenge's table"
-        raise UserError(f"{path}: holds votes by {kind}, and none for these images; is it of this data set?")
+        kind, form = ("file name", "image tree") if by_name else ("row of the challenge's table", "CSV")
+        raise UserError(f"{path}: holds votes by {kind}, and none for these images; name FER-2013's {form} with --data")
     return Votes(np.array([row or [0] * len(ANSWERS) for row in found], np.int64).reshape(-1, len(ANSWERS)))

@@ -10,7 +10,7 @@ import numpy as np
 from fer_tf.card import IMAGE_SIZE
 from fer_tf.command import Parser, UserError, command, muted_stderr
 from fer_tf.files import written_aside
-from fer_tf.images import decode
+from fer_tf.images import decode, middle_square
 from fer_tf.photograph import read_photograph
 
 if TYPE_CHECKING:
@@ -65,9 +65,7 @@ def read_face(path: Path) -> np.ndarray:
     image = decode(path.read_bytes(), cv2.IMREAD_GRAYSCALE)
     if image is None:
         raise UserError(f"{path}: not a readable image")
-    side = min(image.shape)
-    top, left = ((length - side) // 2 for length in image.shape)
-    return _shrunk(image[top : top + side, left : left + side])
+    return _shrunk(middle_square(image))
 
 
 def sample_faces() -> list[tuple[str, np.ndarray]]:

@@ -1,9 +1,16 @@
-"""Decoding image files."""
+"""Decoding image files, and cutting what is in them."""
 
 import cv2
 import numpy as np
 
 from fer_tf.command import muted_stderr
+
+
+def middle_square(image: np.ndarray) -> np.ndarray:
+    """Returns the square in the middle of [H, W] or [H, W, C], as a view: as large as it can be."""
+    side = min(image.shape[:2])
+    top, left = ((length - side) // 2 for length in image.shape[:2])
+    return image[top : top + side, left : left + side]
 
 
 def decode(content: bytes, flag: int = cv2.IMREAD_COLOR) -> np.ndarray | None:

@@ -98,7 +98,7 @@ class _AsDict(argparse.Action):
 def _parser() -> Parser:
     parser = Parser(
         prog="python -m train.run",
-        description="Train a network on FER-2013 or on your own folder of class folders. PrivateTest is not looked at.",
+        description="Train a network on FER-2013 or on your own face crops in class folders. PrivateTest is not looked at.",
         epilog="Exit codes: 0 done, 2 wrong input, 130 interrupted (continue with --resume).",
     )
     option = parser.add_argument

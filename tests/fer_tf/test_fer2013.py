@@ -158,6 +158,61 @@ def test_a_validation_folder_chooses_and_the_test_folder_does_not(tmp_path, face
     assert_holds(fer2013.load(write_zip(tmp_path / "data.zip", members)), faces)
 
 
+@pytest.mark.parametrize(
+    ("folders", "prefixes"),
+    [
+        ({"train": "Training", "public": "PublicTest", "private": "PrivateTest"}, ("", "", "")),
+        ({"train": "train", "public": "valid", "private": "testing"}, ("", "", "")),
+        ({"train": "train", "public": "val", "private": "test"}, ("Training", "Training", "Training")),
+        ({"train": "training", "public": "val", "private": "test"}, ("PublicTest", "PrivateTest", "PrivateTest")),
+    ],
+)
+def test_the_folder_of_a_split_decides_before_a_file_name(folders, prefixes, tmp_path, faces):
+    prefix = dict(zip(fer2013.SPLITS, prefixes, strict=True))
+    members = {f"{folders[s]}/{name}/{prefix[s]}_{n}.png": png(pixels) for n, (s, name, pixels) in enumerate(faces)}
+    assert_holds(fer2013.load(write_zip(tmp_path / "data.zip", members)), faces)
+
+
+def test_names_of_files_divide_a_folder_of_all_splits(tmp_path, faces):
+    members = {f"all/{name}/{PREFIX[s]}_{n}.png": png(pixels) for n, (s, name, pixels) in enumerate(faces)}
+    assert_holds(fer2013.load(write_tree(tmp_path / "data", members)), faces)
+
+
+def test_a_train_folder_alone_holds_out_a_tenth(tmp_path):
+    images = np.random.default_rng(3).integers(0, 256, (300, 48, 48), np.uint8)
+    members = {f"train/{CLASSES[n % 7]}/{n}.png": png(image) for n, image in enumerate(images)}
+    data = fer2013.load(write_tree(tmp_path / "data", members))
+    assert 0.05 < len(data.public) / 300 < 0.15
+    assert len(data.train) + len(data.public) == 300
+    assert any(f"({len(data.public)}) was held out" in note for note in data.notes)
+
+
+def test_class_folders_beside_splits_are_all_trained_on(tmp_path, faces):
+    members = members_of(faces) | {f"happy/{n}.png": png(np.full((48, 48), n, np.uint8)) for n in range(100)}
+    more = [("train", "happy", np.full((48, 48), n, np.uint8)) for n in range(100)]
+    data = fer2013.load(write_tree(tmp_path / "data", members))
+    assert_holds(data, [*faces, *more])
+    assert not any("held out" in note for note in data.notes)
+
+
+def test_a_photograph_is_turned_as_its_camera_was_held_and_not_stretched(tmp_path):
+    """A dark left half, in a JPEG of 96×120 that says that its camera lay on its side."""
+    upright = np.full((120, 96), 200, np.uint8)
+    upright[:, :48] = 50
+    jpeg = cv2.imencode(".jpg", cv2.rotate(upright, cv2.ROTATE_90_COUNTERCLOCKWISE))[1].tobytes()
+    exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
+    turned = jpeg[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif + jpeg[2:]
+    wide = np.zeros((48, 144), np.uint8)
+    wide[:, 48:96] = np.arange(48)
+    members = {"train/happy/turned.jpg": turned, "train/sad/wide.png": png(wide), "test/sad/1.png": png(wide[:, :48])}
+    data = fer2013.load(write_tree(tmp_path / "data", members))
+    photograph, cut = data.train.images
+    assert np.abs(photograph[:, :22].astype(int) - 50).max() < 12
+    assert np.abs(photograph[:, 26:].astype(int) - 200).max() < 12
+    np.testing.assert_array_equal(cut, np.tile(np.arange(48), (48, 1)))
+    assert any("2 images that are not square" in note for note in data.notes)
+
+
 def test_the_table_is_found_among_others(tmp_path, faces):
     table = write_csv(tmp_path / "t.csv", faces).read_bytes()
     others = {"train.csv": b"emotion,pixels", "test.csv": b"pixels", "archive/icml_face_data.csv": table}
@@ -169,12 +224,14 @@ def test_other_sizes_depths_and_colours_are_converted_and_counted(tmp_path, face
     names = list(members)
     flat = np.full((48, 48), 100, np.uint8)
     members[names[0]] = png(np.full((96, 60), 100, np.uint8))
-    members[names[1]] = png(np.dstack([flat] * 3))
-    members[names[2]] = png(np.dstack([flat] * 4))
+    red = np.dstack([flat * 0, flat * 0, flat])
+    members[names[1]] = png(red)
+    members[names[2]] = png(np.dstack([red, flat]))
     members[names[3]] = png(np.full((48, 48), 100 * 257, np.uint16))
     data = fer2013.load(write_zip(tmp_path / "data.zip", members))
     assert len(data.train) == 70
-    assert sum((image == 100).all() for image in data.train.images) == 4
+    assert sum((image == 100).all() for image in data.train.images) == 2
+    assert sum((image == round(0.299 * 100)).all() for image in data.train.images) == 2
     notes = "\n".join(data.notes)
     assert "1 images of another size" in notes
     assert "2 images in colour" in notes
