@@ -9,12 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
-# Before anything imports them: a user's own settings for other projects would break ours.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ["KERAS_BACKEND"] = "tensorflow"
-# Where a processor has no VNNI, TensorFlow would leave oneDNN off, and train in up to 1.6 times the time.
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-
 _EXTRA_OF_MODULE = {
     "keras": "train",
     "matplotlib": "train",
@@ -96,6 +90,17 @@ def is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError"
 
 
+def configure_tensorflow() -> None:
+    """Sets what TensorFlow and Keras read from the environment when they are imported, which commands do later.
+
+    Not when this module is imported: a program that uses `realtime.Pipeline` may have a Keras of its own.
+    """
+    os.environ["KERAS_BACKEND"] = "tensorflow"  # whatever a user has set for other projects
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # Where a processor has no VNNI, TensorFlow would leave oneDNN off, and train in up to 1.6 times the time.
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+
+
 def command(main: Callable[[list[str] | None], int | None]) -> Callable[..., int]:
     """Decorates a `main(argv)`: what a user can cause ends in one line on stderr and an exit code, never a traceback.
 
@@ -104,6 +109,7 @@ def command(main: Callable[[list[str] | None], int | None]) -> Callable[..., int
 
     @functools.wraps(main)
     def wrapper(argv: list[str] | None = None) -> int:
+        configure_tensorflow()
         # What a terminal has no letters for is written as \x… instead of ending the program.
         if hasattr(sys.stdout, "reconfigure"):
             sys.stdout.reconfigure(errors="backslashreplace")

@@ -21,10 +21,11 @@ def written_aside(path: Path | str) -> Iterator[Path]:
     Raises:
         OSError: if no file can be written there.
     """
-    path = Path(path).resolve()  # of a link, what it points to
+    path = Path(path)
     if path.exists() and not path.is_file() and not path.is_dir():
         yield path  # a pipe or device, which nothing can take the place of
         return
+    path = path.resolve()  # of a link, what it points to
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.part{os.getpid()}{path.suffix}")
     try:
@@ -44,15 +45,16 @@ def remove_leftovers(folder: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def write_text(path: Path | str, text: str) -> None:
-    """Writes `text` as UTF-8."""
+def write_text(path: Path | str, text: str, *, errors: str = "strict") -> None:
+    """Writes `text` as UTF-8; `errors` as in `str.encode`."""
     with written_aside(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors=errors)
 
 
 def write_json(path: Path | str, value: Any) -> None:
     """Writes `value` as indented JSON."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    # A path that is not UTF-8 has halves of surrogates, whose escapes are those of JSON.
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n", errors="backslashreplace")
 
 
 def sha256(path: Path | str) -> str:

@@ -166,6 +166,9 @@ def expected_calibration_error(probabilities: np.ndarray, labels: np.ndarray, bi
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     """Returns the temperature, 0.05 to 20, with the least cross-entropy of softmax(logits / temperature).
 
+    Of a few images, which may all be right, the least one can be that of an extreme temperature. So the logarithm has a
+    prior, normal around 0 with a variance of 1/2, which thousands of images outweigh.
+
     Source: Guo et al., On Calibration of Modern Neural Networks, 2017, arXiv 1706.04599.
 
     Args:
@@ -174,7 +177,8 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     """
     rows = np.arange(len(labels))
 
-    def cross_entropy(log_temperature: float) -> float:
-        return -log_softmax(logits / np.exp(log_temperature), axis=1)[rows, labels].mean()
+    def loss(log_temperature: float) -> float:
+        log_likelihood = log_softmax(logits / np.exp(log_temperature), axis=1)[rows, labels].sum()
+        return (log_temperature**2 - log_likelihood) / len(labels)
 
-    return float(np.exp(minimize_scalar(cross_entropy, bounds=(np.log(0.05), np.log(20)), method="bounded").x))
+    return float(np.exp(minimize_scalar(loss, bounds=(np.log(0.05), np.log(20)), method="bounded").x))

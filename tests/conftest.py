@@ -10,7 +10,10 @@ import numpy as np
 import pytest
 
 from fer_tf.card import METADATA_KEY, ModelCard
+from fer_tf.command import configure_tensorflow
 from fer_tf.emotions import CLASSES
+
+configure_tensorflow()
 
 
 @pytest.fixture

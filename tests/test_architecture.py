@@ -4,6 +4,7 @@ import ast
 import doctest
 import importlib
 import json
+import os
 import subprocess
 import sys
 import tomllib
@@ -74,6 +75,13 @@ def modules_after(statement: str) -> set[str]:
 @pytest.mark.parametrize("module", [f"realtime.{p.stem}" for p in sorted((ROOT / "realtime").glob("*.py"))])
 def test_the_live_loop_needs_no_framework(module):
     assert not HEAVY & modules_after(f"import {module.removesuffix('.__init__')}")
+
+
+def test_a_program_that_uses_the_pipeline_keeps_its_own_keras():
+    code = "import os; from realtime import Pipeline; print(os.environ['KERAS_BACKEND'])"
+    environment = os.environ | {"KERAS_BACKEND": "jax"}
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, check=True)
+    assert done.stdout.split() == [b"jax"]
 
 
 def test_the_vocabulary_imports_nothing_heavy():

@@ -8,7 +8,7 @@ from fer_tf.command import Parser, UserError, command, muted_stderr, positive, s
 from fer_tf.files import write_json
 from fer_tf.names import ARCHITECTURES, DATASETS
 from train.run import DEFAULTS, complete, create, load_data, settle
-from train.run_folder import RunFolder
+from train.run_folder import RunFolder, option_words
 
 
 def _parser() -> Parser:
@@ -54,7 +54,15 @@ def main(argv: list[str] | None = None) -> int:
     with muted_stderr():
         import keras
 
+        from fer_tf.datasets import create_preprocessor
         from train.matrix_report import measure_cell, write_matrix
+
+    for folder in present:
+        settings = folder.settings
+        default = create_preprocessor(settings.dataset, settings.model).filter_parameters
+        if settings.filter and settings.filter != default:
+            kept, others = (" ".join(option_words(values)) for values in (settings.filter, default))
+            raise UserError(f"{folder.path} is a cell with --filter {kept}, not {others}; take another --output")
 
     failed = 0
     for number, (folder, values) in enumerate(cells, 1):

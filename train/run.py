@@ -98,7 +98,7 @@ class _AsDict(argparse.Action):
 def _parser() -> Parser:
     parser = Parser(
         prog="python -m train.run",
-        description="Train a network on FER-2013 or on your own face crops in class folders. PrivateTest is not looked at.",
+        description="Train a network on FER-2013 or own face crops in class folders. PrivateTest is not looked at.",
         epilog="Exit codes: 0 done, 2 wrong input, 130 interrupted (continue with --resume).",
     )
     option = parser.add_argument
@@ -273,6 +273,10 @@ def create(folder: RunFolder, values: dict, data: fer2013.Fer2013, init_origin: 
         size = values["start_size"]
         raise UserError(f"--start-size {size} is above the size that images grow to, {full.image_size} pixels")
     values = values | {"filter": full.filter_parameters or None}
+    begun_with = (init_origin or {}).get("filter")
+    if begun_with and begun_with != values["filter"]:
+        others = " ".join(option_words(begun_with))
+        print(f"note: what --init names learned with --filter {others}; it begins less right with another")
     folder.check_free()
     init, origins = values["init"], None
     begun = {"init_origin": init_origin, "init_sha256": _digest(init) if init else None}
@@ -348,6 +352,8 @@ def _origin_of(init: str, architecture: str, dataset: str) -> dict | None:
         card = Recognizer(init).card
         if {"members", "quantization"} & card.training.keys():
             raise UserError(f"--init {init}: is in INT8 or joined of several; name a file that it was made from")
+        if card.arithmetic != "standard":
+            print(f"note: {init} learned by the first project's arithmetic of filters and sizes; it begins less right")
         origin, found = card.training, (card.architecture, card.dataset)
     else:
         with muted_stderr():

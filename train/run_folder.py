@@ -15,7 +15,7 @@ import numpy as np
 from fer_tf.command import UserError
 from fer_tf.emotions import CLASSES
 from fer_tf.ferplus import ANSWERS
-from fer_tf.files import remove_leftovers, write_json, written_aside
+from fer_tf.files import check_writable, remove_leftovers, write_json, written_aside
 from fer_tf.names import ARCHITECTURES, DATASETS
 
 try:
@@ -206,6 +206,7 @@ class RunFolder:
             raise UserError(f"{self.path} holds {left[0]} of another run; remove it or name another --output")
         if self.path.exists() and not self.path.is_dir():
             raise UserError(f"{self.path} is a file; --output expects a folder")
+        check_writable(self._settings if self.path.exists() else self.path)
 
     def create(self, settings: Settings) -> None:
         """Makes a new run's folder.
@@ -261,7 +262,7 @@ class RunFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keeps other trainings out of the folder, and clears away what a killed one left half written.
+        """Keeps other trainings out of the folder, where the system can, and clears away what a killed one left behind.
 
         Raises:
             UserError: if another training is at work in it.
@@ -270,8 +271,10 @@ class RunFolder:
             if fcntl:  # the lock goes with its process, however that ends
                 try:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except OSError:
+                except BlockingIOError:
                     raise UserError(f"{self.path}: another training is at work there; wait for it or end it") from None
+                except OSError as error:
+                    print(f"note: {self.path} cannot be locked ({error.strerror}); train nothing else in it")
             remove_leftovers(self.path)
             yield
 

@@ -347,11 +347,13 @@ class _Recorder(keras.callbacks.Callback):
         }
         self._rows.append(row)
         self._folder.write_history(self._rows)
-        if kept_row(self._rows, self._folder.settings.keep) is row:
-            with written_aside(self._folder.model) as temporary:
-                self._averaged.save(temporary)
-        with written_aside(self._folder.state) as temporary:
-            self.model.save(temporary)
+        is_kept = kept_row(self._rows, self._folder.settings.keep) is row
+        # Both are written before either takes its place, so that a kill between them finds hardly any time.
+        with written_aside(self._folder.state) as state:
+            self.model.save(state)
+            if is_kept:
+                with written_aside(self._folder.model) as model:
+                    self._averaged.save(model)
         self._say(row)
 
     def _average(self) -> None:

@@ -49,6 +49,19 @@ def test_a_device_is_written_to_and_not_replaced():
     assert Path("/dev/null").is_char_device()
 
 
+def test_a_pipe_is_written_to_by_its_name_below_dev():
+    """Its own name, to which that one resolves, is no path."""
+    reading, writing = os.pipe()
+    path = f"/dev/fd/{writing}"
+    if not Path(path).exists():
+        pytest.skip("no names of open files on this system")
+    check_writable(path)
+    write_text(path, "x")
+    assert os.read(reading, 9) == b"x"
+    os.close(reading)
+    os.close(writing)
+
+
 def test_a_folder_in_the_way_is_named(tmp_path):
     (tmp_path / "a.json").mkdir()
     with pytest.raises(OSError, match=re.escape(str(tmp_path / "a.json"))):
@@ -75,4 +88,6 @@ def test_leftovers_of_killed_writers_go(tmp_path):
 def test_json_and_digest(tmp_path):
     write_json(tmp_path / "a.json", {"ö": [1, 2.5, None]})
     assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == {"ö": [1, 2.5, None]}
+    write_json(tmp_path / "b.json", {"data": "gesichter\udce4.zip"})  # as Python has a path that is not UTF-8
+    assert json.loads((tmp_path / "b.json").read_text(encoding="utf-8")) == {"data": "gesichter\udce4.zip"}
     assert sha256(tmp_path / "a.json") == hashlib.sha256((tmp_path / "a.json").read_bytes()).hexdigest()

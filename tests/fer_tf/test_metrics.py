@@ -79,6 +79,14 @@ def test_temperature_is_the_least_cross_entropy_of_a_grid(predictions):
     assert metrics.fit_temperature(logits, labels) == pytest.approx(grid[int(np.argmin(losses))], rel=5e-3)
 
 
+def test_temperature_of_a_few_images_that_are_all_right_or_all_wrong_is_not_extreme():
+    random = np.random.default_rng(5)
+    logits = random.normal(0, 2, (12, 7))
+    right, wrong = logits.argmax(axis=1), logits.argmin(axis=1)
+    assert 0.2 < metrics.fit_temperature(logits, right) < 1
+    assert 1 < metrics.fit_temperature(logits, wrong) < 10
+
+
 def test_temperature_recovers_a_known_scale():
     random = np.random.default_rng(1)
     logits = random.normal(0, 2, (20_000, 7))

@@ -86,6 +86,16 @@ def test_a_cell_that_was_made_otherwise_is_refused(trained, class_folders, capsy
     assert modified(trained) == before
 
 
+def test_a_cell_of_another_filter_is_refused(class_folders, tmp_path, capsys):
+    options = ["--epochs", "1", "--limit", "64", "--data", str(class_folders)]
+    cell = tmp_path / "base_cnn-canny-seed0"
+    assert run.main([*options, "--dataset", "canny", "--filter", "high=150", "--output", str(cell)]) == 0
+    assert train_matrix(class_folders, tmp_path, "--datasets", "canny") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"{cell} is a cell with --filter low=20 high=150 sigma=1.4, not low=20 high=60 sigma=1.4" in line
+    assert not (tmp_path / "matrix.md").exists()
+
+
 def test_cells_that_do_not_compare_are_not_put_into_one_table(trained, class_folders, tmp_path, capsys):
     before = modified(trained)
     assert train_matrix(class_folders, trained, "--datasets", "sobel", "--limit", "32") == 2

@@ -1,4 +1,5 @@
 import csv
+import errno
 import functools
 import hashlib
 import json
@@ -161,6 +162,17 @@ def test_a_run_starts_from_a_model_file_and_inherits_its_card(class_folders, tmp
     public = fer2013.load(class_folders).public
     right = Recognizer(DEFAULT_MODEL)(public.images).argmax(axis=1) == public.labels
     assert f"PublicTest of the initial weights: {right.mean():.2%}\n" in capsys.readouterr().out
+
+
+def test_weights_that_learned_with_another_filter_are_told_of(class_folders, tmp_path, capsys):
+    options = ["--dataset", "canny", "--epochs", "1", "--limit", "32", "--data", str(class_folders)]
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert run.main([*options, "--filter", "low=50", "high=150", "--output", str(first)]) == 0
+    options += ["--init", str(first)]
+    assert run.main([*options, "--filter", "low=50", "high=150", "--output", str(tmp_path / "same")]) == 0
+    assert "learned with" not in capsys.readouterr().out
+    assert run.main([*options, "--output", str(second)]) == 0
+    assert "learned with --filter low=50 high=150 sigma=1.4;" in capsys.readouterr().out
 
 
 def test_a_run_starts_from_another(finished, class_folders, tmp_path):
@@ -353,6 +365,18 @@ def test_two_trainings_cannot_share_a_folder(finished, capsys):
     assert "another training is at work" in capsys.readouterr().err
 
 
+def test_a_folder_that_cannot_be_locked_is_trained_in(finished, monkeypatch, capsys):
+    """As on some file systems of a network."""
+    fcntl = pytest.importorskip("fcntl")
+
+    def unsupported(*arguments):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", unsupported)
+    assert run.main(["--resume", str(finished)]) == 0
+    assert "cannot be locked" in capsys.readouterr().out
+
+
 def test_reading_a_run_leaves_its_writer_alone(finished):
     from fer_tf.files import written_aside
 
@@ -408,6 +432,7 @@ WRONG = {
     "views of no teacher": (["--teacher-views", "varied"], "has nobody to ask"),
     "a negative seed": (["--seed", "-1"], "from 0 to"),
     "a file as folder": (["--output", "{other}/happy/0.png"], "is a file"),
+    "a folder in a file": (["--output", "{other}/happy/0.png/run"], "its folder cannot be made"),
 }
 
 
