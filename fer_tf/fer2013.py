@@ -26,7 +26,7 @@ from fer_tf.card import IMAGE_SIZE
 from fer_tf.command import Parser, UserError, command
 from fer_tf.emotions import ALIASES, CHALLENGE_CLASSES, CLASSES
 from fer_tf.files import written_aside
-from fer_tf.images import decode, middle_square
+from fer_tf.images import IMAGE_SUFFIXES, decode, middle_square
 
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what is wrong with an image is said once, by us
 
@@ -44,7 +44,6 @@ _FOLDERS = {
     "testing": "test",
 }
 _TABLES = ("fer2013.csv", "icml_face_data.csv")
-_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".pgm"}
 _MAX_MEMBERS = 1_000_000
 _MAX_IMAGE_BYTES = 20_000_000
 _MAX_TABLE_BYTES = 2_000_000_000
@@ -238,7 +237,7 @@ def _is_hidden(name: str) -> bool:
 
 
 def _is_image(name: str) -> bool:
-    return PurePosixPath(name).suffix.lower() in _SUFFIXES and not _is_hidden(name)
+    return PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES and not _is_hidden(name)
 
 
 def _place(path: Path, name: str) -> tuple[str, int]:

@@ -5,6 +5,11 @@ import numpy as np
 
 from fer_tf.command import muted_stderr
 
+IMAGE_SUFFIXES = (
+    *(".avif", ".bmp", ".jp2", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"),
+)
+"""Of the files that are taken for images where a folder is named."""
+
 
 def middle_square(image: np.ndarray) -> np.ndarray:
     """Returns the square in the middle of [H, W] or [H, W, C], as a view: as large as it can be."""

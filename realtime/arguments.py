@@ -9,9 +9,9 @@ from pathlib import Path
 import weights
 from fer_tf.card import EXCLUDED_USES
 from fer_tf.command import Parser, UserError, positive, threads
+from fer_tf.images import IMAGE_SUFFIXES as IMAGE_SOURCES
 from realtime.detect import BACKENDS
 from realtime.record import IMAGE_SUFFIXES, VIDEO_SUFFIX
-from realtime.sources import IMAGE_SUFFIXES as IMAGE_SOURCES
 from realtime.sources import check_name, expand_sources, is_camera, without_password
 
 
@@ -35,6 +35,11 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     for name in files:
         check_name(str(getattr(arguments, name)))
     arguments.sources = expand_sources(arguments.source)
+    for camera in filter(is_camera, arguments.sources[:-1]):
+        raise UserError(
+            f"--source {camera}: a camera does not end, so nothing after it would be looked at; name it last, or give "
+            "each its own command"
+        )
     if arguments.camera_size and not any(map(is_camera, arguments.sources)):
         raise UserError("--camera-size is for cameras, and no --source is one")
     arguments.recordings = _recordings(arguments.output, arguments.sources)
@@ -67,8 +72,8 @@ def _parser() -> Parser:
         "--source",
         nargs="+",
         default=["0"],
-        help="number or device of a camera; video or image files, folders or patterns of them; address of a stream; "
-        "or demo (default: 0)",
+        help="number or device of a camera; video or image files, folders (without their subfolders) or patterns of "
+        "them; address of a stream; or demo (default: 0)",
     )
     add("--list-cameras", action="store_true", help="print which cameras there are, and end")
     add("--camera-size", type=_size, metavar="WxH", help="ask the camera for frames of this size")

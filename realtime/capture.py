@@ -85,6 +85,8 @@ class ClipSource:
 class FileSource:
     """A video that has an end, read by OpenCV: every frame of it, at the times of its stream.
 
+    Where pixels are not square, as in DVDs, frames are stretched as a player would.
+
     Args:
         name: What to call it.
         capture: Opened already.
@@ -99,6 +101,7 @@ class FileSource:
         length = capture.get(cv2.CAP_PROP_FRAME_COUNT)
         self.length = int(length) if 0 < length < 2**31 else None
         self._end_s = length / (capture.get(cv2.CAP_PROP_FPS) or DEFAULT_FPS)
+        self._stretch = _stretch_of(capture)
         self._capture = capture
         self._closed = threading.Event()
 
@@ -112,10 +115,17 @@ class FileSource:
         try:
             while not self._closed.is_set() and (image := _read(self._capture)) is not None:
                 # Frames of a file need not be equally far apart; in a file without times all have the same.
-                position = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+                before, position = position, self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
                 start = start if index else position
                 elapsed = position - start
-                time_s = elapsed if elapsed > time_s else time_s + 1 / self.fps
+                if elapsed > time_s:
+                    time_s = elapsed
+                elif position == before and elapsed > 0:  # a time that is given twice
+                    time_s += 0.001
+                else:
+                    time_s += 1 / self.fps
+                if self._stretch != (1, 1):
+                    image = cv2.resize(image, None, fx=self._stretch[0], fy=self._stretch[1])
                 yield Frame(image, index, time_s)
                 index += 1
         finally:
@@ -236,6 +246,16 @@ def to_bgr(image: np.ndarray) -> np.ndarray:
 def _fps_of(capture: cv2.VideoCapture) -> float:
     fps = capture.get(cv2.CAP_PROP_FPS)
     return fps if math.isfinite(fps) and 1 <= fps <= 240 else DEFAULT_FPS
+
+
+def _stretch_of(capture: cv2.VideoCapture) -> tuple[float, float]:
+    """Returns by how much frames must be stretched, horizontally and vertically, for their pixels to be square."""
+    width, height = (capture.get(name) for name in (cv2.CAP_PROP_SAR_NUM, cv2.CAP_PROP_SAR_DEN))
+    ratio = width / height if width > 0 and height > 0 else 1.0
+    if not 0.25 <= ratio <= 4:  # nonsense
+        return 1.0, 1.0
+    # OpenCV has turned the frame already if its camera was held upright.
+    return (1.0, ratio) if capture.get(cv2.CAP_PROP_ORIENTATION_META) % 180 == 90 else (ratio, 1.0)
 
 
 def _read(capture: cv2.VideoCapture) -> np.ndarray | None:

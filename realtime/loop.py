@@ -140,7 +140,8 @@ class Loop:
             except StopIteration:
                 return
             except TimeoutError:
-                if source.live and not seen and time.monotonic() - begin > FIRST_FRAME_SECONDS:
+                silent = source.live and not seen and source.problem  # and not a model that takes long to begin
+                if silent and time.monotonic() - begin > FIRST_FRAME_SECONDS:
                     raise SourceError(
                         f"{source.name}: no frame for {FIRST_FRAME_SECONDS:.0f} s; is it blocked?"
                     ) from None

@@ -12,12 +12,13 @@ import numpy as np
 from fer_tf.card import EXCLUDED_USES
 from fer_tf.command import Parser, UserError, command
 from fer_tf.files import check_writable
+from fer_tf.images import IMAGE_SUFFIXES
 from realtime.arguments import add_recognition, check_overwriting, distinct_names
 from realtime.detect import FaceDetector
 from realtime.draw import draw_faces
 from realtime.pipeline import Face, Pipeline
 from realtime.record import write_image
-from realtime.sources import IMAGE_SUFFIXES, check_name, expand_sources, read_image
+from realtime.sources import check_name, expand_sources, read_image
 from realtime.tables import describe_face
 
 
@@ -30,24 +31,26 @@ def main(argv: list[str] | None = None) -> int:
     detector = FaceDetector(arguments.detector, model=arguments.detector_model)
     pipeline = Pipeline(detector, arguments.model, smoothing=0, min_confidence=arguments.min_confidence)
     described, failed = [], []
-    for path in paths:
-        try:
-            image = _read(path)
-        except UserError as error:
-            print(f"error: {error}", file=sys.stderr)
-            failed.append({"source": path, "error": str(error)})
-            continue
-        pipeline.reset()
-        faces = pipeline(image)
+    try:
+        for path in paths:
+            try:
+                image = _read(path)
+            except UserError as error:
+                print(f"error: {error}", file=sys.stderr)
+                failed.append({"source": path, "error": str(error)})
+                continue
+            pipeline.reset()
+            faces = pipeline(image)
+            if arguments.json:
+                described.append(_describe(path, image, faces))
+            else:
+                _print(path, faces)
+            if path in targets:
+                draw_faces(image, faces)
+                write_image(targets[path], image)
+    finally:  # also of what was done before Ctrl-C or a full disk
         if arguments.json:
-            described.append(_describe(path, image, faces))
-        else:
-            _print(path, faces)
-        if path in targets:
-            draw_faces(image, faces)
-            write_image(targets[path], image)
-    if arguments.json:
-        print(json.dumps({"detector": detector.backend, "images": described, "failed": failed}, indent=2))
+            print(json.dumps({"detector": detector.backend, "images": described, "failed": failed}, indent=2))
     return 1 if failed else 0
 
 
@@ -57,7 +60,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         description="Name the expressions of the faces in pictures.",
         epilog=EXCLUDED_USES,
     )
-    parser.add_argument("images", nargs="+", metavar="IMAGE", help="picture, folder of pictures, or pattern")
+    parser.add_argument("images", nargs="+", metavar="IMAGE", help="picture, folder (not its subfolders), or pattern")
     parser.add_argument("--json", action="store_true", help="print one JSON document (docs/formats.md)")
     parser.add_argument("--output", type=Path, metavar="DIR", help="write the labelled pictures here, as PNG")
     add_recognition(parser.add_argument)

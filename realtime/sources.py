@@ -11,16 +11,16 @@ import cv2
 import numpy as np
 
 from fer_tf.command import UserError, muted_stderr
-from fer_tf.images import decode
+from fer_tf.images import IMAGE_SUFFIXES, decode
 from realtime import demo
 from realtime.capture import DEFAULT_FPS, ClipSource, FileSource, LiveSource, Source, SourceError
 
-IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".jp2", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 VIDEO_SUFFIXES = (
-    *(".3gp", ".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mjpeg", ".mjpg", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg"),
-    *(".mts", ".ogv", ".ts", ".webm", ".wmv"),
+    *(".3gp", ".asf", ".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mjpeg", ".mjpg", ".mkv", ".mov", ".mp4", ".mpeg"),
+    *(".mpg", ".mts", ".mxf", ".ogv", ".ts", ".vob", ".webm", ".wmv"),
 )
-"""What is taken from a folder; a file that is named itself may end in anything."""
+"""With `IMAGE_SUFFIXES`, what is taken from a folder; a file that is named itself may end in anything."""
+_UNREADABLE = (".heic", ".heif")
 
 NETWORK_TIMEOUT = 10.0
 """Seconds after which a stream that cannot be opened, or that sends nothing, has failed."""
@@ -47,7 +47,11 @@ def _expand(text: str) -> list[str]:
     path = Path(text)
     if path.is_dir():
         wanted = IMAGE_SUFFIXES + VIDEO_SUFFIXES
-        found = [file for file in path.iterdir() if file.suffix.lower() in wanted and not file.name.startswith(".")]
+        visible = [file for file in path.iterdir() if not file.name.startswith(".")]
+        found = [file for file in visible if file.suffix.lower() in wanted]
+        unreadable = sum(file.suffix.lower() in _UNREADABLE for file in visible)
+        if unreadable:
+            print(f"note: {text}: HEIC cannot be read, {unreadable} files are left out; convert them", file=sys.stderr)
         expected = "images or videos in this folder"
     elif glob.has_magic(text) and not path.exists():
         found = [Path(match) for match in glob.glob(text, recursive=True)]

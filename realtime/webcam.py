@@ -17,7 +17,7 @@ from tqdm import tqdm
 from fer_tf.command import command
 from fer_tf.recognizer import Recognizer
 from realtime.arguments import parse
-from realtime.capture import Source, SourceError
+from realtime.capture import LiveSource, Source, SourceError
 from realtime.detect import FaceDetector
 from realtime.display import DisplayProbe, Window
 from realtime.loop import Loop, say
@@ -53,7 +53,6 @@ def main(argv: list[str] | None = None) -> int:
         for kind, path in ((CsvSink, arguments.csv), (JsonlSink, arguments.jsonl), (SummarySink, arguments.summary)):
             if path:
                 tables.append(stack.enter_context(contextlib.closing(kind(path))))
-        kept = arguments.output or arguments.csv or arguments.jsonl or arguments.summary
         progress = stack.enter_context(_Progress(len(arguments.sources), arguments.max_frames))
         loop = Loop(
             pipeline,
@@ -63,7 +62,7 @@ def main(argv: list[str] | None = None) -> int:
             max_frames=arguments.max_frames,
             mirror=arguments.mirror,
             show_input=arguments.show_input,
-            snapshots=kept.parent if kept else Path(),
+            snapshots=_folder_of(*arguments.recordings[:1], arguments.csv, arguments.jsonl, arguments.summary),
             on_frame=progress.count,
         )
         failures = _play_all(zip(sources, arguments.recordings, strict=False), loop, progress)
@@ -120,8 +119,16 @@ def _play_all(pairs: Iterable[tuple[Source | SourceError, Path | None]], loop: L
             say(f"error: {failure}")
         progress.end(number)
         if not loop.going:
+            if number < progress.sources and isinstance(source, LiveSource):
+                say(f"note: {source.name} does not end, so nothing after it was looked at")
             break
     return failures
+
+
+def _folder_of(*outputs: Path | None) -> Path:
+    """Returns the folder of the first output that is named and no pipe or device, or the current one."""
+    files = (path for path in outputs if path and (path.is_file() or not path.exists()))
+    return next((path.parent for path in files), Path())
 
 
 def _make_pipeline(arguments: Namespace) -> Pipeline:
@@ -208,7 +215,10 @@ def _silence_opencv() -> None:
 
 @contextlib.contextmanager
 def _stop_on_signals() -> Iterator[threading.Event]:
-    """Yields an event that Ctrl-C or SIGTERM sets so that files get ended; a second interrupts at once."""
+    """Yields an event that Ctrl-C, SIGTERM or the end of the terminal sets so that files get ended.
+
+    A second one interrupts at once.
+    """
     stop = threading.Event()
 
     def handle(number: int, frame: object) -> None:
@@ -216,7 +226,10 @@ def _stop_on_signals() -> Iterator[threading.Event]:
             raise KeyboardInterrupt
         stop.set()
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # which nohup ignores
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, handle) for number in numbers}
     try:
         yield stop
     finally:

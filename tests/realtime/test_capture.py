@@ -26,7 +26,7 @@ class FakeCapture:
     def get(self, name):
         if name == cv2.CAP_PROP_POS_MSEC:
             return self.positions[self.read_so_far - 1] if self.positions else 0.0
-        return self.properties[name]
+        return self.properties.get(name, 0.0)
 
     def read(self):
         if self.read_so_far == len(self.images):
@@ -84,6 +84,19 @@ def test_a_file_without_times_gets_those_of_its_rate(positions):
     capture = FakeCapture([black()] * 4, fps=10, length=4, positions=positions)
     times = [frame.time_s for frame in FileSource("x", capture)]
     np.testing.assert_allclose(times, [0, 0.1, 0.2, 0.3])
+
+
+def test_a_time_that_is_given_twice_does_not_delay_what_follows():
+    positions = [0.0, 1000.0, 1000.0, 1040.0, 1040.0, 1080.0]
+    capture = FakeCapture([black()] * 6, fps=4, length=6, positions=positions)
+    times = [frame.time_s for frame in FileSource("x", capture)]
+    np.testing.assert_allclose(times, [0, 1, 1.001, 1.04, 1.041, 1.08])
+
+
+def test_a_file_whose_times_end_goes_on_by_its_rate():
+    capture = FakeCapture([black()] * 5, fps=10, length=5, positions=[0.0, 100.0, 200.0, 0.0, 0.0])
+    times = [frame.time_s for frame in FileSource("x", capture)]
+    np.testing.assert_allclose(times, [0, 0.1, 0.2, 0.3, 0.4])
 
 
 @pytest.mark.parametrize("fps", [0.0, -1.0, float("nan"), float("inf"), 90000.0])

@@ -225,6 +225,23 @@ def test_a_camera_that_never_gives_a_frame_is_an_error(monkeypatch):
     release.set()
 
 
+def test_a_model_that_takes_long_to_begin_is_not_blamed_on_the_camera(monkeypatch):
+    monkeypatch.setattr(loop_module, "FIRST_FRAME_SECONDS", 0.1)
+    analyse = pipeline()
+    compiling = iter([1.0])
+
+    class Slow:
+        reset = analyse.reset
+
+        def __call__(self, image, time_s):
+            time.sleep(next(compiling, 0))
+            return analyse(image, time_s)
+
+    loop = Loop(Slow(), max_frames=2)
+    loop.play(camera(lambda _: time.sleep(0.02) or gray(), monkeypatch=monkeypatch))
+    assert loop.frames == 2
+
+
 @pytest.mark.parametrize("where", ["source", "pipeline", "table"])
 def test_an_error_in_any_thread_arrives_as_what_it_is(where):
     def fail(*_):

@@ -108,6 +108,19 @@ def test_labelled_pictures_are_written_under_names_of_their_own(model, pictures,
     np.testing.assert_array_equal(*(cv2.imread(str(folder / "3 none.png")) for folder in (pictures, output)))
 
 
+def test_what_was_found_before_an_interruption_is_printed(model, pictures, tmp_path, monkeypatch, capsys):
+    calls = iter([False, True])
+
+    def draw(image, faces):
+        if next(calls):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(predict, "draw_faces", draw)
+    options = ["--model", str(model), "--json", "--output", str(tmp_path / "labelled")]
+    assert predict.main([str(pictures), *options]) == 130
+    assert len(json.loads(capsys.readouterr().out)["images"]) == 2
+
+
 def test_names_that_differ_in_case_alone_are_not_one_file_anywhere(model, pictures, tmp_path):
     for folder, name in (("a", "Face.png"), ("b", "face.png")):
         (tmp_path / folder).mkdir()

@@ -1,7 +1,9 @@
 import threading
+from fractions import Fraction
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -45,6 +47,30 @@ def test_a_video_file_is_read_with_its_times(tmp_path):
     assert [frame.index for frame in frames] == list(range(20))
     np.testing.assert_allclose([frame.time_s for frame in frames], np.arange(20) / 10, atol=1e-3)
     np.testing.assert_allclose([frame.image.mean() for frame in frames], np.arange(0, 200, 10), atol=4)
+
+
+@pytest.mark.parametrize(("ratio", "width"), [(Fraction(16, 15), 128), (Fraction(1), 120), (Fraction(100), 120)])
+def test_a_video_whose_pixels_are_not_square_is_stretched_as_players_do(ratio, width, tmp_path):
+    """A disc of 48 pixels in a frame of 96 rows, which the file holds squeezed."""
+    disc = cv2.circle(np.zeros((96, width, 3), np.uint8), (width // 2, 48), 24, (255, 255, 255), -1)
+    with av.open(str(tmp_path / "x.mkv"), "w") as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.width, stream.height, stream.bit_rate = 120, 96, 2_000_000
+        stream.codec_context.sample_aspect_ratio = ratio
+        picture = av.VideoFrame.from_ndarray(cv2.resize(disc, (120, 96)), format="bgr24")
+        for packet in (*stream.encode(picture), *stream.encode()):
+            container.mux(packet)
+    (frame,) = open_source(str(tmp_path / "x.mkv"))
+    assert frame.image.shape == (96, width, 3)
+    rows, columns = ((frame.image[..., 0] > 128).any(axis=axis).sum() for axis in (1, 0))
+    assert rows == pytest.approx(columns, abs=2)
+
+
+def test_pictures_that_cannot_be_read_are_counted(folder, capsys):
+    for name in ("a.HEIC", "b.heif", ".c.heic"):
+        (folder / name).touch()
+    expand_sources([str(folder)])
+    assert "2 files are left out" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -131,6 +131,7 @@ WRONG = {
     "a name that is not UTF-8": ["--source", "a\udcff.mp4", "--no-window", "--csv", "x.csv"],
     "a folder without images": ["--source", "folder.mp4", "--no-window", "--csv", "x.csv"],
     "a pattern that nothing matches": ["--source", "*.webm", "--no-window", "--csv", "x.csv"],
+    "a camera that something follows": ["--source", "0", "video.mp4", "--no-window", "--csv", "x.csv"],
     "no camera": ["--source", "99", "--no-window", "--csv", "x.csv"],
     "a number beyond all cameras": ["--source", "99999999999999999999", "--no-window", "--csv", "x.csv"],
     "an address without a stream": ["--source", "http://127.0.0.1:9/x", "--no-window", "--csv", "x.csv"],
@@ -232,7 +233,7 @@ def test_a_screen_that_does_not_answer_is_said_in_one_line(model):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM", "SIGHUP"])
 def test_a_signal_ends_the_run_with_whole_files(model, tmp_path, number):
     video, table = tmp_path / "demo.mp4", tmp_path / "demo.csv"
     arguments = ["--source", "demo", "--model", model, "--no-window", "--output", video, "--csv", table]
@@ -242,7 +243,7 @@ def test_a_signal_ends_the_run_with_whole_files(model, tmp_path, number):
     deadline = time.monotonic() + 30
     while (not table.exists() or table.read_text().count("\n") < 10) and time.monotonic() < deadline:
         time.sleep(0.02)
-    child.send_signal(number)
+    child.send_signal(signal.Signals[number])
     output, errors = child.communicate(timeout=30)
     assert (child.returncode, errors) == (0, "")
     frames = int(re.match(r"(\d+) frames", output).group(1))
