@@ -7,6 +7,7 @@ import json
 import multiprocessing
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -207,6 +208,9 @@ def _checkpoints() -> Path:
         if done.returncode:
             last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
             raise UserError(f"the two ResNet50s could not be made: {last.removeprefix('error: ')}")
+        for old in cache.absolute().glob("benchmark-*"):
+            if old != folder:
+                shutil.rmtree(old, ignore_errors=True)
     return folder
 
 

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -108,6 +109,18 @@ def test_checkpoints_that_cannot_be_made_are_one_clear_line(portrait, monkeypatc
     monkeypatch.setattr(subprocess, "run", lambda *args, **kwargs: failed)
     assert benchmark.main([]) == 2
     assert capsys.readouterr().err.splitlines()[-1] == "error: the two ResNet50s could not be made: no space left"
+
+
+def test_checkpoints_of_earlier_code_go_when_new_ones_are_made(tmp_path, monkeypatch):
+    pytest.importorskip("torch")
+    monkeypatch.setenv("FER_TF_CACHE", str(tmp_path))
+    (tmp_path / "benchmark-0").mkdir()
+    (tmp_path / "benchmark-0" / "a.onnx").touch()
+    (tmp_path / "data.npz").touch()
+    done = subprocess.CompletedProcess([], 0, stderr="")
+    monkeypatch.setattr(subprocess, "run", lambda arguments, **_: Path(arguments[3]).mkdir() or done)
+    folder = benchmark._checkpoints()
+    assert {path.name for path in tmp_path.iterdir()} == {folder.name, "data.npz"}
 
 
 @pytest.mark.parametrize("arguments", [["--frames", "0"], ["--json", "/"], ["--slow"]])
