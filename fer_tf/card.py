@@ -8,6 +8,7 @@ from typing import Any
 
 from fer_tf.command import UserError
 from fer_tf.emotions import CLASSES
+from fer_tf.files import to_json
 
 FORMAT_VERSION = 1
 METADATA_KEY = "fer.card"
@@ -79,7 +80,7 @@ class ModelCard:
 
     def to_json(self) -> str:
         """Returns the card as JSON with one key for each field."""
-        return json.dumps(dataclasses.asdict(self), indent=2, ensure_ascii=False)
+        return to_json(dataclasses.asdict(self))
 
     def as_origin(self, sha256: str) -> dict[str, Any]:
         """Returns what the card of a model made from this one says of it; `sha256` is that of its file."""

@@ -43,6 +43,7 @@ _FOLDERS = {
     "test": "test",
     "testing": "test",
 }
+_TESTS = ("test", "test-public", "test-private")
 _TABLES = ("fer2013.csv", "icml_face_data.csv")
 _MAX_MEMBERS = 1_000_000
 _MAX_IMAGE_BYTES = 20_000_000
@@ -150,7 +151,7 @@ class _Reading:
     """What has been read so far, and what had to be done to it."""
 
     rows: dict[str, list[tuple[int, bytes, str]]] = field(
-        default_factory=lambda: {place: [] for place in (*SPLITS, "validation", "test", "")}
+        default_factory=lambda: {place: [] for place in (*SPLITS, "validation", *_TESTS, "")}
     )
     converted: Counter = field(default_factory=Counter)
     broken: list[str] = field(default_factory=list)
@@ -243,8 +244,8 @@ def _is_image(name: str) -> bool:
 def _place(path: Path, name: str) -> tuple[str, int]:
     """Returns split and label of an image from its path: `…/<split>/<class>/<Usage>_<id>.jpg`, split optional.
 
-    The folder decides; the file's name does so where there is no such folder, and tells the halves of `test` apart. The
-    split is `test` if neither says which half it is, and empty if neither names one.
+    The folder decides, and the file's name where there is none. The split is empty if neither names one; of a test
+    folder it is `test`, `test-public` or `test-private`, as the file's name says.
     """
     *folders, file = name.lower().replace("\\", "/").split("/")
     class_name = folders[-1] if folders else ""
@@ -255,22 +256,21 @@ def _place(path: Path, name: str) -> tuple[str, int]:
             f"classes {', '.join(CLASSES)}"
         )
     split = _FOLDERS.get(folders[-2], "") if len(folders) > 1 else ""
-    usage = _USAGES.get(file.split("_")[0])
-    if not split or (split == "test" and usage != "train"):
-        split = usage or split
-    return split, CLASSES.index(class_name)
+    usage = _USAGES.get(file.split("_")[0], "")
+    if split == "test" and usage in ("public", "private"):
+        split = f"test-{usage}"
+    return split or usage, CLASSES.index(class_name)
 
 
 def _decode(reading: _Reading, place: tuple[str, int], name: str, content: bytes) -> None:
     """Decodes one image file to uint8 [48, 48] and adds it, or notes that it is broken."""
-    image = decode(content, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+    image = decode(content)
     if image is None:
-        reading.skip(name, "not a readable image")
-        return
-    if image.dtype != np.uint8:
-        reading.converted["of another depth were converted to 8 bits"] += 1
-        scale = 1 / 257 if image.dtype == np.uint16 else 255
-        image = np.clip(np.nan_to_num(image.astype(np.float64)) * scale, 0, 255).round().astype(np.uint8)
+        image = _decode_floats(content)
+        if image is None:
+            reading.skip(name, "not a readable image")
+            return
+        reading.converted["of floats were converted to 8 bits"] += 1
     if (image != image[..., :1]).any():
         reading.converted["in colour were converted to gray"] += 1
     image = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)  # which leaves gray as it is
@@ -283,6 +283,15 @@ def _decode(reading: _Reading, place: tuple[str, int], name: str, content: bytes
         interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
         image = cv2.resize(image, (IMAGE_SIZE, IMAGE_SIZE), interpolation=interpolation)
     reading.add(*place, image, name)
+
+
+def _decode_floats(content: bytes) -> np.ndarray | None:
+    """Returns an image of numbers from 0 to 1, which OpenCV makes none of 8 bits of, as uint8 [H, W, 3]; else None."""
+    image = decode(content, cv2.IMREAD_UNCHANGED)
+    if image is None or not np.issubdtype(image.dtype, np.floating):
+        return None
+    image = np.clip(np.nan_to_num(image) * 255, 0, 255).round().astype(np.uint8)
+    return cv2.cvtColor(image, cv2.COLOR_GRAY2BGR) if image.ndim == 2 else image[..., :3]
 
 
 def _table(names: list[str]) -> str | None:
@@ -359,14 +368,17 @@ def _arrange(path: Path, reading: _Reading) -> Fer2013:
         notes.append(f"{len(broken)} broken images were skipped: {', '.join(broken[:10])}")
     if rows["validation"]:
         rows["public"] += rows["validation"]
-        rows["private"] += rows["test"]
+        for name in _TESTS:
+            rows["private"] += rows[name]
         notes.append("the validation images stand as 'public', the choosing split, and test images as 'private'")
-    elif rows["test"]:
-        notes.append(
-            f"{len(rows['test'])} test images carry no PublicTest or PrivateTest in their names, so they cannot be "
-            "split and stand whole as 'public', the choosing split"
-        )
-        rows["public"] += rows["test"]
+    else:
+        rows["public"] += rows["test-public"] + rows["test"]
+        rows["private"] += rows["test-private"]
+        if rows["test"]:
+            notes.append(
+                f"{len(rows['test'])} test images carry no PublicTest or PrivateTest in their names, so they cannot be "
+                "split and stand whole as 'public', the choosing split"
+            )
     if rows[""]:
         rows["train"] += rows[""]
         notes.append(f"{len(rows[''])} images lie in no split and count as training images")

@@ -45,16 +45,22 @@ def remove_leftovers(folder: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def write_text(path: Path | str, text: str, *, errors: str = "strict") -> None:
-    """Writes `text` as UTF-8; `errors` as in `str.encode`."""
+def write_text(path: Path | str, text: str) -> None:
+    """Writes `text` as UTF-8."""
     with written_aside(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", errors=errors)
+        temporary.write_text(text, encoding="utf-8")
+
+
+def to_json(value: Any) -> str:
+    """Returns `value` as indented JSON that UTF-8 can hold, also of paths that are not UTF-8."""
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    # Python has lone surrogates for the bytes of such a path; their escapes are those of JSON.
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def write_json(path: Path | str, value: Any) -> None:
     """Writes `value` as indented JSON."""
-    # A path that is not UTF-8 has halves of surrogates, whose escapes are those of JSON.
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n", errors="backslashreplace")
+    write_text(path, to_json(value) + "\n")
 
 
 def sha256(path: Path | str) -> str:

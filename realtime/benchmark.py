@@ -208,7 +208,7 @@ def _checkpoints() -> Path:
         if done.returncode:
             last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
             raise UserError(f"the two ResNet50s could not be made: {last.removeprefix('error: ')}")
-        for old in cache.absolute().glob("benchmark-*"):
+        for old in cache.absolute().glob(f"benchmark-{12 * '[0-9a-f]'}"):
             if old != folder:
                 shutil.rmtree(old, ignore_errors=True)
     return folder

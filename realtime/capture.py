@@ -120,7 +120,7 @@ class FileSource:
                 elapsed = position - start
                 if elapsed > time_s:
                     time_s = elapsed
-                elif position == before and elapsed > 0:  # a time that is given twice
+                elif position >= before and elapsed > 0:  # a time that is given twice, or one after a step back
                     time_s += 0.001
                 else:
                     time_s += 1 / self.fps

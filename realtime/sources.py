@@ -51,7 +51,7 @@ def _expand(text: str) -> list[str]:
         found = [file for file in visible if file.suffix.lower() in wanted]
         unreadable = sum(file.suffix.lower() in _UNREADABLE for file in visible)
         if unreadable:
-            print(f"note: {text}: HEIC cannot be read, {unreadable} files are left out; convert them", file=sys.stderr)
+            print(f"note: {text}: HEIC cannot be read, left out: {unreadable}; convert them", file=sys.stderr)
         expected = "images or videos in this folder"
     elif glob.has_magic(text) and not path.exists():
         found = [Path(match) for match in glob.glob(text, recursive=True)]

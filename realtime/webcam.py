@@ -217,7 +217,7 @@ def _silence_opencv() -> None:
 def _stop_on_signals() -> Iterator[threading.Event]:
     """Yields an event that Ctrl-C, SIGTERM or the end of the terminal sets so that files get ended.
 
-    A second one interrupts at once.
+    A second one interrupts at once, but for that of the terminal, which may come twice by itself.
     """
     stop = threading.Event()
 
@@ -226,10 +226,10 @@ def _stop_on_signals() -> Iterator[threading.Event]:
             raise KeyboardInterrupt
         stop.set()
 
-    numbers = [signal.SIGINT, signal.SIGTERM]
-    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # which nohup ignores
-        numbers.append(signal.SIGHUP)
-    before = {number: signal.signal(number, handle) for number in numbers}
+    handlers = {signal.SIGINT: handle, signal.SIGTERM: handle}
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:  # nohup has it ignored
+        handlers[signal.SIGHUP] = lambda *_: stop.set()
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         yield stop
     finally:

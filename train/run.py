@@ -278,6 +278,7 @@ def create(folder: RunFolder, values: dict, data: fer2013.Fer2013, init_origin: 
         others = " ".join(option_words(begun_with))
         print(f"note: what --init names learned with --filter {others}; it begins less right with another")
     folder.check_free()
+    folder.check_writable()
     init, origins = values["init"], None
     begun = {"init_origin": init_origin, "init_sha256": _digest(init) if init else None}
     if values["teacher"] or values["ferplus"]:

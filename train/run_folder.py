@@ -206,6 +206,9 @@ class RunFolder:
             raise UserError(f"{self.path} holds {left[0]} of another run; remove it or name another --output")
         if self.path.exists() and not self.path.is_dir():
             raise UserError(f"{self.path} is a file; --output expects a folder")
+
+    def check_writable(self) -> None:
+        """Makes the folder that it is to lie in, and raises `UserError` if that fails or it may not be written."""
         check_writable(self._settings if self.path.exists() else self.path)
 
     def create(self, settings: Settings) -> None:

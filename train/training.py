@@ -348,7 +348,7 @@ class _Recorder(keras.callbacks.Callback):
         self._rows.append(row)
         self._folder.write_history(self._rows)
         is_kept = kept_row(self._rows, self._folder.settings.keep) is row
-        # Both are written before either takes its place, so that a kill between them finds hardly any time.
+        # Both are written before either takes its place, so that a kill has little time to come between.
         with written_aside(self._folder.state) as state:
             self.model.save(state)
             if is_kept:

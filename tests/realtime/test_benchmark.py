@@ -114,13 +114,14 @@ def test_checkpoints_that_cannot_be_made_are_one_clear_line(portrait, monkeypatc
 def test_checkpoints_of_earlier_code_go_when_new_ones_are_made(tmp_path, monkeypatch):
     pytest.importorskip("torch")
     monkeypatch.setenv("FER_TF_CACHE", str(tmp_path))
-    (tmp_path / "benchmark-0").mkdir()
-    (tmp_path / "benchmark-0" / "a.onnx").touch()
+    (tmp_path / "benchmark-0123456789ab").mkdir()
+    (tmp_path / "benchmark-0123456789ab" / "a.onnx").touch()
+    (tmp_path / "benchmark-results").mkdir()
     (tmp_path / "data.npz").touch()
     done = subprocess.CompletedProcess([], 0, stderr="")
     monkeypatch.setattr(subprocess, "run", lambda arguments, **_: Path(arguments[3]).mkdir() or done)
     folder = benchmark._checkpoints()
-    assert {path.name for path in tmp_path.iterdir()} == {folder.name, "data.npz"}
+    assert {path.name for path in tmp_path.iterdir()} == {folder.name, "data.npz", "benchmark-results"}
 
 
 @pytest.mark.parametrize("arguments", [["--frames", "0"], ["--json", "/"], ["--slow"]])

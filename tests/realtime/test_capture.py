@@ -86,11 +86,18 @@ def test_a_file_without_times_gets_those_of_its_rate(positions):
     np.testing.assert_allclose(times, [0, 0.1, 0.2, 0.3])
 
 
-def test_a_time_that_is_given_twice_does_not_delay_what_follows():
-    positions = [0.0, 1000.0, 1000.0, 1040.0, 1040.0, 1080.0]
-    capture = FakeCapture([black()] * 6, fps=4, length=6, positions=positions)
+@pytest.mark.parametrize(
+    ("positions", "expected"),
+    [
+        ([0.0, 1000.0, 1000.0, 1040.0, 1040.0, 1080.0], [0, 1, 1.001, 1.04, 1.041, 1.08]),
+        ([0.0, 0.0, 40.0, 80.0, 120.0, 160.0], [0, 0.04, 0.041, 0.08, 0.12, 0.16]),
+        ([0.0, 1000.0, 990.0, 1030.0, 1070.0, 1100.0], [0, 1, 1.04, 1.041, 1.07, 1.1]),
+    ],
+)
+def test_a_time_that_is_given_twice_or_too_early_delays_nothing_that_follows(positions, expected):
+    capture = FakeCapture([black()] * 6, fps=25, length=6, positions=positions)
     times = [frame.time_s for frame in FileSource("x", capture)]
-    np.testing.assert_allclose(times, [0, 1, 1.001, 1.04, 1.041, 1.08])
+    np.testing.assert_allclose(times, expected)
 
 
 def test_a_file_whose_times_end_goes_on_by_its_rate():

@@ -237,8 +237,10 @@ def test_a_model_that_takes_long_to_begin_is_not_blamed_on_the_camera(monkeypatc
             time.sleep(next(compiling, 0))
             return analyse(image, time_s)
 
+    source = camera(lambda _: time.sleep(0.02) or gray(), monkeypatch=monkeypatch)
+    monkeypatch.setattr(LiveSource, "silence", 60)
     loop = Loop(Slow(), max_frames=2)
-    loop.play(camera(lambda _: time.sleep(0.02) or gray(), monkeypatch=monkeypatch))
+    loop.play(source)
     assert loop.frames == 2
 
 

@@ -70,7 +70,7 @@ def test_pictures_that_cannot_be_read_are_counted(folder, capsys):
     for name in ("a.HEIC", "b.heif", ".c.heic"):
         (folder / name).touch()
     expand_sources([str(folder)])
-    assert "2 files are left out" in capsys.readouterr().err
+    assert "left out: 2;" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -232,9 +232,18 @@ def test_a_screen_that_does_not_answer_is_said_in_one_line(model):
     assert "--no-window" in done.stderr
 
 
+def test_snapshots_lie_beside_the_first_output_that_is_a_file(tmp_path):
+    recording, table = tmp_path / "labelled" / "camera-0.mp4", tmp_path / "x.csv"
+    assert webcam._folder_of(recording, table, None, None) == tmp_path / "labelled"
+    assert webcam._folder_of(None, webcam.Path(os.devnull), table, None) == tmp_path
+    assert webcam._folder_of(None, webcam.Path(os.devnull), None, None) == webcam.Path()
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
 @pytest.mark.parametrize("number", ["SIGINT", "SIGTERM", "SIGHUP"])
 def test_a_signal_ends_the_run_with_whole_files(model, tmp_path, number):
+    if signal.getsignal(signal.Signals[number]) == signal.SIG_IGN:
+        pytest.skip("ignored here, as by nohup, and so by the run")
     video, table = tmp_path / "demo.mp4", tmp_path / "demo.csv"
     arguments = ["--source", "demo", "--model", model, "--no-window", "--output", video, "--csv", table]
     child = subprocess.Popen(

@@ -164,6 +164,15 @@ def test_a_run_starts_from_a_model_file_and_inherits_its_card(class_folders, tmp
     assert f"PublicTest of the initial weights: {right.mean():.2%}\n" in capsys.readouterr().out
 
 
+def test_weights_that_learned_by_another_arithmetic_are_told_of(make_model_file, tmp_path, capsys):
+    for arithmetic in ("standard", "original"):
+        path = make_model_file(tmp_path / f"{arithmetic}.onnx", card_changes={"arithmetic": arithmetic})
+        card = Recognizer(path).card
+        assert run._origin_of(str(path), card.architecture, card.dataset) == card.training
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith(f"note: {tmp_path / 'original.onnx'} learned by the first project's arithmetic")
+
+
 def test_weights_that_learned_with_another_filter_are_told_of(class_folders, tmp_path, capsys):
     options = ["--dataset", "canny", "--epochs", "1", "--limit", "32", "--data", str(class_folders)]
     first, second = tmp_path / "first", tmp_path / "second"
