@@ -5,9 +5,7 @@ import numpy as np
 
 from fer_tf.command import muted_stderr
 
-IMAGE_SUFFIXES = (
-    *(".avif", ".bmp", ".jp2", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"),
-)
+IMAGE_SUFFIXES = (".avif", ".bmp", ".jp2", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 """Of the files that are taken for images where a folder is named."""
 
 
