@@ -28,13 +28,13 @@ def test_a_name_with_a_suffix_is_a_file_and_one_without_is_a_folder(tmp_path):
 
 def test_each_source_gets_a_name_of_its_own():
     named = [
-        *("a/talk.mov", "b/talk.mp4", "b/Talk.png", "b/face.webp", "b/face.JPG", "move.gif", "0"),
-        *("rtsp://user:secret@host:554/live?x=1", "rtsp://host/user=a_password=secret_s=0/x", "noise"),
+        *("a/talk.mov", "b/talk.mp4", "b/Talk.png", "b/face.webp", "b/face.JPG", "move.gif"),
+        *("rtsp://user:secret@host:554/live?x=1", "rtsp://host/user=a_password=secret_s=0/x", "noise", "0"),
     ]
     names = [Path(name).name for name in recordings("--output", "out", "--source", *named)]
     assert names == [
-        *("talk.mp4", "talk-2.mp4", "Talk.png", "face.png", "face.jpg", "move.mp4", "camera-0.mp4"),
-        *("host-554-live-x-1.mp4", "host-user-a_password.mp4", "noise.mp4"),
+        *("talk.mp4", "talk-2.mp4", "Talk.png", "face.png", "face.jpg", "move.mp4"),
+        *("host-554-live-x-1.mp4", "host-user-a_password.mp4", "noise.mp4", "camera-0.mp4"),
     ]
 
 

@@ -242,7 +242,7 @@ def test_snapshots_lie_beside_the_first_output_that_is_a_file(tmp_path):
 @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
 @pytest.mark.parametrize("number", ["SIGINT", "SIGTERM", "SIGHUP"])
 def test_a_signal_ends_the_run_with_whole_files(model, tmp_path, number):
-    if signal.getsignal(signal.Signals[number]) == signal.SIG_IGN:
+    if number == "SIGHUP" and signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
         pytest.skip("ignored here, as by nohup, and so by the run")
     video, table = tmp_path / "demo.mp4", tmp_path / "demo.csv"
     arguments = ["--source", "demo", "--model", model, "--no-window", "--output", video, "--csv", table]
