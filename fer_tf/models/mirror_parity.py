@@ -161,8 +161,11 @@ def _pooled(halves: _Halves) -> keras.KerasTensor:
 
 
 def _neighbours(features: keras.KerasTensor, sign: int) -> keras.KerasTensor:
-    """Returns half of what is to the left of each pixel, and half of what is to the right, times the sign."""
-    return _depthwise(features, [0.5, 0, 0.5 * sign])
+    """Returns half of what is to the left of each pixel, and half of what is to the right, times the sign.
+
+    Of a row of three the middle one would take a product with nothing; so the row has two, with one left out between.
+    """
+    return _depthwise(features, [0.5, 0.5 * sign], dilation_rate=(1, 2))
 
 
 def _subtract(minuend: keras.KerasTensor, subtrahend: keras.KerasTensor) -> keras.KerasTensor:
@@ -170,9 +173,9 @@ def _subtract(minuend: keras.KerasTensor, subtrahend: keras.KerasTensor) -> kera
     return layers.Add()([_depthwise(subtrahend, [-1]), minuend])
 
 
-def _depthwise(features: keras.KerasTensor, row: list[float]) -> keras.KerasTensor:
+def _depthwise(features: keras.KerasTensor, row: list[float], **options) -> keras.KerasTensor:
     """Convolves each channel by the same row of weights."""
-    layer = layers.DepthwiseConv2D((1, len(row)), padding="same", use_bias=False)
+    layer = layers.DepthwiseConv2D((1, len(row)), padding="same", use_bias=False, **options)
     outputs = layer(features)
     layer.set_weights([np.tile(np.reshape(row, (1, -1, 1, 1)), (1, 1, features.shape[-1], 1))])
     return outputs
