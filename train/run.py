@@ -29,6 +29,7 @@ from train.run_folder import (
 
 DEFAULTS = {
     "model": "base_cnn",
+    "widths": None,
     "dataset": "stack_sharpen",
     "epochs": 60,
     "batch_size": 128,
@@ -104,6 +105,14 @@ def _parser() -> Parser:
     option = parser.add_argument
     option("--dataset", choices=DATASETS, help=f"what the network is fed (default {DEFAULTS['dataset']})")
     option("--model", choices=ARCHITECTURES, help=f"architecture (default {DEFAULTS['model']})")
+    option(
+        "--widths",
+        nargs="+",
+        type=positive(),
+        metavar="CHANNELS",
+        help="channels of the first convolution and of each stage of a se_resnet or mirror_resnet, to make it smaller "
+        "or larger (default: 32 64 128 224)",
+    )
     option("--data", help="zip, folder or CSV (default $FER2013, data/fer2013.zip, ../shared/data/fer2013.zip)")
     option("--epochs", type=positive(), help=f"default {DEFAULTS['epochs']}")
     option("--batch-size", type=positive(), help=f"default {DEFAULTS['batch_size']}")
@@ -265,6 +274,9 @@ def create(folder: RunFolder, values: dict, data: fer2013.Fer2013, init_origin: 
     """
     with muted_stderr():
         from fer_tf.datasets import create_preprocessor
+        from fer_tf.models import check_widths
+    if values["widths"]:
+        check_widths(values["model"], values["widths"])
     full, start = (  # or they say why not
         create_preprocessor(values["dataset"], values["model"], image_size=size, filter_parameters=values["filter"])
         for size in (values["image_size"], values["start_size"])

@@ -73,6 +73,8 @@ class Settings:
     limit: int | None
     """How many training images are used, chosen at random; None is all."""
     augment: str
+    widths: list | None = None
+    """Channels of the first convolution and of each stage; None is the architecture's own."""
     filter: dict | None = None
     """Parameters of the data set's filter by name; None of a filter without, and of runs that did not keep them."""
     image_size: int | None = None

@@ -54,7 +54,7 @@ def fit(folder: RunFolder, train: Split, public: Split) -> None:
         model = load_network(folder.state)
     else:
         keras.utils.set_random_seed(settings.seed)
-        model = create_model(settings.model, settings.dataset, precision=settings.precision)
+        model = create_model(settings.model, settings.dataset, widths=settings.widths, precision=settings.precision)
         if settings.init:
             some = train.images[:: -(-len(train) // _INIT_IMAGES)]  # of all classes, by which they are sorted
             initialise(model, settings.init, evaluation_batches(some, preprocessor, batch_size=32))
@@ -303,7 +303,8 @@ class _Recorder(keras.callbacks.Callback):
         if self._folder.state.exists():  # as it was begun: networks change from version to version
             self._averaged = load_network(self._folder.model)
         else:
-            self._averaged = create_model(self._folder.settings.model, self._folder.settings.dataset)
+            settings = self._folder.settings
+            self._averaged = create_model(settings.model, settings.dataset, widths=settings.widths)
         self._predict = predictor(self._averaged)
         self._update_norms = tf.function(lambda images: self._averaged(images, training=True), reduce_retracing=True)
         done = len(self._rows)

@@ -1,6 +1,7 @@
 """Networks by the name that `--model` takes."""
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import keras
@@ -21,12 +22,20 @@ ARCHITECTURES: dict[str, Callable[..., keras.Model]] = {
 """Functions that take the number of channels and return a network: images → logits [N, 7]."""
 
 
-def create_model(architecture: str, dataset: str, *, precision: str = "float32", **options) -> keras.Model:
+def create_model(
+    architecture: str,
+    dataset: str,
+    *,
+    widths: Sequence[int] | None = None,
+    precision: str = "float32",
+    **options,
+) -> keras.Model:
     """Returns a new network for a data set.
 
     Args:
         architecture: One of `ARCHITECTURES`.
         dataset: One of `fer_tf.datasets.DATASETS`; it decides the number of channels, with the architecture.
+        widths: Channels of its layers, of a network that takes them (see `check_widths`); None is its own.
         precision: What it computes in, `float32` or `bfloat16`; its weights and its logits are float32 either way.
         **options: Named arguments of the architecture's function.
 
@@ -38,12 +47,34 @@ def create_model(architecture: str, dataset: str, *, precision: str = "float32",
     """
     if architecture not in ARCHITECTURES:
         raise UserError(f"no architecture {architecture!r}; expected one of {', '.join(ARCHITECTURES)}")
+    if widths is not None:
+        options["widths"] = widths
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_bfloat16" if precision == "bfloat16" else "float32")
     try:
         return ARCHITECTURES[architecture](channels(dataset, architecture), **options)
     finally:
         keras.config.set_dtype_policy(before)
+
+
+def check_widths(architecture: str, widths: Sequence[int]) -> None:
+    """Tells whether a network of `ARCHITECTURES` can have these channels: one number for each that it has of its own.
+
+    They are even, since mirrored channels come in pairs, and not below 8, of which squeeze-and-excitation leaves one.
+
+    Raises:
+        UserError: if it cannot.
+    """
+    parameters = inspect.signature(ARCHITECTURES[architecture]).parameters
+    named = f"--widths {' '.join(map(str, widths))}"
+    if "widths" not in parameters:
+        raise UserError(f"{named}: the widths of {architecture} are given; leave the option away or change --model")
+    usual = parameters["widths"].default
+    if len(widths) != len(usual) or any(width < 8 or width % 2 for width in widths):
+        raise UserError(
+            f"{named}: expected {len(usual)} even numbers from 8 on, of the first convolution and of each stage, such "
+            f"as {architecture}'s own, {' '.join(map(str, usual))}"
+        )
 
 
 def load_network(path: Path | str) -> keras.Model:

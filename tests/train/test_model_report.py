@@ -139,6 +139,7 @@ def test_what_a_family_of_models_shares_is_told_once():
         ["--model", "base_cnn", "--dataset", "original", "--weight-decay", "0", "--label-smoothing", "0"],
         ["--ferplus", "votes.csv", "--ferplus-weight", "0.3"],
         ["--sam", "0.7", "--keep", "last"],
+        ["--model", "se_resnet", "--widths", "16", "32", "64", "96"],
         ["--ferplus", "votes.csv", "--ferplus-head", "0.5"],
         ["--ferplus", "votes.csv", "--ferplus-weight", "0.3", "--ferplus-head", "1"],
         ["--teacher", "a.onnx", "b c.onnx", "--dataset", "canny"],

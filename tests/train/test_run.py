@@ -116,6 +116,35 @@ def test_a_run_is_resumed_with_the_network_that_it_was_begun_with(class_folders,
     assert load_network(folder / "model.keras").get_layer("stage3.down").kernel.shape[-1] == 24
 
 
+def test_a_network_has_the_widths_that_were_asked_for(class_folders, tmp_path, capsys):
+    options = ["--model", "mirror_resnet", "--dataset", "original", "--epochs", "1", "--data", str(class_folders)]
+    folder = tmp_path / "run"
+    assert run.main([*options, "--widths", "8", "16", "24", "32", "--output", str(folder)]) == 0
+    network = load_network(folder / "model.keras")
+    layers = [network.get_layer(name) for name in ("stem", "stage1.down", "stage2.0.conv1", "stage3.0.conv2")]
+    assert [layer.output.shape[-1] for layer in layers] == [8, 16, 24, 32]
+    capsys.readouterr()
+    assert run.main(["--resume", str(folder), "--widths", "8", "16", "24", "40"]) == 2
+    assert "is a run with --widths 8 16 24 32, not 8 16 24 40" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("model", "widths", "said"),
+    [
+        ("base_cnn", "32 64 128", "the widths of base_cnn are given"),
+        ("se_resnet", "32 64 128", "expected 4 even numbers from 8 on"),
+        ("mirror_resnet", "32 64 128 211", "expected 4 even numbers from 8 on"),
+        ("mirror_resnet", "6 64 128 224", "expected 4 even numbers from 8 on"),
+    ],
+)
+def test_widths_that_a_network_cannot_have_are_said(model, widths, said, class_folders, tmp_path, capsys):
+    folder = tmp_path / "run"
+    options = ["--model", model, "--dataset", "original", "--data", str(class_folders), "--output", str(folder)]
+    assert run.main([*options, "--widths", *widths.split()]) == 2
+    assert f"error: --widths {widths}: {said}" in capsys.readouterr().err
+    assert not folder.exists()
+
+
 def test_resuming_a_finished_run_changes_nothing(finished):
     before = (finished / "history.csv").read_bytes(), (finished / "model.keras").read_bytes()
     assert run.main(["--resume", str(finished)]) == 0

@@ -1,5 +1,4 @@
 import dataclasses
-import functools
 
 import numpy as np
 import pytest
@@ -265,8 +264,6 @@ def test_images_grow_in_equal_phases_and_end_at_full_size(start, full, epochs, e
 def test_a_run_on_growing_images_sees_each_size_and_can_be_resumed(split, tmp_path, monkeypatch):
     """Two phases; one run is interrupted in the first. The kept network takes images of the full size."""
     sizes = []
-    small = functools.partial(create_model, widths=(8, 8), blocks=(1,))
-    monkeypatch.setattr(training, "create_model", small)
     prepare = training.training_batches
 
     def watched(images, labels, preprocessor, **keywords):
@@ -275,6 +272,8 @@ def test_a_run_on_growing_images_sees_each_size_and_can_be_resumed(split, tmp_pa
         return prepare(images, labels, preprocessor, **keywords)
 
     monkeypatch.setattr(training, "training_batches", watched)
-    settings = Settings("se_resnet", "original", "-", "-", 4, 25, 1e-2, 3, None, "none", start_size=40, ghost_batches=1)
+    settings = Settings(
+        "se_resnet", "original", "-", "-", 4, 25, 1e-2, 3, None, "none", widths=[8] * 4, start_size=40, ghost_batches=1
+    )
     assert_resumed(settings, split, tmp_path, monkeypatch)
     assert sizes == [(0, 40), (2, 48)] * 2 + [(1, 40), (2, 48)]
