@@ -348,7 +348,7 @@ def _targets(values: dict, train: fer2013.Split, teachers: list[Recognizer]) -> 
     return np.concatenate(targets, axis=1, dtype=np.float32)
 
 
-def _origin_of(init: str, architecture: str, dataset: str) -> dict | None:
+def _origin_of(init: str, architecture: str, dataset: str, widths: list[int] | None) -> dict | None:
     """Returns what is known of the training of the weights to start from: of a checkpoint nothing.
 
     Raises:
@@ -379,6 +379,9 @@ def _origin_of(init: str, architecture: str, dataset: str) -> dict | None:
             f"--init {init}: is a {found[0]} for {found[1]}, not a {architecture} for {dataset}; "
             f"train it with --model {found[0]} --dataset {found[1]}"
         )
+    if (own := origin.get("widths")) != widths:
+        wanted = f"give --widths {' '.join(option_words(own))}" if own else "leave --widths away"
+        raise UserError(f"--init {init}: is a {architecture} of other widths; {wanted}")
     return origin
 
 
@@ -410,7 +413,8 @@ def _check_files(given: dict) -> dict | None:
             raise UserError(f"{path}: no such file")
     for path in teachers:
         Recognizer(path)
-    return _origin_of(init, *(given.get(name, DEFAULTS[name]) for name in ("model", "dataset"))) if init else None
+    deciding = ("model", "dataset", "widths")
+    return _origin_of(init, *(given.get(name, DEFAULTS[name]) for name in deciding)) if init else None
 
 
 def _new(output: str | None, given: dict) -> RunFolder:

@@ -25,6 +25,7 @@ from fer_tf.models.se_resnet import se_resnet  # noqa: E402
 from fer_tf.recognizer import Recognizer  # noqa: E402
 from train import run  # noqa: E402
 from train.run_folder import HISTORY_COLUMNS, RunFolder  # noqa: E402
+from weights import DEFAULT_MODEL  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 INT8 = ROOT / "weights/resnet50-stack_sharpen-int8.onnx"
@@ -126,6 +127,11 @@ def test_a_network_has_the_widths_that_were_asked_for(class_folders, tmp_path, c
     capsys.readouterr()
     assert run.main(["--resume", str(folder), "--widths", "8", "16", "24", "40"]) == 2
     assert "is a run with --widths 8 16 24 32, not 8 16 24 40" in capsys.readouterr().err
+    other = ["--output", str(tmp_path / "other")]
+    assert run.main([*options, *other, "--init", str(folder)]) == 2
+    assert capsys.readouterr().err.endswith("is a mirror_resnet of other widths; give --widths 8 16 24 32\n")
+    assert run.main([*options, *other, "--init", str(DEFAULT_MODEL), "--widths", "8", "16", "24", "32"]) == 2
+    assert capsys.readouterr().err.endswith("is a mirror_resnet of other widths; leave --widths away\n")
 
 
 @pytest.mark.parametrize(
@@ -178,8 +184,6 @@ def test_a_run_starts_from_a_checkpoint(class_folders, torch_base_cnn, tmp_path)
 
 
 def test_a_run_starts_from_a_model_file_and_inherits_its_card(class_folders, tmp_path, capsys):
-    from weights import DEFAULT_MODEL
-
     options = ["--dataset", "original", "--epochs", "1", "--batch-size", "32", "--data", str(class_folders)]
     options += ["--init", str(DEFAULT_MODEL), "--output", str(tmp_path / "run")]
     assert run.main([*options, "--model", "base_cnn"]) == 2
@@ -197,7 +201,7 @@ def test_weights_that_learned_by_another_arithmetic_are_told_of(make_model_file,
     for arithmetic in ("standard", "original"):
         path = make_model_file(tmp_path / f"{arithmetic}.onnx", card_changes={"arithmetic": arithmetic})
         card = Recognizer(path).card
-        assert run._origin_of(str(path), card.architecture, card.dataset) == card.training
+        assert run._origin_of(str(path), card.architecture, card.dataset, None) == card.training
     (line,) = capsys.readouterr().out.splitlines()
     assert line.startswith(f"note: {tmp_path / 'original.onnx'} learned by the first project's arithmetic")
 
