@@ -42,7 +42,7 @@ def main(argv: list[str] | None = None) -> None:
 def join_files(
     sources: Sequence[Path], output: Path, *, mirror: bool = False, data: str | None = None, force: bool = False
 ) -> None:
-    """Writes a model file that averages others, and prints what it scores on PublicTest.
+    """Writes a model file that averages others, called as its file is, and prints what it scores on PublicTest.
 
     Args:
         sources: Model files, each of them once.
@@ -76,7 +76,7 @@ def join_files(
     metrics = measure(probabilities, public.labels, temperature)
     cards = [member.card for member in members]
     card = ModelCard(
-        name="+".join(card.name for card in cards) + "-mirror" * mirror,
+        name=output.stem,
         architecture=_joined(card.architecture for card in cards),
         dataset=_joined(card.dataset for card in cards),
         arithmetic=_joined(card.arithmetic for card in cards),

@@ -51,6 +51,7 @@ def test_it_averages_and_is_calibrated(members, public, tmp_path, capsys):
     assert recognizer.card.metrics["accuracy"] == pytest.approx(accuracy)
     assert f"{accuracy:.2%} on PublicTest" in capsys.readouterr().out
     assert json.loads(recognizer.card.to_json())["source_file"] == "one.onnx, other.onnx"
+    assert recognizer.card.name == "joined"  # what the live loop and its tables call it
 
 
 def test_mirroring_makes_it_blind_to_mirroring(public, tmp_path):
