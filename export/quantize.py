@@ -2,7 +2,9 @@
 
 import dataclasses
 import logging
+import re
 import tempfile
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +24,9 @@ ALLOWED_LOSS = 0.005
 
 _BATCH = 16
 _KEY = "quantization"
+_MEMBER = re.compile(r"(?:member\d+/)*")
+"""What `export.ensemble` puts before the names of nodes, once for each time that they were joined."""
+
 # What lies between them in 8 bits too would gain no time, and cost BaseCNN a third of a point.
 _LAYERS = ("Conv", "Gemm", "MatMul")
 
@@ -65,10 +70,8 @@ def quantize_file(
     """
     recognizer = Recognizer(source)
     card = recognizer.card
-    if _KEY in card.training:
-        raise UserError(f"{source}: is in INT8 already; name the file that it was made from")
-    if "members" in card.training:
-        raise UserError(f"{source}: is joined of several; quantize each of them, and join those with export.ensemble")
+    if _quantized(card.training):
+        raise UserError(f"{source}: is in INT8 already, or part of it; name the file in float that it was made from")
     digest = sha256(source)
     path = output or source.with_name(f"{source.stem}-int8.onnx")
     check_output(
@@ -167,14 +170,24 @@ def quantize(source: Path, faces: np.ndarray) -> "onnx.ModelProto":  # noqa: F82
 
 
 def _network_layers(model: "onnx.ModelProto") -> list[str]:  # noqa: F821
-    """Returns the names of the nodes to quantize: the layers of the network but its last.
+    """Returns the names of the nodes to quantize: the layers of the network, or of each in an ensemble, but its last.
 
     Those that convolve each channel by itself stay in float, too: in a network computed by parity they add neighbours
     and turn signs, which 8 bits would only blur.
     """
-    # The exporter names the nodes of the preprocessing after the one layer that does it all.
-    layers = [node for node in model.graph.node if node.op_type in _LAYERS and not _groups(node)]
-    return [node.name for node in layers if not node.name.startswith("preprocessor")][:-1]
+    networks = defaultdict(list)
+    for node in model.graph.node:
+        if node.op_type in _LAYERS and not _groups(node):
+            member = _MEMBER.match(node.name).group()
+            # The exporter names the nodes of the preprocessing after the one layer that does it all.
+            if not node.name.startswith(f"{member}preprocessor"):
+                networks[member].append(node.name)
+    return [name for names in networks.values() for name in names[:-1]]
+
+
+def _quantized(training: dict) -> bool:
+    """Tells whether a model, or one of those that it is joined of, is in INT8."""
+    return _KEY in training or any(_quantized(member["training"]) for member in training.get("members", ()))
 
 
 def _groups(node: "onnx.NodeProto") -> bool:  # noqa: F821

@@ -11,7 +11,7 @@ pytest.importorskip("tf2onnx")
 pytest.importorskip("sklearn")
 
 import weights  # noqa: E402
-from export import quantize  # noqa: E402
+from export import ensemble, quantize  # noqa: E402
 from fer_tf.card import INPUT_NAME  # noqa: E402
 from fer_tf.emotions import CLASSES  # noqa: E402
 from fer_tf.recognizer import Recognizer  # noqa: E402
@@ -119,6 +119,31 @@ def test_sums_and_differences_of_parity_stay_in_float():
     assert not all(grouped)
 
 
+def test_an_ensemble_is_in_8_bits_what_its_members_are(tmp_path):
+    """Joined twice, so that members have members."""
+    models = [onnx.load(SOURCE), onnx.load(SOURCE.with_name("mirror_resnet-original.onnx"))]
+    faces, before, after = patterns(64, seed=1), tmp_path / "before.onnx", tmp_path / "after.onnx"
+
+    def joined(models: list) -> "onnx.ModelProto":
+        return ensemble.join([ensemble.join(models, 0.9), models[0]], 1.1)
+
+    onnx.save(joined(models), before)
+    onnx.save(quantize.quantize(before, faces), after)
+    parts = []
+    for number, model in enumerate(models):
+        path = tmp_path / f"{number}.onnx"
+        onnx.save(model, path)
+        parts.append(quantize.quantize(path, faces))
+
+    def answers(model: "onnx.ModelProto") -> np.ndarray:
+        session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+        return session.run(None, {INPUT_NAME: faces})[0]
+
+    found = answers(onnx.load(after))
+    np.testing.assert_allclose(found, answers(joined(parts)), atol=1e-3)
+    assert np.abs(found - answers(onnx.load(before))).max() > 5e-3
+
+
 def test_weights_have_a_scale_for_each_channel(int8):
     tensors = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in onnx.load(int8).graph.initializer}
     kernels = [name for name, value in tensors.items() if value.dtype == np.int8 and value.ndim == 4]
@@ -173,7 +198,7 @@ WRONG = {
     "another suffix": (["{source}", "-o", "{tmp}/m.tflite"], "<name>.onnx"),
     "INT8 already": (["{int8}", "--data", "{data}"], "in INT8 already"),
     "its own source": (["{source}", "--data", "{data}", "-o", "{source}", "--force"], "is what the new file is made"),
-    "joined": (["{joined}", "--data", "{data}"], "joined of several"),
+    "INT8 in part": (["{joined}", "--data", "{data}"], "or part of it"),
     "no network": (["{tiny}", "--data", "{data}"], "no network that can be quantized"),
     "no images": (["{source}", "--images", "0"], "above 0"),
 }
@@ -185,7 +210,8 @@ def test_what_a_user_gets_wrong_is_one_line(name, int8, labelled, tmp_path, make
     places = {"source": tmp_path / "s.onnx", "int8": int8, "tmp": tmp_path, "data": labelled}
     shutil.copy(SOURCE, places["source"])
     places["tiny"] = make_model_file(tmp_path / "tiny.onnx")
-    places["joined"] = make_model_file(tmp_path / "joined.onnx", card_changes={"training": {"members": []}})
+    members = [{"training": {}}, {"training": {"members": [{"training": {"quantization": {}}}]}}]
+    places["joined"] = make_model_file(tmp_path / "joined.onnx", card_changes={"training": {"members": members}})
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
     assert quantize.main([argument.format(**places) for argument in arguments]) == 2
     errors = capfd.readouterr().err.splitlines()
