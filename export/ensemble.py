@@ -42,7 +42,7 @@ def main(argv: list[str] | None = None) -> None:
 def join_files(
     sources: Sequence[Path], output: Path, *, mirror: bool = False, data: str | None = None, force: bool = False
 ) -> None:
-    """Writes a model file that averages others, called as its file is, and prints what it scores on PublicTest.
+    """Writes a model file that averages others, and prints what it scores on PublicTest.
 
     Args:
         sources: Model files, each of them once.

@@ -103,7 +103,7 @@ def import_checkpoint(
     preprocessor = create_preprocessor(dataset, architecture, image_size=image_size, arithmetic="original")
     temperature, metrics = _calibrated(network, preprocessor, data.public) if data else (1.0, {})
     card = ModelCard(
-        name=f"{architecture}-{dataset}",
+        name=path.stem,
         architecture=architecture,
         dataset=dataset,
         arithmetic="original",

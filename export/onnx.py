@@ -37,8 +37,7 @@ def export_run(folder: RunFolder, output: Path | str | None = None, *, force: bo
         UserError: if the run is not finished, its model is damaged, or the output is not what it should be.
     """
     settings, metrics = folder.settings, folder.public_metrics()
-    name = f"{settings.model}-{settings.dataset}"
-    path = Path(output or folder.path / f"{name}.onnx")
+    path = Path(output or folder.path / f"{settings.model}-{settings.dataset}.onnx")
     if not folder.model.is_file():
         raise UserError(f"{folder.model}: missing; train the run anew")
     digest = sha256(folder.model)
@@ -50,7 +49,7 @@ def export_run(folder: RunFolder, output: Path | str | None = None, *, force: bo
     temperature = metrics.pop("temperature")
     preprocessor = folder.preprocessor()
     card = ModelCard(
-        name=name,
+        name=path.stem,
         architecture=settings.model,
         dataset=settings.dataset,
         arithmetic="standard",

@@ -106,7 +106,7 @@ def quantize_file(
         }
         card = dataclasses.replace(
             card,
-            name=f"{card.name}-int8",
+            name=path.stem,
             training=card.training | {_KEY: quantization},
             metrics=metrics | {"accuracy_in_float": before, "accuracy_change": change},
         )

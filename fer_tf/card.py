@@ -38,7 +38,7 @@ class ModelCard:
     """
 
     name: str
-    """`<architecture>-<dataset>` by default."""
+    """That of the file when it was written, without its suffix; what tables and windows call the model."""
     architecture: str
     dataset: str
     """The preprocessing in the graph, one of `fer_tf.datasets.DATASETS`."""

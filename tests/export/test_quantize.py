@@ -154,7 +154,7 @@ def test_weights_have_a_scale_for_each_channel(int8):
 
 def test_the_card_says_what_was_done(int8, labelled):
     before, after = Recognizer(SOURCE).card, Recognizer(int8).card
-    assert after.name == f"{before.name}-int8"
+    assert after.name == int8.stem
     assert after.training["quantization"]["images"] == 128
     assert after.training["epochs"] == before.training["epochs"]
     assert after.metrics["accuracy_in_float"] == 1
