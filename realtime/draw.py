@@ -231,14 +231,22 @@ def _chips(face: Face, models: Sequence[str], style: _Style) -> list[_Chip]:
 
 
 def _short_names(models: Sequence[str], style: _Style) -> list[str]:
-    """Returns the names of models without the parts between hyphens that all begin or end with, and not too long."""
+    """Returns the names of models without the parts between hyphens that all begin or end with, and not too long.
+
+    A name that is too long loses parts from its end while it differs from the others, and then what is too much of its
+    beginning.
+    """
     names = [model.split("-") for model in models]
     if len(set(models)) == len(models) > 1:
         for _ in range(2):
             alike = len(list(takewhile(lambda column: len(set(column)) == 1, zip(*names, strict=False))))
             alike = min(alike, min(map(len, names)) - 1)
             names = [name[alike:][::-1] for name in names]
-    return [style.fit("-".join(name), _LONGEST_NAME * style.text, _QUIET) for name in names]
+    longest = _LONGEST_NAME * style.text
+    for index, name in enumerate(names):
+        while len(name) > 1 and style.measure("-".join(name), _QUIET) > longest and name[:-1] not in names:
+            names[index] = name = name[:-1]
+    return [style.fit("-".join(name), longest, _QUIET) for name in names]
 
 
 def _place(size: tuple[int, int], face: Box, above: int, taken: Sequence[Box], style: _Style) -> tuple[Box, float]:

@@ -63,6 +63,8 @@ def test_two_models_have_a_label_and_a_column_of_bars_each():
         (["base_cnn-canny-int8", "base_cnn-sobel-int8"], ["canny", "sobel"]),
         (["base_cnn-canny", "base_cnn-canny-int8"], ["canny", "canny-int8"]),
         (["a-b-a", "a-a"], ["b-a", "a"]),
+        (["mirror_resnet-original-pair", "BaseCNN"], ["mirror_resnet", "BaseCNN"]),
+        (["mirror_resnet-stack_sharpen", "mirror_resnet"], ["..-stack_sharpen", "mirror_resnet"]),
         (["se_resnet", "se_resnet"], ["se_resnet", "se_resnet"]),
     ],
 )
