@@ -174,16 +174,17 @@ def _robustness(recognizer: Recognizer, public: Split) -> dict[str, Any]:
 def _lines(report: dict[str, Any], confusion: str, confidence: str) -> Iterator[str]:
     """Yields the lines of the Markdown."""
     card, cost, shown = report["card"], report["cost"], TITLES[report["shown"]]
+    training = card["training"]
+    members = _members(training)
+    joined = f"; {len(members)} networks in one graph, whose answers are averaged" if len(members) > 1 else ""
     yield f"# {card['name']}"
     yield (
-        f"{card['architecture']} on {card['dataset']}, {card['arithmetic']} arithmetic: a model file of "
+        f"{card['architecture']} on {card['dataset']}, {card['arithmetic']} arithmetic{joined}: a model file of "
         f"{cost['bytes'] / 1e6:.1f} MB with {cost['parameters'] / 1e6:.2f} million parameters, which takes "
         f"{cost['multiply_adds'] / 1e6:.1f} million multiply-adds a face."
     )
     yield from ("", "| | |", "|---|---|")
     yield f"| made from | {card['source_file']}, SHA-256 {card['source_sha256'][:16]}… |"
-    training = card["training"]
-    members = _members(training)
     for name, single in members:
         of = f" ({name})" if name else ""
         for run in _runs(single):

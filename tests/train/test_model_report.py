@@ -1,5 +1,6 @@
 import json
 import re
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -23,29 +24,41 @@ def public() -> Split:
     return Split(images.astype(np.uint8), random.integers(0, 7, 60), np.arange(60).astype(str))
 
 
-def test_the_report_says_what_is_measured(public, make_model_file, tmp_path):
+@pytest.fixture
+def report_on(public, tmp_path):
+    """Writes the report on a model file, and returns where."""
     from fer_tf.fer2013 import Fer2013
 
+    def report(model: Path) -> Path:
+        probabilities = Recognizer(model)(public.images)
+        path = tmp_path / "report" / "m.md"
+        path.parent.mkdir()
+        write_model_report(
+            path,
+            model,
+            public,
+            figures=evaluate(probabilities, Fer2013(tmp_path, None, public, None), temperature=1.0),
+            shown="public",
+            probabilities=probabilities,
+            labels=public.labels,
+            command=["m.onnx", "--report", "m.md"],
+        )
+        return path
+
+    return report
+
+
+def test_the_report_says_what_is_measured(public, make_model_file, report_on, tmp_path):
     training = run.settle({"model": "se_resnet", "seed": 5, "augment": "camera"}) | {"hours": 1.5, "epochs_done": 19}
     model = make_model_file(tmp_path / "m.onnx", card_changes={"training": training})
     probabilities = Recognizer(model)(public.images)
-    path = tmp_path / "report" / "m.md"
-    path.parent.mkdir()
-    write_model_report(
-        path,
-        model,
-        public,
-        figures=evaluate(probabilities, Fer2013(tmp_path, None, public, None), temperature=1.0),
-        shown="public",
-        probabilities=probabilities,
-        labels=public.labels,
-        command=["m.onnx", "--report", "m.md"],
-    )
+    path = report_on(model)
     text, report = path.read_text(), json.loads(path.with_suffix(".json").read_text())
     assert "`python -m train.evaluate m.onnx --report m.md`" in text
     assert "--model se_resnet" in text
     assert "--seed 5 --augment camera`, ended after 19 epochs, 1.5 hours" in text
     assert "PrivateTest" not in text
+    assert "networks in one graph" not in text
     assert "what one in four training images had" in text
     accuracy = (probabilities.argmax(axis=1) == public.labels).mean()
     bears = report["robustness"]
@@ -63,6 +76,15 @@ def test_the_report_says_what_is_measured(public, make_model_file, tmp_path):
     assert pictures == ["m-confusion.png", "m-confidence.png"]
     for picture in pictures:
         assert min(cv2.imread(str(path.with_name(picture))).shape[:2]) > 300
+
+
+def test_the_report_tells_of_each_network_of_an_ensemble(make_model_file, report_on, tmp_path):
+    pair = {"members": [{"name": name, "training": run.settle({"seed": seed})} for name, seed in (("a", 1), ("b", 2))]}
+    joined = {"members": [{"name": "pair", "training": pair}, {"name": "c", "training": run.settle({"seed": 3})}]}
+    text = report_on(make_model_file(tmp_path / "m.onnx", card_changes={"training": joined})).read_text()
+    assert "3 networks in one graph, whose answers are averaged: a model file of" in text
+    for name, seed in (("a", 1), ("b", 2), ("c", 3)):
+        assert re.search(rf"\| trained by \({name}\) \| `python -m train.run [^`]*--seed {seed}`", text)
 
 
 def test_which_labels_a_model_saw_is_said_through_its_teachers():
