@@ -363,8 +363,10 @@ def _origin_of(init: str, architecture: str, dataset: str, widths: list[int] | N
         raise UserError(f"--init {init}: name the folder of the run, {os.path.dirname(init)}")
     elif init.endswith(".onnx"):
         card = Recognizer(init).card
-        if {"members", "quantization"} & card.training.keys():
-            raise UserError(f"--init {init}: is in INT8 or joined of several; name a file that it was made from")
+        if "members" in card.training:
+            raise UserError(f"--init {init}: is joined of several; name one of them: {card.source_file}")
+        if "quantization" in card.training:
+            raise UserError(f"--init {init}: is in INT8; name the file in float that it was made from")
         if card.arithmetic != "standard":
             print(f"note: {init} learned by the first project's arithmetic of filters and sizes; it begins less right")
         origin, found = card.training, (card.architecture, card.dataset)

@@ -25,10 +25,11 @@ from fer_tf.models.se_resnet import se_resnet  # noqa: E402
 from fer_tf.recognizer import Recognizer  # noqa: E402
 from train import run  # noqa: E402
 from train.run_folder import HISTORY_COLUMNS, RunFolder  # noqa: E402
-from weights import DEFAULT_MODEL  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 INT8 = ROOT / "weights/resnet50-stack_sharpen-int8.onnx"
+SINGLE = ROOT / "weights/mirror_resnet-original.onnx"
+PAIR = ROOT / "weights/mirror_resnet-original-pair.onnx"
 DIVERGED = "the training diverged in epoch 1; start anew with a lower --learning-rate"
 SMALL = ["--dataset", "original", "--epochs", "3", "--batch-size", "32", "--seed", "5"]
 
@@ -130,7 +131,7 @@ def test_a_network_has_the_widths_that_were_asked_for(class_folders, tmp_path, c
     other = ["--output", str(tmp_path / "other")]
     assert run.main([*options, *other, "--init", str(folder)]) == 2
     assert capsys.readouterr().err.endswith("is a mirror_resnet of other widths; give --widths 8 16 24 32\n")
-    assert run.main([*options, *other, "--init", str(DEFAULT_MODEL), "--widths", "8", "16", "24", "32"]) == 2
+    assert run.main([*options, *other, "--init", str(SINGLE), "--widths", "8", "16", "24", "32"]) == 2
     assert capsys.readouterr().err.endswith("is a mirror_resnet of other widths; leave --widths away\n")
 
 
@@ -185,15 +186,15 @@ def test_a_run_starts_from_a_checkpoint(class_folders, torch_base_cnn, tmp_path)
 
 def test_a_run_starts_from_a_model_file_and_inherits_its_card(class_folders, tmp_path, capsys):
     options = ["--dataset", "original", "--epochs", "1", "--batch-size", "32", "--data", str(class_folders)]
-    options += ["--init", str(DEFAULT_MODEL), "--output", str(tmp_path / "run")]
+    options += ["--init", str(SINGLE), "--output", str(tmp_path / "run")]
     assert run.main([*options, "--model", "base_cnn"]) == 2
     assert capsys.readouterr().err.endswith("train it with --model mirror_resnet --dataset original\n")
     assert run.main([*options, "--model", "mirror_resnet", "--learning-rate", "1e-9"]) == 0
     settings = RunFolder(tmp_path / "run").settings
-    assert settings.init_origin == Recognizer(DEFAULT_MODEL).card.training
-    assert settings.init_sha256 == hashlib.sha256(DEFAULT_MODEL.read_bytes()).hexdigest()
+    assert settings.init_origin == Recognizer(SINGLE).card.training
+    assert settings.init_sha256 == hashlib.sha256(SINGLE.read_bytes()).hexdigest()
     public = fer2013.load(class_folders).public
-    right = Recognizer(DEFAULT_MODEL)(public.images).argmax(axis=1) == public.labels
+    right = Recognizer(SINGLE)(public.images).argmax(axis=1) == public.labels
     assert f"PublicTest of the initial weights: {right.mean():.2%}\n" in capsys.readouterr().out
 
 
@@ -457,6 +458,7 @@ WRONG = {
     "a run without an epoch": (["--dataset", "original", "--init", "{begun}"], "has come to no epoch"),
     "the network of a run": (["--init", "{finished}/model.keras"], "name the folder of the run"),
     "weights in 8 bits": (["--init", str(INT8)], "is in INT8"),
+    "an ensemble": (["--init", str(PAIR)], "joined of several; name one of them: mirror_resnet-original.onnx, "),
     "a picture as checkpoint": (["--init", "{other}/happy/0.png"], "not a readable PyTorch checkpoint"),
     "a size that only grows": (["--model", "resnet50", "--image-size", "64", "--start-size", "72"], "72 is above"),
     "another image size": (["--image-size", "64"], "48 pixels only"),
