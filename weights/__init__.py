@@ -2,4 +2,4 @@
 
 from pathlib import Path
 
-DEFAULT_MODEL = Path(__file__).parent / "mirror_resnet-original.onnx"
+DEFAULT_MODEL = Path(__file__).parent / "mirror_resnet-original-pair.onnx"

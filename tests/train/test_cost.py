@@ -56,24 +56,34 @@ def test_the_figures_of_the_base_cnn_that_ships():
     assert parameters == 9 * (2 * 32 + 32 * 64 + 64 * 128) + dense
 
 
-def test_the_figures_of_the_default():
+@pytest.mark.parametrize(
+    ("name", "networks"),
+    [
+        ("mirror_resnet-original", [(32, 64, 128, 224)]),
+        ("mirror_resnet-original-pair", [(32, 64, 128, 224), (32, 64, 128, 212)]),
+    ],
+)
+def test_the_figures_of_the_mirror_resnets_that_ship(name, networks):
     """A convolution at full size; in each stage one of stride 2, a block of two and its excitation; by hand.
 
     By parity a convolution takes half of its nine products. Beside that, half the channels of its input have their sign
-    turned once, and their neighbours of a row of three added and subtracted, of the sums and of the differences; and
-    half of its output has its sign turned. Excitation and logits see the mean of each pair of mirrored channels.
+    turned once, and their two neighbours in a row added and subtracted, of the sums and of the differences; and half of
+    its output has its sign turned. Excitation and logits see the mean of each pair of mirrored channels.
     """
-    widths = (32, 64, 128, 224)
-    products, weights = 9 * 32 * 48**2 + 224 // 2 * 7, 9 * 32 + 224 // 2 * 7
-    for side, (before, width) in zip((24, 12, 6), pairwise(widths), strict=True):
-        for side_in, channels in ((2 * side - 1, before), (side, width), (side, width)):
-            kernel = 9 * channels * width // 2
-            products += side**2 * (kernel + width // 2) + side_in**2 * (1 + 4 * 3) * channels // 2
-            weights += kernel
-        products += 2 * (width // 2) * (width // 8)
-        weights += 2 * (width // 2) * (width // 8)
-    weights += sum((3 + 3 + 1) * width // 2 for width in widths)  # which layers of the same width share
-    assert count_operations(DEFAULT_MODEL) == (weights, products)
+    products = weights = 0
+    for widths in networks:
+        last = widths[-1] // 2 * 7
+        products += 9 * widths[0] * 48**2 + last
+        weights += 9 * widths[0] + last
+        for side, (before, width) in zip((24, 12, 6), pairwise(widths), strict=True):
+            for side_in, channels in ((2 * side - 1, before), (side, width), (side, width)):
+                kernel = 9 * channels * width // 2
+                products += side**2 * (kernel + width // 2) + side_in**2 * (1 + 4 * 2) * channels // 2
+                weights += kernel
+            products += 2 * (width // 2) * (width // 8)
+            weights += 2 * (width // 2) * (width // 8)
+        weights += sum((2 + 2 + 1) * width // 2 for width in widths)  # which layers of the same width share
+    assert count_operations(DEFAULT_MODEL.with_name(f"{name}.onnx")) == (weights, products)
     assert products <= 150e6
     assert weights <= 3e6
 

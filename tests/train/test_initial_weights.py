@@ -82,7 +82,7 @@ def test_a_model_file_of_a_new_network_gives_all_its_weights(
     for variable in model.variables:
         if len(variable.shape) == 1:  # of normalisations and biases, which begin as zeros and ones
             variable.assign(random.uniform(0.5, 1, variable.shape))
-    card = dataclasses.replace(Recognizer(DEFAULT_MODEL).card, architecture=architecture)
+    card = dataclasses.replace(Recognizer(WEIGHTS / "mirror_resnet-original.onnx").card, architecture=architecture)
     convert(model, preprocessor, card, tmp_path / "m.onnx")
     found = create()
     initialise(found, str(tmp_path / "m.onnx"), evaluation_batches(photographs, preprocessor, batch_size=32))
