@@ -22,7 +22,8 @@ def measure(probabilities: np.ndarray, labels: np.ndarray, temperature: float = 
 
     Returns:
         `n`; `accuracy`, with `accuracy_interval`, its 95 % Wilson interval; `macro_f1` over the classes that occur;
-        `ece_before` and `ece_after` the temperature; `recall` by class, None for a class that does not occur.
+        `cross_entropy`, the mean of `surprise`; `ece_before` and `ece_after` the temperature; `recall` by class, None
+        for a class that does not occur.
     """
     predicted = probabilities.argmax(axis=1)
     correct = int((predicted == labels).sum())
@@ -33,6 +34,7 @@ def measure(probabilities: np.ndarray, labels: np.ndarray, temperature: float = 
         "accuracy": correct / len(labels),
         "accuracy_interval": interval(correct, len(labels)),
         "macro_f1": float(f1_score(labels, predicted, labels=present, average="macro", zero_division=0)),
+        "cross_entropy": float(surprise(probabilities, labels).mean()),
         "ece_before": expected_calibration_error(_uncalibrated(probabilities, temperature), labels),
         "ece_after": expected_calibration_error(probabilities, labels),
         "recall": {name: float(recall[i]) if i in recall else None for i, name in enumerate(CLASSES)},
@@ -105,6 +107,30 @@ def measure_votes(probabilities: np.ndarray, shares: np.ndarray, majority: np.nd
         "n_voted": int(voted.sum()),
         "cross_entropy": float(-(shares[voted] * log).sum(axis=1).mean()) if voted.any() else None,
     }
+
+
+def surprise(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Returns minus the logarithm of what each label was given, in nats: float [N] of float [N, C] and int [N]."""
+    given = probabilities[np.arange(len(labels)), labels]
+    return -np.log(np.maximum(given, np.finfo(np.float32).tiny))
+
+
+def paired_difference(one: np.ndarray, other: np.ndarray) -> tuple[float, float | None]:
+    """Returns by how much the mean of the other values is above that of the first, and the standard error of that.
+
+    The same images are hard for most models, so the error of the difference is far below that of either mean. Two
+    models can be told apart by their `surprise` long before they can be by their accuracies.
+
+    Args:
+        one: float [N], a value for each image, N > 0.
+        other: float [N], for the same images.
+
+    Returns:
+        The difference and its standard error, which is None of a single image.
+    """
+    differences = np.subtract(other, one, dtype=np.float64)
+    error = float(differences.std(ddof=1) / np.sqrt(len(differences))) if len(differences) > 1 else None
+    return float(differences.mean()), error
 
 
 def mcnemar(one: np.ndarray, other: np.ndarray) -> tuple[int, int, float]:

@@ -81,14 +81,14 @@ def evaluate(
 def describe(report: dict[str, dict[str, Any]]) -> str:
     """Returns a report as Markdown: a table of the figures and one of the recall by class."""
     lines = [
-        "| split | images | accuracy | 95 % interval | macro-F1 | ECE before | after |",
-        "|---|---|---|---|---|---|---|",
+        "| split | images | accuracy | 95 % interval | macro-F1 | cross-entropy, nats | ECE before | after |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for name, row in report.items():
         low, high = row["accuracy_interval"]
         lines.append(
             f"| {TITLES[name]} | {row['n']:,} | {row['accuracy']:.2%} | {low:.2%} to {high:.2%} "
-            f"| {row['macro_f1']:.3f} | {row['ece_before']:.3f} | {row['ece_after']:.3f} |"
+            f"| {row['macro_f1']:.3f} | {row['cross_entropy']:.4f} | {row['ece_before']:.3f} | {row['ece_after']:.3f} |"
         )
     lines += ["", f"| recall | {' | '.join(CLASSES)} |", f"|---{'|---' * len(CLASSES)}|"]
     for name, row in report.items():
@@ -108,23 +108,29 @@ def describe(report: dict[str, dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def hold_against_first(rows: dict[str, dict[str, Any]], correct: Sequence[np.ndarray]) -> None:
-    """Adds `mcnemar` to the figures of each model but the first: how it differs from that one.
+def hold_against_first(
+    rows: dict[str, dict[str, Any]], probabilities: Sequence[np.ndarray], labels: np.ndarray
+) -> None:
+    """Adds `mcnemar` and `cross_entropy_difference` to the figures of each model but the first: how it differs from it.
 
     Args:
         rows: Of each model, by its name, what `evaluate` returns for a split.
-        correct: For each model bool [N]: which images of the split it named rightly.
+        probabilities: Of each model, float [N, 7] for the images of the split.
+        labels: int [N].
     """
-    from fer_tf.metrics import mcnemar
+    from fer_tf.metrics import mcnemar, paired_difference, surprise
 
     first, *others = rows
-    for name, right in zip(others, correct[1:], strict=True):
-        only_first, only_this, p = mcnemar(correct[0], right)
+    (right, surprised), *rest = ((given.argmax(axis=1) == labels, surprise(given, labels)) for given in probabilities)
+    for name, (also_right, also_surprised) in zip(others, rest, strict=True):
+        only_first, only_this, p = mcnemar(right, also_right)
+        difference, error = paired_difference(surprised, also_surprised)
         rows[name]["mcnemar"] = {"against": first, "only_first": only_first, "only_this": only_this, "p": p}
+        rows[name]["cross_entropy_difference"] = {"against": first, "value": difference, "standard_error": error}
 
 
 def compare(rows: dict[str, dict[str, Any]], split: str) -> str:
-    """Returns a Markdown table that holds each model against the first.
+    """Returns two Markdown tables that hold each model against the first, by its accuracy and by its probabilities.
 
     Args:
         rows: Of each model, by its name, its figures after `hold_against_first`.
@@ -132,19 +138,31 @@ def compare(rows: dict[str, dict[str, Any]], split: str) -> str:
     """
     first = next(iter(rows))
     lines = [
-        f"| {split} | accuracy | 95 % interval | macro-F1 | ECE | against {first} | only the first right "
+        f"| {split} | accuracy | 95 % interval | macro-F1 | against {first} | only the first right "
         "| only this right | McNemar's p |",
-        f"|---|{'---|' * 8}",
+        f"|---|{'---|' * 7}",
     ]
     for name, row in rows.items():
         low, high = row["accuracy_interval"]
-        line = f"| {name} | {row['accuracy']:.2%} | {low:.2%} to {high:.2%} | {row['macro_f1']:.3f} "
-        line += f"| {row['ece_after']:.3f} |"
+        line = f"| {name} | {row['accuracy']:.2%} | {low:.2%} to {high:.2%} | {row['macro_f1']:.3f} |"
         if test := row.get("mcnemar"):
             difference = 100 * (row["accuracy"] - rows[first]["accuracy"])
             line += f" {difference:+.2f} points | {test['only_first']} | {test['only_this']} | {test['p']:.2g} |"
         else:
             line += " | | | |"
+        lines.append(line)
+    lines += [
+        "",
+        f"| {split} | ECE | cross-entropy, nats | against {first} | standard error of the difference |",
+        f"|---|{'---|' * 4}",
+    ]
+    for name, row in rows.items():
+        line = f"| {name} | {row['ece_after']:.3f} | {row['cross_entropy']:.4f} |"
+        if found := row.get("cross_entropy_difference"):
+            error = "–" if found["standard_error"] is None else f"{found['standard_error']:.4f}"
+            line += f" {found['value']:+.4f} | {error} |"
+        else:
+            line += " | |"
         lines.append(line)
     return "\n".join(lines)
 
@@ -186,12 +204,12 @@ def main(argv: list[str] | None = None) -> None:
         print(f"note: {note}")
     images = tested(data, arguments.splits)
     votes = read_votes(arguments.ferplus, images.names) if arguments.ferplus else None
-    reports, correct = {}, []
+    reports, answers = {}, []
     for path, recognizer in zip(files, recognizers, strict=True):
         probabilities = predict(recognizer, images.images)
         options = {"temperature": recognizer.card.temperature, "splits": arguments.splits, "votes": votes}
         reports[path] = evaluate(probabilities, data, **options)
-        correct.append(probabilities.argmax(axis=1) == images.labels)
+        answers.append(probabilities)
         if len(files) > 1:
             print(f"\n## {path}")
         print(describe(reports[path]))
@@ -200,7 +218,7 @@ def main(argv: list[str] | None = None) -> None:
         shown, behind = "private", slice(len(data.public), None)
     if len(files) > 1:
         rows = {path: report[shown] for path, report in reports.items()}
-        hold_against_first(rows, [right[behind] for right in correct])
+        hold_against_first(rows, [probabilities[behind] for probabilities in answers], images.labels[behind])
         print(f"\n{compare(rows, TITLES[shown])}")
     if arguments.json:
         write_json(arguments.json, reports if len(files) > 1 else reports[path])

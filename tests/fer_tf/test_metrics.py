@@ -3,8 +3,8 @@ import json
 import numpy as np
 import pytest
 from scipy.special import rel_entr
-from scipy.stats import entropy
-from sklearn.metrics import accuracy_score, confusion_matrix, recall_score
+from scipy.stats import entropy, ttest_rel
+from sklearn.metrics import accuracy_score, confusion_matrix, log_loss, recall_score
 
 from fer_tf.emotions import CLASSES
 
@@ -50,6 +50,15 @@ def test_accuracy_has_a_wilson_interval(predictions):
     logits, labels = predictions
     figures = metrics.measure(softmax(logits), labels)
     assert figures["accuracy_interval"] == pytest.approx(wilson((logits.argmax(axis=1) == labels).sum(), 500))
+
+
+def test_cross_entropy_is_that_of_scikit_learn(predictions):
+    logits, labels = predictions
+    probabilities = softmax(logits)
+    expected = log_loss(labels, probabilities, labels=range(7))
+    assert metrics.measure(probabilities, labels)["cross_entropy"] == pytest.approx(expected)
+    never = np.where(np.arange(7) == labels[:, None], 0, probabilities)
+    assert np.isfinite(metrics.measure(never, labels)["cross_entropy"])
 
 
 def test_calibration_error_by_a_loop(predictions):
@@ -155,6 +164,15 @@ def test_mcnemar_counts_what_only_one_has_right():
     # Twelve throws of a coin: 0, 1, 2, 10, 11 or 12 heads.
     assert p == pytest.approx(2 * (1 + 12 + 66) / 2**12)
     assert metrics.mcnemar(one, one) == (0, 0, 1.0)
+
+
+def test_a_paired_difference_is_that_of_the_paired_t_test(predictions):
+    logits, labels = predictions
+    one, other = (metrics.surprise(softmax(logits / temperature), labels) for temperature in (1.0, 1.5))
+    difference, error = metrics.paired_difference(one, other)
+    assert difference == pytest.approx(other.mean() - one.mean())
+    assert difference / error == pytest.approx(ttest_rel(other, one).statistic)
+    assert metrics.paired_difference(one[:1], other[:1]) == (pytest.approx(other[0] - one[0]), None)
 
 
 def test_coverage_takes_the_surest():

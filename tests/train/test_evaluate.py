@@ -6,8 +6,8 @@ import pytest
 
 pytest.importorskip("sklearn")
 
-from scipy.stats import binomtest
-from sklearn.metrics import confusion_matrix
+from scipy.stats import binomtest, sem
+from sklearn.metrics import confusion_matrix, log_loss
 
 from fer_tf import fer2013
 from fer_tf.recognizer import Recognizer, predict
@@ -89,7 +89,7 @@ def test_models_are_held_against_each_other(data, make_model_file, tmp_path, mon
     first = Recognizer(one)(data.private.images).argmax(axis=1) == data.private.labels
     second = data.private.labels == 0
     lines = capsys.readouterr().out.splitlines()
-    (row,) = [line for line in lines if line.startswith(f"| {other} |")]
+    row, surer = [line for line in lines if line.startswith(f"| {other} |")]
     assert f"| {other} | {second.mean():.2%} |" in row
     difference = f"{100 * (second.mean() - first.mean()):+.2f} points"
     assert f"| {difference} | {(first & ~second).sum()} | {(second & ~first).sum()} |" in row
@@ -99,7 +99,18 @@ def test_models_are_held_against_each_other(data, make_model_file, tmp_path, mon
     p = binomtest(only_first, only_first + only_this).pvalue
     expected = {"against": str(one), "only_first": only_first, "only_this": only_this, "p": pytest.approx(p)}
     assert report[str(other)]["private"]["mcnemar"] == expected
-    assert not any("mcnemar" in row for row in report[str(one)].values())
+    losses = []
+    for model in (one, other):
+        given = Recognizer(model)(data.private.images).astype(float)
+        given /= given.sum(axis=1, keepdims=True)  # to the last digit of float64
+        pairs = zip(data.private.labels, given, strict=True)
+        losses.append([log_loss([label], [row], labels=range(7)) for label, row in pairs])
+    differences = np.subtract(losses[1], losses[0])
+    mean, error = differences.mean(), sem(differences)
+    assert f"| {np.mean(losses[1]):.4f} | {mean:+.4f} | {error:.4f} |" in surer
+    expected = {"against": str(one), "value": pytest.approx(mean), "standard_error": pytest.approx(error)}
+    assert report[str(other)]["private"]["cross_entropy_difference"] == expected
+    assert not any({"mcnemar", "cross_entropy_difference"} & row.keys() for row in report[str(one)].values())
     assert evaluate.main([str(one), str(other), "--report", str(tmp_path / "r.md")]) == 2
     assert "expected one model file" in capsys.readouterr().err
     before = one.read_bytes()
