@@ -3,6 +3,7 @@
 import dataclasses
 import logging
 import re
+import shutil
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterator
@@ -153,7 +154,7 @@ def quantize(source: Path, faces: np.ndarray) -> "onnx.ModelProto":  # noqa: F82
     with tempfile.TemporaryDirectory() as folder, _without_warnings():
         path = Path(folder) / "model.onnx"
         quantize_static(
-            source,
+            shutil.copy(source, folder),  # onnxruntime writes a file beside it, and removes that again
             path,
             Batches(),
             op_types_to_quantize=list(_LAYERS),

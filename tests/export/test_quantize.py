@@ -66,6 +66,14 @@ def test_it_says_what_the_float_file_is_sure_of(int8):
     np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-5)
 
 
+def test_what_lies_beside_the_float_file_stays(tmp_path):
+    """Where onnxruntime, left to itself, writes what it infers."""
+    source, beside = shutil.copy(SOURCE, tmp_path / "m.onnx"), tmp_path / "m-inferred.onnx"
+    beside.write_text("mine")
+    quantize.quantize(Path(source), patterns(16, seed=1))
+    assert beside.read_text() == "mine"
+
+
 def test_sums_of_two_products_fit_in_16_bits(int8):
     """In which processors without VNNI instructions add them, and saturate; on others nothing shows."""
     shipped = sorted(SOURCE.parent.glob("*-int8.onnx"))
