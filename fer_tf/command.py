@@ -23,6 +23,10 @@ _EXTRA_OF_MODULE = {
 }
 
 
+_SIGPIPE = 13
+"""What ends most programs whose reader has gone; Windows has no such signal, and no name for it."""
+
+
 class UserError(ValueError):
     """Something that the user can mend. The message is one line: what was wrong, what was expected, what to do."""
 
@@ -104,7 +108,8 @@ def configure_tensorflow() -> None:
 def command(main: Callable[[list[str] | None], int | None]) -> Callable[..., int]:
     """Decorates a `main(argv)`: what a user can cause ends in one line on stderr and an exit code, never a traceback.
 
-    Exit codes: what `main` returns (0 for None); 2 for wrong input; 130 after Ctrl-C.
+    Exit codes: what `main` returns (0 for None); 2 for wrong input; 130 after Ctrl-C; 141, without a word, if whoever
+    read its output has gone.
     """
 
     @functools.wraps(main)
@@ -129,7 +134,7 @@ def command(main: Callable[[list[str] | None], int | None]) -> Callable[..., int
         except BrokenPipeError:
             # The reader of our output (`| head`) has seen enough; stop Python from complaining at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 0
+            return 128 + _SIGPIPE
         except OSError as error:
             return _fail(": ".join(str(part) for part in (error.filename, error.strerror or error) if part))
         except KeyboardInterrupt:

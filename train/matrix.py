@@ -79,7 +79,7 @@ def main(argv: list[str] | None = None) -> int:
             failed += 1
             print(f"error: {folder.path.name}: {error}", file=sys.stderr)
             continue
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, BrokenPipeError):  # the latter if what read the output has gone
             print("\nstopped; give the same command again to continue", file=sys.stderr)
             return 130
         finally:

@@ -65,7 +65,7 @@ def test_what_the_terminal_cannot_show_is_written_as_numbers():
 
 
 @pytest.mark.parametrize("lines", [99, 99999])  # what is printed at once when Python ends, and what is not
-def test_a_closed_pipe_is_silent(lines):
+def test_a_closed_pipe_is_silent_and_no_success(lines):
     code = "import sys; from fer_tf.command import command\n@command\ndef main(argv=None):\n  sys.stdin.read()\n"
     code += f"  for i in range({lines}): print(i)\nraise SystemExit(main())"
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
@@ -74,7 +74,7 @@ def test_a_closed_pipe_is_silent(lines):
     run.stdout.close()
     run.stdin.close()
     assert run.stderr.read() == ""
-    assert run.wait() == 0
+    assert run.wait() == 141
 
 
 def test_a_wrong_argument_is_one_line(capsys):
