@@ -28,12 +28,14 @@ class Layout:
     """Height and width in pixels, unless another is asked for."""
     resizable: bool
     """Whether another may be asked for."""
+    smallest: int = 1
+    """Of those, in pixels: its last feature maps still have something in them."""
 
 
 LAYOUTS = {
     "base_cnn": Layout(rgb=False, image_size=IMAGE_SIZE, resizable=False),
     "se_resnet": Layout(rgb=False, image_size=IMAGE_SIZE, resizable=True),
-    "mirror_resnet": Layout(rgb=False, image_size=IMAGE_SIZE, resizable=True),
+    "mirror_resnet": Layout(rgb=False, image_size=IMAGE_SIZE, resizable=True, smallest=8),
     "resnet50": Layout(rgb=True, image_size=96, resizable=True),
 }
 """Layouts by architecture. ResNet50 trains on 96 pixels; the first project's checkpoints take 224."""
@@ -87,13 +89,18 @@ def create_preprocessor(
         raise UserError(
             f"{architecture} takes images of {expected.image_size} pixels only. Received: image_size={image_size!r}"
         )
-    return Preprocessor(
+    preprocessor = Preprocessor(
         dataset,
         rgb=expected.rgb,
         image_size=image_size,
         arithmetic=arithmetic,
         filter_parameters=filter_parameters,
     )
+    if image_size < expected.smallest:
+        raise UserError(
+            f"{architecture} takes images of {expected.smallest} pixels or more. Received: image_size={image_size!r}"
+        )
+    return preprocessor
 
 
 @keras.saving.register_keras_serializable("fer_tf")

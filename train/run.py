@@ -22,6 +22,7 @@ from train.run_folder import (
     OPTIMIZERS,
     PRECISIONS,
     TEACHER_VIEWS,
+    Busy,
     RunFolder,
     Settings,
     option_words,
@@ -224,11 +225,7 @@ def main(argv: list[str] | None = None) -> int:
         create(folder, settle(given), data, init_origin)
     try:
         report = complete(folder, data)
-    except Exception as error:
-        if not resume and (isinstance(error, UserError | ModuleNotFoundError) or is_out_of_memory(error)):
-            folder.discard_unstarted()
-        raise
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, BrokenPipeError):  # the latter if what read the output has gone
         epochs = len(folder.read_history())
         print(
             f"\nstopped after {epochs} of {folder.settings.epochs} epochs; "
@@ -236,6 +233,12 @@ def main(argv: list[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 130
+    except Busy:
+        raise
+    except Exception as error:
+        if not resume and (isinstance(error, UserError | ModuleNotFoundError) or is_out_of_memory(error)):
+            folder.discard_unstarted()
+        raise
     print(f"PublicTest {report['accuracy']:.2%} at epoch {report['epoch']}, temperature {report['temperature']:.3f}")
     print(f"{folder.path}: model.keras, history.csv, settings.json, public.json, curves.png, confusion.png")
     print(f"next: python -m export.onnx {folder.path}")

@@ -178,6 +178,10 @@ def told_once(record: dict[str, Any]) -> dict[str, Any]:
     return cut(record)
 
 
+class Busy(UserError):
+    """Another training is at work in a run's folder."""
+
+
 class RunFolder:
     """One run's folder. `path / "model.keras"` is the network of `kept_row`, `state.keras` that of the last epoch.
 
@@ -210,7 +214,7 @@ class RunFolder:
             raise UserError(f"{self.path} is a file; --output expects a folder")
 
     def check_writable(self) -> None:
-        """Makes the folder that it is to lie in, and raises `UserError` if that fails or it may not be written."""
+        """Raises `UserError` if it cannot be made, or written to."""
         check_writable(self._settings if self.path.exists() else self.path)
 
     def create(self, settings: Settings) -> None:
@@ -270,14 +274,14 @@ class RunFolder:
         """Keeps other trainings out of the folder, where the system can, and clears away what a killed one left behind.
 
         Raises:
-            UserError: if another training is at work in it.
+            Busy: if another training is at work in it.
         """
         with open(self.path / ".lock", "w") as file:
             if fcntl:  # the lock goes with its process, however that ends
                 try:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:
-                    raise UserError(f"{self.path}: another training is at work there; wait for it or end it") from None
+                    raise Busy(f"{self.path}: another training is at work there; wait for it or end it") from None
                 except OSError as error:
                     print(f"note: {self.path} cannot be locked ({error.strerror}); train nothing else in it")
             remove_leftovers(self.path)

@@ -36,7 +36,7 @@ def mirror_resnet(
         dropout: Share of the pooled features that is dropped in training.
 
     Returns:
-        A model: float32 [N, H, W, channels] of any size → logits, float32 [N, 7].
+        A model: float32 [N, H, W, channels] of 8 × 8 pixels or more → logits, float32 [N, 7].
     """
     images = keras.Input((None, None, channels), name="images")
     features = layers.ReLU()(_convolution(images, widths[0], 1, "stem", lifting=True))

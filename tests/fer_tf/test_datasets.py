@@ -156,6 +156,7 @@ def test_preprocessors_are_mapped_in_a_pipeline():
         (("original",), {"arithmetic": "exact"}, "no arithmetic 'exact'; expected one of standard, original"),
         (("original",), {"image_size": 96}, "base_cnn takes images of 48 pixels only. Received: image_size=96"),
         (("original", "resnet50"), {"image_size": 0}, "image_size must be a whole number of pixels above 0"),
+        (("original", "mirror_resnet"), {"image_size": 7}, "takes images of 8 pixels or more. Received: image_size=7"),
         (("original", "resnet50"), {"image_size": 64.0}, "image_size must be a whole number of pixels above 0"),
         (("canny",), {"arithmetic": "original"}, "noise"),
         (("stack_canny", "resnet50"), {"arithmetic": "original"}, "noise"),

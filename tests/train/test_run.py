@@ -1,3 +1,4 @@
+import contextlib
 import csv
 import errno
 import functools
@@ -408,6 +409,22 @@ def test_two_trainings_cannot_share_a_folder(finished, capsys):
     assert "another training is at work" in capsys.readouterr().err
 
 
+def test_who_comes_second_leaves_the_folder_to_the_first(class_folders, tmp_path, monkeypatch, capsys):
+    """Where both found it free."""
+    pytest.importorskip("fcntl")
+    folder, create = RunFolder(tmp_path / "run"), RunFolder.create
+    with contextlib.ExitStack() as first:
+
+        def create_for_the_first(self, settings):
+            create(self, settings)
+            first.enter_context(self.locked())
+
+        monkeypatch.setattr(RunFolder, "create", create_for_the_first)
+        assert run.main([*SMALL, "--data", str(class_folders), "--output", str(folder.path)]) == 2
+        assert "another training is at work" in capsys.readouterr().err
+        assert folder.exists()
+
+
 def test_a_folder_that_cannot_be_locked_is_trained_in(finished, monkeypatch, capsys):
     """As on some file systems of a network."""
     fcntl = pytest.importorskip("fcntl")
@@ -461,6 +478,7 @@ WRONG = {
     "an ensemble": (["--init", str(PAIR)], "joined of several; name one of them: mirror_resnet-original.onnx, "),
     "a picture as checkpoint": (["--init", "{other}/happy/0.png"], "not a readable PyTorch checkpoint"),
     "a size that only grows": (["--model", "resnet50", "--image-size", "64", "--start-size", "72"], "72 is above"),
+    "images too small": (["--model", "mirror_resnet", "--start-size", "4"], "takes images of 8 pixels or more"),
     "another image size": (["--image-size", "64"], "48 pixels only"),
     "no size to grow to": (["--model", "se_resnet", "--start-size", "64"], "--start-size 64 is above"),
     "no parameter of the filter": (["--dataset", "canny", "--filter", "lo=1"], "its parameters are low, high, sigma"),
