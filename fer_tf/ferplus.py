@@ -17,6 +17,9 @@ from fer_tf.command import UserError
 ANSWERS = ("anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise", "contempt", "unknown", "NF")
 """The columns that hold votes: first our classes, in the order of `fer_tf.emotions.CLASSES`."""
 
+_MOST_VOTES = 1_000_000
+"""For one answer; FER+ has ten taggers."""
+
 
 @dataclass(frozen=True)
 class Votes:
@@ -68,7 +71,7 @@ def read_votes(path: Path | str, names: Sequence[str]) -> Votes:
                 raise UserError(f"{path}: no column {', '.join(missing)}; expected FER+ votes as CSV")
             by_name = "image" in columns
             votes = {
-                row["image"] if by_name else f"row {number}": [int(row[name]) for name in ANSWERS]
+                row["image"] if by_name else f"row {number}": [_count(row[name]) for name in ANSWERS]
                 for number, row in enumerate(table, 1)
             }
     except OSError as error:
@@ -76,7 +79,7 @@ def read_votes(path: Path | str, names: Sequence[str]) -> Votes:
     except (ValueError, TypeError, csv.Error) as error:
         if isinstance(error, UserError):
             raise
-        raise UserError(f"{path}: not FER+ votes; expected a whole number in each column ({error})") from None
+        raise UserError(f"{path}: not FER+ votes; expected a number of votes in each column ({error})") from None
     keys = [str(name).rpartition("/")[2] for name in names]
     times = Counter(keys)  # two pairs of FER-2013's images share a name, and the votes do not say whose they are
     found = [votes.get(key) if times[key] == 1 else None for key in keys]
@@ -84,3 +87,11 @@ def read_votes(path: Path | str, names: Sequence[str]) -> Votes:
         kind, form = ("file name", "image tree") if by_name else ("row of the challenge's table", "CSV")
         raise UserError(f"{path}: holds votes by {kind}, and none for these images; name FER-2013's {form} with --data")
     return Votes(np.array([row or [0] * len(ANSWERS) for row in found], np.int64).reshape(-1, len(ANSWERS)))
+
+
+def _count(text: str) -> int:
+    """Returns how many votes a cell tells of, or raises `ValueError`."""
+    count = int(text)
+    if not 0 <= count <= _MOST_VOTES:
+        raise ValueError(f"{text!r} is not from 0 to {_MOST_VOTES}")
+    return count

@@ -53,8 +53,10 @@ def test_rows_of_the_challenge(tmp_path):
     [
         (None, "No such file"),
         ("image,neutral\n", "no column anger, disgust"),
-        (HEADER + "a.jpg,1,2\n", "a whole number in each column"),
-        (HEADER + "a.jpg,x,0,0,0,0,0,0,0,0,0\n", "a whole number in each column"),
+        (HEADER + "a.jpg,1,2\n", "a number of votes in each column"),
+        (HEADER + "a.jpg,x,0,0,0,0,0,0,0,0,0\n", "a number of votes in each column"),
+        (HEADER + "a.jpg,9,0,0,-1,0,0,0,0,0,0\n", "'-1' is not from 0"),
+        (HEADER + f"a.jpg,9,0,0,{10**30},0,0,0,0,0,0\n", "000' is not from 0"),
         (HEADER + ROWS.replace(".jpg", ".png"), "none for these images"),
     ],
 )
