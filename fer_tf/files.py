@@ -4,6 +4,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,9 +41,10 @@ def written_aside(path: Path | str) -> Iterator[Path]:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Removes what killed writers left in `folder`."""
+    """Removes what writers that were killed left in `folder`, and nothing that is merely called alike."""
     for path in folder.glob(".*.part*"):
-        path.unlink(missing_ok=True)
+        if re.fullmatch(r"\..*\.part\d+(\.\w+)?", path.name) and path.is_file():
+            path.unlink(missing_ok=True)
 
 
 def write_text(path: Path | str, text: str) -> None:
@@ -70,25 +72,27 @@ def sha256(path: Path | str) -> str:
 
 
 def check_writable(path: Path | str, *, in_place: bool = False) -> None:
-    """Makes the folder of `path` if it is missing.
+    """Tells whether a file can be written, without making it or its folder.
 
     Args:
-        path: Of a file that is to be written, or to be replaced.
+        path: Of a file that is to be written, or to be replaced; its folder need not be there yet.
         in_place: Whether a file that is there is opened and not replaced, so that its folder need not be writable.
 
     Raises:
-        UserError: if that fails, or if no file can be written there.
+        UserError: if none can.
     """
     path = Path(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            raise UserError(f"{path}: is a folder; expected the name of a file")
+        needed = [path] if path.exists() else []
+        if not needed or (path.is_file() and not in_place):
+            folder = path.resolve().parent
+            needed.append(next(place for place in (folder, *folder.parents) if place.exists()))
+            if not needed[-1].is_dir():
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
     except OSError as error:
         raise UserError(f"{path}: its folder cannot be made ({error.strerror}); choose another place") from None
-    if path.is_dir():
-        raise UserError(f"{path}: is a folder; expected the name of a file")
-    needed = [path] if path.exists() else []
-    if not needed or (path.is_file() and not in_place):
-        needed.append(path.resolve().parent)
     for place in needed:
         if not os.access(place, os.W_OK):
             raise UserError(f"{place}: may not be written; choose another place or change the permissions")

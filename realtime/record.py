@@ -140,6 +140,7 @@ class VideoSink:
         flags = "hybrid_fragmented+frag_keyframe+empty_moov+default_base_moof"
         options = {"movflags": flags, "frag_duration": "1000000", "flush_packets": "1"}
         # The whole path, since a colon in a relative one would look like a protocol.
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         self._container = av.open(str(self.path.absolute()), "w", format="mp4", options=options)
         # Nothing is held back for the sake of compression: what was written is in the file, and memory stays small.
         options = {"preset": "superfast", "tune": "zerolatency", "crf": "21"}

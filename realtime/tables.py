@@ -48,6 +48,7 @@ class _LineSink:
         """
         with named_errors(self.path):
             if self._file is None:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
                 # Buffered by line: a line goes out in one piece.
                 self._file = open(self.path, "w", newline="", encoding="utf-8", buffering=1)  # noqa: SIM115
                 self._begin(self._file)

@@ -81,8 +81,23 @@ def test_a_file_to_be_replaced_needs_a_folder_that_may_be_written(tmp_path, monk
 def test_leftovers_of_killed_writers_go(tmp_path):
     (tmp_path / ".a.part123.json").write_text("half")
     (tmp_path / "a.json").write_text("{}")
+    alike = [".archive.part1.rar.txt", ".notes.parts", ".a.part123.folder"]
+    (tmp_path / alike[2]).mkdir()
+    for name in alike[:2]:
+        (tmp_path / name).touch()
     remove_leftovers(tmp_path)
-    assert os.listdir(tmp_path) == ["a.json"]
+    assert sorted(os.listdir(tmp_path)) == sorted(["a.json", *alike])
+
+
+def test_a_place_is_judged_without_making_it(tmp_path, monkeypatch):
+    check_writable(tmp_path / "new" / "deep" / "a.json")
+    assert not os.listdir(tmp_path)
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="its folder cannot be made"):
+        check_writable(tmp_path / "file" / "deep" / "a.json")
+    monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path)
+    with pytest.raises(UserError, match=f"{re.escape(str(tmp_path))}: may not be written"):
+        check_writable(tmp_path / "new" / "deep" / "a.json")
 
 
 def test_json_and_digest(tmp_path):
