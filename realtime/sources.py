@@ -157,7 +157,8 @@ def _open_file(text: str) -> Source:
         raise SourceError(f"{text}: may not be read; change its permissions")
     absolute = str(path.resolve())  # a colon in a relative one would look like a protocol
     suffix = path.suffix.lower()
-    if suffix not in VIDEO_SUFFIXES:  # OpenCV would read some of these as one image although they may move
+    # OpenCV would read some of these as one image although they may move, and of a pipe what is then gone.
+    if suffix not in VIDEO_SUFFIXES and not path.is_fifo():
         readable = cv2.haveImageReader(absolute)  # on Windows False for a path that OpenCV cannot open
         image = read_image(absolute) if readable or suffix in IMAGE_SUFFIXES else None
         if image is not None:

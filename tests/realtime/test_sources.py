@@ -1,3 +1,4 @@
+import os
 import threading
 from fractions import Fraction
 from functools import partial
@@ -32,6 +33,19 @@ def test_an_image_is_a_clip_of_one_frame(image):
     (frame,) = source
     np.testing.assert_array_equal(frame.image, pixels)
     assert (frame.index, frame.time_s, source.length, source.live) == (0, 0.0, 1, False)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_is_read_once(image, tmp_path):
+    """To look into it first would take from it what then is missing."""
+    path, pixels = image
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=lambda: (tmp_path / "pipe").write_bytes(path.read_bytes()), daemon=True)
+    writer.start()
+    (frame,) = open_source(str(tmp_path / "pipe"))
+    np.testing.assert_array_equal(frame.image, pixels)
+    writer.join(10)
+    assert not writer.is_alive()
 
 
 def test_a_video_file_is_read_with_its_times(tmp_path):
