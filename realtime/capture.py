@@ -38,7 +38,7 @@ class Source(Protocol):
     """Gives frames, once."""
 
     name: str
-    """As the user gave it, without a password in it."""
+    """As the user gave it, without a password in it; of a camera `camera` and its number or device."""
     fps: float
     live: bool
     """Whether it goes on by itself, so that the clock is its time."""

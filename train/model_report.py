@@ -115,7 +115,10 @@ def _inherited(training: dict[str, Any]) -> list[str]:
 
 def chosen_on_public(training: dict[str, Any]) -> str:
     """Returns in a sentence what of a trained model PublicTest chose."""
-    if all(single.get("keep") == "last" for _, single in _members(training)):
+    known = [single for _, single in _members(training) if "model" in single]  # and not an imported checkpoint
+    if not known:
+        return "PublicTest chose the temperature."
+    if all(single.get("keep") == "last" for single in known):
         return "PublicTest chose the temperature; the epoch is the last."
     return "PublicTest chose the epoch and the temperature."
 

@@ -186,6 +186,10 @@ def test_an_epoch_that_is_the_last_was_not_chosen():
     assert chosen_on_public(last) == "PublicTest chose the temperature; the epoch is the last."
     joined = {"members": [{"name": "a", "training": last}, {"name": "b", "training": best}]}
     assert chosen_on_public(best) == chosen_on_public(joined) == "PublicTest chose the epoch and the temperature."
+    # Of an imported checkpoint nothing is known.
+    imported = {"members": [{"name": "a", "training": {}}, {"name": "b", "training": {}}]}
+    assert chosen_on_public(imported) == "PublicTest chose the temperature."
+    assert chosen_on_public({"members": [*imported["members"], joined["members"][0]]}) == chosen_on_public(last)
 
 
 def test_the_files_of_a_run_are_told_apart_by_their_digests():
