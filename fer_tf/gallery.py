@@ -9,7 +9,7 @@ import numpy as np
 
 from fer_tf.card import IMAGE_SIZE
 from fer_tf.command import Parser, UserError, command, muted_stderr
-from fer_tf.files import written_aside
+from fer_tf.files import check_writable, named_errors, written_aside
 from fer_tf.images import decode, middle_square
 from fer_tf.photograph import read_photograph
 
@@ -45,11 +45,14 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     if arguments.output.suffix.lower() != ".png":
         raise UserError(f"{arguments.output}: the gallery is a PNG; call it <name>.png")
+    check_writable(arguments.output)
+    if any(path.resolve() == arguments.output.resolve() for path in arguments.images):
+        raise UserError(f"{arguments.output}: the gallery would replace a face that it shows; name another -o")
     faces = [(path.stem, read_face(path)) for path in arguments.images] or sample_faces()
 
     with muted_stderr():
         figure = draw(faces, arguments.arithmetic)
-    with written_aside(arguments.output) as temporary:
+    with named_errors(arguments.output), written_aside(arguments.output) as temporary:
         figure.savefig(temporary, dpi=_DPI)
     print(arguments.output)
     return 0

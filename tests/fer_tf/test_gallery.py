@@ -86,6 +86,7 @@ def test_sample_faces_are_different_faces():
         (b"", "gallery.png", "not a readable image"),
         (None, "gallery.png", "No such file"),
         (b"no image", "gallery.bmp", "the gallery is a PNG"),
+        (b"no image", "face.png/gallery.png", "its folder cannot be made"),
     ],
 )
 def test_wrong_input_is_one_line(content, output, message, tmp_path, capsys):
@@ -97,3 +98,12 @@ def test_wrong_input_is_one_line(content, output, message, tmp_path, capsys):
     assert message in error
     assert error.count("\n") == 1
     assert not (tmp_path / output).exists()
+
+
+def test_a_face_is_not_replaced_by_its_gallery(tmp_path, capsys):
+    path = tmp_path / "face.png"
+    cv2.imwrite(str(path), np.zeros((48, 48), np.uint8))
+    before = path.read_bytes()
+    assert main([str(path), "-o", str(path)]) == 2
+    assert "would replace" in capsys.readouterr().err
+    assert path.read_bytes() == before
