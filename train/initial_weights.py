@@ -219,7 +219,9 @@ class _Graph:
         """
         layers = [layer] if isinstance(layer, str) else layer
         for value in self._of(layers, role, operation):
-            if value.dtype == np.float32 and tuple(size for size in value.shape if len(shape) > 1 or size > 1) == shape:
+            # A value for each channel may have any number of other axes, of size 1.
+            alike = value.shape == shape or (len(shape) == 1 and value.size == max(value.shape, default=1) == shape[0])
+            if value.dtype == np.float32 and alike:
                 return value.reshape(shape)
         if default is None:
             raise UserError(

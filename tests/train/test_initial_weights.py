@@ -74,7 +74,7 @@ def test_a_model_file_of_a_new_network_gives_all_its_weights(
 ):
     """Files that do not ship: of a SE-ResNet; of a mirror-equivariant network from before `by_parity`, with each kernel
     twice in the graph; and of one for 44 pixels, whose second convolution of stride 2 is of an even width."""
-    create = functools.partial(create_model, architecture, "original", widths=(8, 16, 16), blocks=(1, 1), dropout=0)
+    create = functools.partial(create_model, architecture, "original", widths=(8, 8, 16), blocks=(1, 1), dropout=0)
     model, preprocessor = create(), create_preprocessor("original", architecture, image_size=size)
     if plain:
         monkeypatch.setattr("export.convert.by_parity", lambda network, *_: network)
