@@ -26,6 +26,9 @@ _EXTRA_OF_MODULE = {
 _SIGPIPE = 13
 """What ends most programs whose reader has gone; Windows has no such signal, and no name for it."""
 
+_OPENCV_NO_MEMORY = -4
+"""`cv::Error::StsNoMem`, which its Python module does not name."""
+
 
 class UserError(ValueError):
     """Something that the user can mend. The message is one line: what was wrong, what was expected, what to do."""
@@ -90,8 +93,10 @@ def muted_stderr() -> Iterator[None]:
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Returns whether an exception is Python's or TensorFlow's way to say so; the latter is known by its name."""
-    return isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError"
+    """Returns whether an exception is Python's, TensorFlow's or OpenCV's way to say so."""
+    of_tensorflow = type(error).__name__ == "ResourceExhaustedError"
+    of_opencv = type(error).__module__ == "cv2" and getattr(error, "code", None) == _OPENCV_NO_MEMORY
+    return isinstance(error, MemoryError) or of_tensorflow or of_opencv
 
 
 def configure_tensorflow() -> None:

@@ -2,6 +2,7 @@ import os
 import subprocess
 import sys
 
+import cv2
 import pytest
 
 from fer_tf.command import Parser, UserError, amount, command, muted_stderr, positive, seed
@@ -26,6 +27,12 @@ def raising(error):
     return action
 
 
+def of_opencv(code):
+    error = cv2.error("OpenCV(4.13.0) …")
+    error.code = code
+    return error
+
+
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
@@ -34,6 +41,7 @@ def raising(error):
         (OSError(28, "No space left on device"), "error: No space left on device"),
         (MemoryError(), OUT_OF_MEMORY),
         (ResourceExhaustedError("OOM when allocating tensor"), OUT_OF_MEMORY),
+        (of_opencv(-4), OUT_OF_MEMORY),
         (
             ModuleNotFoundError("No module named 'tf2onnx.x'", name="tf2onnx.x"),
             "error: this needs tf2onnx.x, which is not installed; run in the checkout: pip install '.[export]'",
@@ -47,6 +55,8 @@ def test_what_a_user_causes_is_one_line_and_exit_code_2(error, expected, capsys)
 def test_our_own_errors_stay_errors():
     with pytest.raises(ZeroDivisionError):
         command(lambda argv: 1 / 0)([])
+    with pytest.raises(cv2.error):
+        command(lambda argv: raising(of_opencv(-215))())([])
     with pytest.raises(ModuleNotFoundError):
         command(lambda argv: __import__("no_such_module_of_ours"))([])
 
