@@ -59,8 +59,11 @@ def join_files(
     names = ", ".join(path.name for path in sources)
     if len(set(digests)) < len(digests):
         raise UserError(f"{names}: one of them is named twice; an average needs different model files")
+    alike = all(member.card.is_mirror_equivariant for member in members)
+    if mirror and alike:
+        raise UserError(f"{names}: answers alike for mirrored faces anyway; leave --mirror away")
     if len(sources) == 1 and not mirror:
-        raise UserError(f"{names}: is alone; name more model files to average, or use --mirror")
+        raise UserError(f"{names}: is alone; name more model files to average{'' if alike else ', or use --mirror'}")
     digest = hashlib.sha256("".join([*digests, "mirror" * mirror]).encode()).hexdigest()
     check_output(output, sources, digest, force=force)
     public = fer2013.load(fer2013.find(data)).public

@@ -78,6 +78,11 @@ class ModelCard:
         if not (number and 0 < self.temperature <= sys.float_info.max):
             raise UserError(f"model card: temperature must be a number above 0, found {self.temperature!r}")
 
+    @property
+    def is_mirror_equivariant(self) -> bool:
+        """Whether it answers alike for a face and its mirror image, up to rounding, by how it is made."""
+        return self.architecture == "mirror_resnet" and self.dataset == "original"
+
     def to_json(self) -> str:
         """Returns the card as JSON with one key for each field."""
         return to_json(dataclasses.asdict(self))

@@ -168,4 +168,5 @@ def _answers(recognizer: Recognizer, images: np.ndarray) -> np.ndarray:
     def both(faces: np.ndarray) -> np.ndarray:
         return (recognizer(faces) + recognizer(np.ascontiguousarray(faces[:, :, ::-1]))) / 2
 
-    return predict(both, images, description=f"asking {recognizer.card.name}")
+    ask = recognizer if recognizer.card.is_mirror_equivariant else both
+    return predict(ask, images, description=f"asking {recognizer.card.name}")

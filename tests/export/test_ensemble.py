@@ -70,6 +70,22 @@ def test_mirroring_makes_it_blind_to_mirroring(public, tmp_path):
     np.testing.assert_allclose(recognizer(faces), powers / powers.sum(axis=1, keepdims=True), atol=1e-5)
 
 
+def test_what_is_blind_to_mirroring_anyway_is_not_mirrored(public, tmp_path, capsys):
+    import weights
+
+    single = weights.DEFAULT_MODEL.with_name("mirror_resnet-original.onnx")
+    faces = np.random.default_rng(0).integers(0, 256, (4, 48, 48), np.uint8)
+    mirrored = np.ascontiguousarray(faces[:, :, ::-1])
+    for files in ([single], [single, single.with_name("mirror_resnet-original-pair.onnx")]):
+        assert all(Recognizer(path).card.is_mirror_equivariant for path in files)
+        np.testing.assert_allclose(*(Recognizer(files[-1])(images) for images in (faces, mirrored)), atol=1e-5)
+        assert ensemble.main([*map(str, files), "--mirror", "-o", str(tmp_path / "joined.onnx")]) == 2
+        assert "leave --mirror away" in capsys.readouterr().err
+    assert ensemble.main([str(single), "-o", str(tmp_path / "joined.onnx")]) == 2
+    assert "--mirror" not in capsys.readouterr().err
+    assert not Recognizer(single.with_name("base_cnn-stack_sharpen.onnx")).card.is_mirror_equivariant
+
+
 def test_ensembles_can_be_joined_again(members, public, tmp_path):
     first, second = tmp_path / "first.onnx", tmp_path / "second.onnx"
     assert ensemble.main([*map(str, members), "-o", str(first)]) == 0
