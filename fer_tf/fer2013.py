@@ -15,6 +15,7 @@ import sys
 import zipfile
 import zlib
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -26,9 +27,9 @@ from fer_tf.card import IMAGE_SIZE
 from fer_tf.command import Parser, UserError, command
 from fer_tf.emotions import ALIASES, CHALLENGE_CLASSES, CLASSES
 from fer_tf.files import written_aside
-from fer_tf.images import IMAGE_SUFFIXES, decode, middle_square
+from fer_tf.images import IMAGE_SUFFIXES, decode, middle_square, silence_opencv
 
-cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what is wrong with an image is said once, by us
+silence_opencv()  # what is wrong with an image is said once, by us
 
 SPLITS = ("train", "public", "private")
 DEFAULT_PATHS = ("data/fer2013.zip", "../shared/data/fer2013.zip")
@@ -50,7 +51,7 @@ _MAX_IMAGE_BYTES = 20_000_000
 _MAX_TABLE_BYTES = 2_000_000_000
 _MAX_LINE = 1 << 20
 _MAX_BROKEN = 0.01
-_CACHE_VERSION = 3
+_CACHE_VERSION = 4
 _DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, RuntimeError)
 """What the standard library raises on damaged zips."""
 
@@ -155,9 +156,17 @@ class _Reading:
     )
     converted: Counter = field(default_factory=Counter)
     broken: list[str] = field(default_factory=list)
+    others: Counter = field(default_factory=Counter)
+    """Suffixes of the files in class folders that are not taken for images."""
 
     def add(self, split: str, label: int, image: np.ndarray, name: str) -> None:
         self.rows[split].append((label, image.tobytes(), name))
+
+    def leave_out(self, names: Iterable[str]) -> None:
+        for path in map(PurePosixPath, names):
+            folder = path.parent.name.lower()
+            if ALIASES.get(folder, folder) in CLASSES and not _is_hidden(str(path)) and not _is_image(path.name):
+                self.others[path.suffix.lower() or "no suffix"] += 1
 
     def skip(self, name: str, reason: str) -> None:
         self.broken.append(f"{name} ({reason})")
@@ -193,6 +202,7 @@ def _read_folder(path: Path, reading: _Reading) -> None:
         with open(path / table, encoding="utf-8-sig", newline="") as file:
             _read_csv(path / table, file, reading)
         return
+    reading.leave_out(name for name, _ in named)
     for name, file in tqdm(images, desc="reading images", unit=" images", disable=None):
         place = _place(path, name)
         if file.stat().st_size > _MAX_IMAGE_BYTES:
@@ -219,6 +229,7 @@ def _read_zip(path: Path, archive: zipfile.ZipFile, reading: _Reading) -> None:
         with archive.open(table) as file:
             _read_csv(path, io.TextIOWrapper(file, encoding="utf-8-sig", newline=""), reading)
         return
+    reading.leave_out(member.filename.replace("\\", "/") for member in members)
     for member in tqdm(images, desc="reading images", unit=" images", disable=None):
         place = _place(path, member.filename)
         try:
@@ -354,10 +365,16 @@ def _arrange(path: Path, reading: _Reading) -> Fer2013:
     """Makes splits of what was read, in an order that depends on labels and pixels alone."""
     notes = [f"{count} images {what}" for what, count in reading.converted.items()]
     rows, broken = reading.rows, reading.broken
+    if reading.others:
+        suffixes = ", ".join(sorted(reading.others))
+        notes.append(f"{reading.others.total()} files in class folders are of other formats and left out: {suffixes}")
     total = sum(map(len, rows.values())) + len(broken)
     if not total:
         classes = ", ".join(CLASSES)
-        raise UserError(f"{path}: no images; expected train/<class>/… and test/<class>/… with the classes {classes}")
+        instead = f" of {', '.join(IMAGE_SUFFIXES)}" if reading.others else ""
+        raise UserError(
+            f"{path}: no images{instead}; expected train/<class>/… and test/<class>/… with the classes {classes}"
+        )
     if broken:
         if len(broken) > _MAX_BROKEN * total:
             raise UserError(f"{path}: {len(broken)} of {total} images are broken, the first: {broken[0]}; repair it")

@@ -12,7 +12,7 @@ import numpy as np
 from fer_tf.card import EXCLUDED_USES
 from fer_tf.command import Parser, UserError, command
 from fer_tf.files import check_writable
-from fer_tf.images import IMAGE_SUFFIXES
+from fer_tf.images import IMAGE_SUFFIXES, silence_opencv
 from realtime.arguments import add_recognition, check_overwriting, distinct_names
 from realtime.detect import FaceDetector
 from realtime.draw import draw_faces
@@ -26,6 +26,7 @@ from realtime.tables import describe_face
 def main(argv: list[str] | None = None) -> int:
     """Goes through the pictures; one that cannot be read is named and left out."""
     arguments = _parse(argv)
+    silence_opencv()
     paths = _expand(arguments.images)
     targets = _targets(paths, arguments.output) if arguments.output else {}
     detector = FaceDetector(arguments.detector, model=arguments.detector_model)

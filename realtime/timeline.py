@@ -13,6 +13,7 @@ import numpy as np
 from fer_tf.command import Parser, UserError, command, positive
 from fer_tf.emotions import CLASSES
 from fer_tf.files import check_writable
+from fer_tf.images import silence_opencv
 from realtime.draw import COLOURS, Pen
 from realtime.record import IMAGE_SUFFIXES, write_image
 from realtime.tables import COLUMNS
@@ -64,6 +65,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--source", metavar="NAME", help="this source alone")
     parser.add_argument("--most", type=positive(), default=8, metavar="N", help="strips at most (default: %(default)s)")
     arguments = parser.parse_args(argv)
+    silence_opencv()
     strips = read_strips(arguments.csv)
     output = arguments.output or arguments.csv.with_name(f"{arguments.csv.stem}-timeline.png")
     if output.suffix.lower() not in IMAGE_SUFFIXES:
@@ -99,7 +101,7 @@ def read_strips(path: Path) -> list[Strip]:
         UserError: if it is not such a file, or has no faces in it.
     """
     samples: dict[tuple[str, int, str], list[list[float]]] = defaultdict(list)
-    with open(path, newline="", encoding="utf-8") as file:
+    with open(path, newline="", encoding="utf-8-sig") as file:  # as spreadsheets save it
         rows = csv.reader(file)
         try:
             known = next(rows, []) == list(COLUMNS)

@@ -11,10 +11,10 @@ from argparse import Namespace
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import cv2
 from tqdm import tqdm
 
 from fer_tf.command import command
+from fer_tf.images import silence_opencv
 from fer_tf.recognizer import Recognizer
 from realtime.arguments import parse
 from realtime.capture import LiveSource, Source, SourceError
@@ -32,7 +32,7 @@ from realtime.tables import CsvSink, JsonlSink, SummarySink
 def main(argv: list[str] | None = None) -> int:
     """Runs the loop until the sources end or their user ends it."""
     arguments = parse(argv)
-    _silence_opencv()
+    silence_opencv()
     if arguments.list_cameras:
         return _list_cameras()
     with contextlib.ExitStack() as stack:
@@ -204,13 +204,6 @@ def _list_cameras() -> int:
     if not cameras:
         print("no camera found")
     return 0
-
-
-def _silence_opencv() -> None:
-    """Keeps OpenCV and its FFmpeg from talking between our lines; their own variables bring it back."""
-    if "OPENCV_LOG_LEVEL" not in os.environ:
-        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 
 @contextlib.contextmanager

@@ -1,4 +1,5 @@
 import csv
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -221,6 +222,19 @@ def test_pixels_of_floats_are_parts_of_white(tmp_path):
     data = fer2013.load(write_tree(tmp_path / "data", members))
     np.testing.assert_allclose(data.train.images, 255 * ramp[None], atol=1)
     assert any("1 images of floats" in note for note in data.notes)
+
+
+@pytest.mark.parametrize("as_zip", [False, True])
+def test_files_of_other_formats_are_counted(tmp_path, as_zip):
+    members = {"train/happy/1.png": png(np.zeros((48, 48), np.uint8)), "test/happy/1.png": png(np.eye(48) * 255)}
+    members |= dict.fromkeys(("train/happy/2.heic", "test/sadness/3.GIF", "train/happy/.DS_Store", "readme.txt"), b"x")
+    path = write_tree(tmp_path / "data", members)
+    if as_zip:
+        path = Path(shutil.make_archive(str(tmp_path / "data"), "zip", path))
+    (note,) = fer2013.load(path).notes[:1]
+    assert note == "2 files in class folders are of other formats and left out: .gif, .heic"
+    with pytest.raises(UserError, match=r"no images of \.avif, .*expected train/<class>"):
+        fer2013.load(write_tree(tmp_path / "none", {"train/happy/2.heic": b"x"}))
 
 
 def test_the_table_is_found_among_others(tmp_path, faces):

@@ -151,16 +151,17 @@ def test_a_folder_is_a_folder_whatever_it_is_called(name, model, pictures, tmp_p
         (["one.png", "--model", "missing.onnx"], "no such model file"),
         (["one.png", "--min-confidence", "2"], "min_confidence"),
         (["one.png", "--detector", "nose"], "nose"),
+        (["one.png", "--detector", "yunet", "--detector-model", "one.png"], "one.png"),
     ],
 )
-def test_what_a_user_gets_wrong_is_said_in_one_line(arguments, message, tmp_path, monkeypatch, capsys):
+def test_what_a_user_gets_wrong_is_said_in_one_line(arguments, message, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     for name in ("empty", "films"):
         (tmp_path / name).mkdir()
     (tmp_path / "films" / "film.mp4").touch()
     cv2.imwrite("one.png", np.zeros((8, 8), np.uint8))
     assert predict.main(arguments) == 2
-    printed = capsys.readouterr()
+    printed = capfd.readouterr()
     assert printed.out == ""
     assert printed.err.count("\n") == 1
     assert message in printed.err
