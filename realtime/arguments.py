@@ -77,7 +77,7 @@ def _parser() -> Parser:
     )
     add("--list-cameras", action="store_true", help="print which cameras there are, and end")
     add("--camera-size", type=_size, metavar="WxH", help="ask the camera for frames of this size")
-    add("--mirror", action="store_true", help="swap left and right, as a mirror does")
+    add("--mirror", action="store_true", help="swap left and right, as a mirror does; in tables, too")
     add("--max-frames", type=positive(), metavar="N", help="end after N frames")
     add = parser.add_argument_group("what is kept").add_argument
     add(

@@ -153,7 +153,13 @@ class Haar:
         self, *, scale: float = 1.2, neighbours: int = 5, smallest: float = 0.1, longest_side: int | None = 400
     ):
         self.scale, self.neighbours, self.smallest, self.longest_side = scale, neighbours, smallest, longest_side
-        self._cascade = cv2.CascadeClassifier(str(Path(cv2.data.haarcascades) / "haarcascade_frontalface_default.xml"))
+        path = Path(cv2.data.haarcascades) / "haarcascade_frontalface_default.xml"
+        # By content, since on Windows OpenCV opens no path with letters beyond the system's own, and says nothing.
+        memory = cv2.FILE_STORAGE_READ | cv2.FILE_STORAGE_MEMORY
+        storage = cv2.FileStorage(path.read_text(encoding="utf-8"), memory)
+        self._cascade = cv2.CascadeClassifier()
+        if not self._cascade.read(storage.getFirstTopLevelNode()):
+            raise UserError(f"{path}: holds no cascade that OpenCV can read; install opencv-python again")
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """Returns float [N, 4] boxes of `image`, uint8 [H, W, 3], BGR."""
