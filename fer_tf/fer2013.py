@@ -473,6 +473,9 @@ def _files(folder: Path) -> list[Path]:
             folders.clear()
             continue
         seen.add(here)
+        if root != str(folder) and {"settings.json", "history.csv"} <= set(names):
+            folders.clear()  # a run that was trained on the data, with pictures of its own
+            continue
         found += [Path(root, name) for name in names if os.path.isfile(os.path.join(root, name))]
     return sorted(found)
 

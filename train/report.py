@@ -13,8 +13,6 @@ from train.pictures import draw_confusion, draw_curves
 from train.run_folder import RunFolder, kept_row
 from train.training import predictor
 
-CURVES, CONFUSION = "curves.png", "confusion.png"
-
 
 def write_report(folder: RunFolder, public: Split) -> dict:
     """Fits the temperature on PublicTest, measures the kept epoch there, and draws the run.
@@ -28,9 +26,9 @@ def write_report(folder: RunFolder, public: Split) -> dict:
     temperature = fit_temperature(logits, public.labels)
     kept = kept_row(rows, settings.keep)
     figures = measure(softmax(logits / temperature, axis=1), public.labels, temperature)
-    draw_curves(rows, folder.path / CURVES, kept=kept, title=f"{settings.model} on {settings.dataset}")
+    draw_curves(rows, folder.curves, kept=kept, title=f"{settings.model} on {settings.dataset}")
     counts = confusion_matrix(public.labels, logits.argmax(axis=1), labels=range(len(CLASSES)))
-    draw_confusion(counts, folder.path / CONFUSION, title="PublicTest")
+    draw_confusion(counts, folder.confusion, title="PublicTest")
     report = {"epoch": int(kept["epoch"]), "temperature": temperature, **figures}
     write_json(folder.public, report)  # last: it says that the run is finished
     return report

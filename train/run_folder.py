@@ -197,7 +197,10 @@ class RunFolder:
         self.targets = self.path / "targets.npy"
         self.public = self.path / "public.json"
         self.evaluation = self.path / "evaluation.json"
+        self.curves = self.path / "curves.png"
+        self.confusion = self.path / "confusion.png"
         self._settings = self.path / "settings.json"
+        self._is_new = not self.path.exists()
 
     def exists(self) -> bool:
         """Returns whether there is a run in it."""
@@ -207,9 +210,9 @@ class RunFolder:
         """Raises `UserError` if no new run can be made here."""
         if self.exists():
             raise UserError(f"{self.path} holds a run; continue it with --resume {self.path} or name another --output")
-        left = [file.name for file in (self.model, self.state, self.public) if file.exists()]
-        if left:
-            raise UserError(f"{self.path} holds {left[0]} of another run; remove it or name another --output")
+        files = (self.model, self.state, self.public, self.history, self.targets, self.curves, self.confusion)
+        if left := [file.name for file in files if file.exists()]:
+            raise UserError(f"{self.path} holds {left[0]}, which a run would replace; move it or name another --output")
         if self.path.exists() and not self.path.is_dir():
             raise UserError(f"{self.path} is a file; --output expects a folder")
 
@@ -226,7 +229,8 @@ class RunFolder:
         import keras
         import tensorflow
 
-        self.check_free()
+        if self.exists():  # by now; its targets may be there, and be this run's own
+            self.check_free()
         versions = {
             "python": platform.python_version(),
             "tensorflow": tensorflow.__version__,
@@ -267,7 +271,8 @@ class RunFolder:
             self.targets.unlink(missing_ok=True)
             with suppress(OSError):  # Windows keeps open files, and there may be a user's own
                 (self.path / ".lock").unlink()
-                self.path.rmdir()
+                if self._is_new:
+                    self.path.rmdir()
 
     @contextmanager
     def locked(self) -> Iterator[None]:

@@ -224,6 +224,13 @@ def test_pixels_of_floats_are_parts_of_white(tmp_path):
     assert any("1 images of floats" in note for note in data.notes)
 
 
+def test_runs_among_the_class_folders_are_not_data(tmp_path):
+    path = write_tree(tmp_path / "data", {"happy/1.png": png(np.zeros((48, 48), np.uint8))})
+    run = {"runs/1/settings.json": b"{}", "runs/1/history.csv": b"", "runs/1/curves.png": png(np.eye(48))}
+    before = fer2013.load(path, cache=False)
+    assert fer2013.load(write_tree(path, run), cache=False).fingerprint() == before.fingerprint()
+
+
 @pytest.mark.parametrize("as_zip", [False, True])
 def test_files_of_other_formats_are_counted(tmp_path, as_zip):
     members = {"train/happy/1.png": png(np.zeros((48, 48), np.uint8)), "test/happy/1.png": png(np.eye(48) * 255)}

@@ -369,7 +369,7 @@ def test_a_new_run_does_not_take_over_what_is_left_of_another(finished, class_fo
         (folder := tmp_path / name[:5]).mkdir()
         shutil.copy(finished / name, folder)
         assert run.main([*SMALL, "--data", str(class_folders), "--output", str(folder)]) == 2
-        assert f"{folder} holds {name} of another run" in capsys.readouterr().err
+        assert f"{folder} holds {name}, which a run would replace" in capsys.readouterr().err
         assert listing(folder) == [name]
 
 
@@ -462,6 +462,20 @@ def test_a_diverged_run_is_one_clear_line(class_folders, tmp_path, capsys):
     assert run.main(options) == 2
     assert capsys.readouterr().err == f"error: {DIVERGED}\n"
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("name", ["history.csv", "targets.npy", "curves.png"])
+def test_a_users_file_in_the_run_folder_is_not_touched(name, class_folders, tmp_path, capsys):
+    (tmp_path / name).write_text("mine")
+    assert run.main([*SMALL, "--data", str(class_folders), "--output", str(tmp_path)]) == 2
+    assert f"holds {name}" in capsys.readouterr().err
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["mine"]
+
+
+def test_a_users_folder_stays_when_its_run_fails(class_folders, tmp_path):
+    options = [*SMALL, "--learning-rate", "1e20", "--data", str(class_folders)]
+    assert run.main([*options, "--output", str(tmp_path)]) == 2
+    assert listing(tmp_path) == []
 
 
 WRONG = {
