@@ -120,6 +120,7 @@ def command(main: Callable[[list[str] | None], int | None]) -> Callable[..., int
     @functools.wraps(main)
     def wrapper(argv: list[str] | None = None) -> int:
         configure_tensorflow()
+        _open_what_is_closed()
         # What a terminal has no letters for is written as \x… instead of ending the program.
         if hasattr(sys.stdout, "reconfigure"):
             sys.stdout.reconfigure(errors="backslashreplace")
@@ -151,6 +152,17 @@ def command(main: Callable[[list[str] | None], int | None]) -> Callable[..., int
             return _fail("out of memory; close other programs, or use smaller images, smaller batches or less data")
 
     return wrapper
+
+
+def _open_what_is_closed() -> None:
+    """Gives a program that was started without stdout or stderr (`>&-`) ones that lead nowhere."""
+    for descriptor, name in ((1, "stdout"), (2, "stderr")):
+        if getattr(sys, name) is None:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            if nowhere != descriptor:
+                os.dup2(nowhere, descriptor)
+                os.close(nowhere)
+            setattr(sys, name, open(descriptor, "w", closefd=False))  # noqa: SIM115
 
 
 def _fail(message: str) -> int:

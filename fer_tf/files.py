@@ -6,7 +6,7 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ from fer_tf.command import UserError
 def written_aside(path: Path | str) -> Iterator[Path]:
     """Yields a temporary path beside `path`; on success the file written there takes its place, on failure it goes.
 
-    The temporary name keeps the suffix, by which many writers choose their format. Missing folders are made.
+    The temporary name keeps the suffix, by which many writers choose their format. Missing folders are made, and go
+    with it.
 
     Raises:
         OSError: if no file can be written there.
@@ -27,6 +28,7 @@ def written_aside(path: Path | str) -> Iterator[Path]:
         yield path  # a pipe or device, which nothing can take the place of
         return
     path = path.resolve()  # of a link, what it points to
+    missing = [folder for folder in (path.parent, *path.parent.parents) if not folder.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.part{os.getpid()}{path.suffix}")
     try:
@@ -36,8 +38,12 @@ def written_aside(path: Path | str) -> Iterator[Path]:
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    finally:
+    except BaseException:
         temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # others may have written there meanwhile
+            for folder in missing:
+                folder.rmdir()
+        raise
 
 
 def remove_leftovers(folder: Path) -> None:

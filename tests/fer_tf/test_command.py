@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import cv2
 import pytest
@@ -85,6 +86,24 @@ def test_a_closed_pipe_is_silent_and_no_success(lines):
     run.stdin.close()
     assert run.stderr.read() == ""
     assert run.wait() == 141
+
+
+@pytest.mark.parametrize(("closed", "expected"), [(">&-", ["error: x"]), ("2>&-", ["done"]), (">&- 2>&-", [])])
+def test_closed_outputs_lead_nowhere(closed, expected):
+    code = "import sys; from fer_tf.command import *; sys.exit(command(lambda argv: print('done') or f())([]))"
+    code = f"from fer_tf.command import UserError\ndef f(): raise UserError('x')\n{code}"
+    done = subprocess.run(["sh", "-c", f'"$0" -c "$1" {closed}', sys.executable, code], capture_output=True, text=True)
+    assert (done.returncode, (done.stdout + done.stderr).splitlines()) == (2, expected)
+
+
+def test_onnxruntime_tells_nobody(tmp_path):
+    """It would leave a number for the machine, and what to send, below the home folder."""
+    code = "import fer_tf.recognizer, onnxruntime, weights; fer_tf.recognizer.Recognizer(weights.DEFAULT_MODEL)"
+    names = ("HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME", "LOCALAPPDATA")
+    environment = {**os.environ, **dict.fromkeys(names, str(tmp_path)), "PYTHONPATH": str(Path(__file__).parents[2])}
+    environment.pop("ORT_DISABLE_TELEMETRY", None)
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment)
+    assert not list(tmp_path.rglob("*onnxruntime*"))
 
 
 def test_a_wrong_argument_is_one_line(capsys):

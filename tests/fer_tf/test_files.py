@@ -23,6 +23,10 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):
         fail_halfway()
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["a.txt"]
+    path = tmp_path / "new" / "deep" / "a.txt"
+    with pytest.raises(RuntimeError):
+        fail_halfway()
+    assert os.listdir(tmp_path) == ["a.txt"]
 
 
 def test_success_replaces_and_makes_folders(tmp_path):
