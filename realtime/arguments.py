@@ -9,6 +9,7 @@ from pathlib import Path
 import weights
 from fer_tf.card import EXCLUDED_USES
 from fer_tf.command import Parser, UserError, positive, threads
+from fer_tf.files import check_writable
 from fer_tf.images import IMAGE_SUFFIXES as IMAGE_SOURCES
 from realtime.detect import BACKENDS
 from realtime.record import IMAGE_SUFFIXES, VIDEO_SUFFIX
@@ -48,6 +49,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     outputs = [("--output", path) for path in arguments.recordings]
     outputs += [("--" + name, getattr(arguments, name)) for name in kept[1:]]
     check_overwriting(inputs, outputs)
+    for path in filter(None, arguments.recordings):
+        check_writable(path, in_place=True)
     return arguments
 
 
@@ -158,6 +161,10 @@ def check_overwriting(inputs: list[tuple[str, object]], outputs: list[tuple[str,
             if other:
                 raise UserError(f"{option} and {other} are the same file ({path}); choose another {option}")
             seen[identity] = option
+    files = {Path(path).resolve(): option for option, path in outputs if path}
+    for path, option in files.items():
+        if inside := next((folder for folder in path.parents if folder in files), None):
+            raise UserError(f"{option} {path} would lie in {files[inside]} {inside}, which is a file; choose another")
 
 
 def _identity(path: Path | str) -> object:

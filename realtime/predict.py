@@ -52,6 +52,8 @@ def main(argv: list[str] | None = None) -> int:
     finally:  # also of what was done before Ctrl-C or a full disk
         if arguments.json:
             print(json.dumps({"detector": detector.backend, "images": described, "failed": failed}, indent=2))
+    if failed and len(paths) == 1:
+        return 2
     return 1 if failed else 0
 
 
@@ -87,7 +89,8 @@ def _targets(paths: Sequence[str], folder: Path) -> dict[str, Path]:
     names = distinct_names((Path(path).stem, ".png") for path in paths)
     targets = {path: folder / name for path, name in zip(paths, names, strict=True)}
     check_overwriting([("IMAGE", path) for path in paths], [("--output", target) for target in targets.values()])
-    check_writable(folder / "picture.png")
+    for target in targets.values():
+        check_writable(target)
     return targets
 
 

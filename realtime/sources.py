@@ -155,7 +155,7 @@ def _open_file(text: str) -> Source:
         )
     if not os.access(path, os.R_OK):
         raise SourceError(f"{text}: may not be read; change its permissions")
-    absolute = str(path.resolve())  # a colon in a relative one would look like a protocol
+    absolute = str(path.absolute())  # a colon in a relative one would look like a protocol
     suffix = path.suffix.lower()
     # OpenCV would read some of these as one image although they may move, and of a pipe what is then gone.
     if suffix not in VIDEO_SUFFIXES and not path.is_fifo():

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,17 @@ def test_another_size_is_refused(size):
 def test_no_output_may_replace_another_file_of_the_run(arguments):
     with pytest.raises(UserError, match="the same file"):
         parse(["--source", "demo", "--no-window", *arguments])
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--csv", "out", "--output", "out"], ["--csv", "a", "--jsonl", "a/b"], ["--output", "taken"]]
+)
+def test_outputs_that_cannot_be_are_refused_before_the_work(arguments, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "taken" / "demo.mp4").mkdir(parents=True)
+    with pytest.raises(UserError, match=r"which is a file|is a folder"):
+        parse(["--source", "demo", "--no-window", *arguments])
+    assert os.listdir(tmp_path) == ["taken"]
 
 
 def test_two_names_of_one_file_are_one_file(tmp_path):

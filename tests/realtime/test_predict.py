@@ -170,7 +170,7 @@ def test_what_a_user_gets_wrong_is_said_in_one_line(arguments, message, tmp_path
 @pytest.mark.parametrize("name", ["missing.png", "a\udcff.png", "0", "demo"])
 def test_what_is_no_picture_is_named(name, model, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)  # away from the folder that `make demo` writes
-    assert predict.main([name, "--model", str(model)]) == 1
+    assert predict.main([name, "--model", str(model)]) == 2
     printed = capsys.readouterr()
     assert printed.out == ""
     assert printed.err.count("\n") == 1
