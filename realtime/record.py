@@ -139,8 +139,8 @@ class VideoSink:
         # Written in fragments, each of which is playable as soon as it is there; at the end made an ordinary file.
         flags = "hybrid_fragmented+frag_keyframe+empty_moov+default_base_moof"
         options = {"movflags": flags, "frag_duration": "1000000", "flush_packets": "1"}
-        # The whole path, since a colon in a relative one would look like a protocol.
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        # The whole path, since a colon in a relative one would look like a protocol.
         self._container = av.open(str(self.path.absolute()), "w", format="mp4", options=options)
         # Nothing is held back for the sake of compression: what was written is in the file, and memory stays small.
         options = {"preset": "superfast", "tune": "zerolatency", "crf": "21"}
