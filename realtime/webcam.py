@@ -44,7 +44,7 @@ def main(argv: list[str] | None = None) -> int:
             probe.check()
             window = stack.enter_context(contextlib.closing(Window()))
         sources = _open_all(arguments, stop)
-        # The first one is opened before the outputs, so that a wrong --source is told first.
+        # The first one is opened before the tables, so that a wrong --source is told first.
         first = next(sources, None)
         if first is None:  # stopped meanwhile
             return 0
