@@ -4,12 +4,13 @@ import contextlib
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import BinaryIO
 
 import cv2
 import numpy as np
 
 from fer_tf.command import UserError
-from fer_tf.files import check_writable, named_errors, written_aside
+from fer_tf.files import check_writable, claim, named_errors, written_aside
 from realtime.capture import Frame
 
 VIDEO_SUFFIX = ".mp4"
@@ -95,6 +96,7 @@ class VideoSink:
         self._size = (0, 0)
         self._ticks = -1
         self._container = None
+        self._claim: BinaryIO | None = None  # the file, locked; from the first frame that the encoder takes
 
     def write(self, image: np.ndarray, frame: Frame) -> None:
         """Adds a frame.
@@ -120,7 +122,10 @@ class VideoSink:
             self._ticks = max(self._ticks + 1, round(frame.time_s * _TICKS))
             picture.pts, picture.time_base = self._ticks, Fraction(1, _TICKS)
             picture.duration = round(_TICKS / self.fps)
-            self._container.mux(self._stream.encode(picture))
+            packets = self._stream.encode(picture)
+            if self._claim is None:  # not before the encoder has taken the size, so that a file that is there may stay
+                self._claim = claim(self.path)
+            self._container.mux(packets)
 
     def close(self) -> None:
         """Ends the file.
@@ -128,9 +133,9 @@ class VideoSink:
         Raises:
             UserError: if its end cannot be written.
         """
-        if self._container is not None:
-            container, self._container = self._container, None
-            with self._named_errors(), container:
+        if self._claim is not None:  # what was refused from the start has written nothing
+            file, self._claim = self._claim, None
+            with self._named_errors(), file, self._container as container:
                 container.mux(self._stream.encode())
 
     def _open(self, image: np.ndarray) -> None:

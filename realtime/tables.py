@@ -1,6 +1,7 @@
 """Keeps what was read off the faces as tables. docs/formats.md describes them."""
 
 import csv
+import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any, TextIO
 import numpy as np
 
 from fer_tf.emotions import CLASSES
-from fer_tf.files import check_writable, named_errors, write_json
+from fer_tf.files import check_writable, claim, named_errors, write_json
 from realtime.capture import Frame
 from realtime.pipeline import Face
 
@@ -44,13 +45,15 @@ class _LineSink:
         """Adds the lines of a frame.
 
         Raises:
-            UserError: if they cannot be written, because the disk is full for instance.
+            UserError: if they cannot be written, because the disk is full or another run writes there, for instance.
         """
         with named_errors(self.path):
             if self._file is None:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
                 # Buffered by line: a line goes out in one piece.
-                self._file = open(self.path, "w", newline="", encoding="utf-8", buffering=1)  # noqa: SIM115
+                self._file = io.TextIOWrapper(claim(self.path), encoding="utf-8", newline="", line_buffering=True)
+                if self.path.is_file():
+                    self._file.truncate(0)
                 self._begin(self._file)
             self._add(source, frame, faces)
 

@@ -15,13 +15,8 @@ import numpy as np
 from fer_tf.command import UserError
 from fer_tf.emotions import CLASSES
 from fer_tf.ferplus import ANSWERS
-from fer_tf.files import check_writable, remove_leftovers, write_json, written_aside
+from fer_tf.files import check_writable, lock, remove_leftovers, write_json, written_aside
 from fer_tf.names import ARCHITECTURES, DATASETS
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None
 
 AUGMENTATIONS = ("none", "light", "light-camera", "standard", "camera")
 OPTIMIZERS = ("adamw", "muon", "sgd")
@@ -282,13 +277,12 @@ class RunFolder:
             Busy: if another training is at work in it.
         """
         with open(self.path / ".lock", "w") as file:
-            if fcntl:  # the lock goes with its process, however that ends
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    raise Busy(f"{self.path}: another training is at work there; wait for it or end it") from None
-                except OSError as error:
-                    print(f"note: {self.path} cannot be locked ({error.strerror}); train nothing else in it")
+            try:
+                lock(file)
+            except BlockingIOError:
+                raise Busy(f"{self.path}: another training is at work there; wait for it or end it") from None
+            except OSError as error:
+                print(f"note: {self.path} cannot be locked ({error.strerror}); train nothing else in it")
             remove_leftovers(self.path)
             yield
 

@@ -115,6 +115,29 @@ def test_a_full_disk_is_one_line():
         sink.write(gray(0), Frame(gray(0), 0, 0.0))
 
 
+def test_what_is_too_large_leaves_the_recording_that_is_there(tmp_path):
+    path = tmp_path / "out.mp4"
+    path.write_bytes(b"an earlier one")
+    sink = VideoSink(path, fps=10)
+    with pytest.raises(UserError):
+        sink.write(np.zeros((20000, 20000, 3), np.uint8), Frame(gray(0), 0, 0.0))
+    sink.close()
+    assert path.read_bytes() == b"an earlier one"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such locks")
+def test_a_recording_that_another_run_writes_is_left_to_it(tmp_path):
+    path = tmp_path / "out.mp4"
+    first, second = VideoSink(path, fps=10), VideoSink(path, fps=10)
+    first.write(gray(0), Frame(gray(0), 0, 0.0))
+    with pytest.raises(UserError, match="another run"):
+        second.write(gray(200), Frame(gray(0), 0, 0.0))
+    second.close()
+    first.write(gray(90), Frame(gray(0), 1, 0.1))
+    first.close()
+    assert len(read_video(path)[0]) == 2
+
+
 def test_nothing_written_leaves_nothing(tmp_path):
     VideoSink(tmp_path / "out.mp4", fps=10).close()
     assert list(tmp_path.iterdir()) == []

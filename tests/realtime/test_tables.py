@@ -182,6 +182,26 @@ def test_a_table_of_frames_without_faces_has_its_heading_only(tmp_path):
     assert (tmp_path / "out.csv").read_text() == f"{COLUMNS}\n"
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such locks")
+@pytest.mark.parametrize("kind", [CsvSink, JsonlSink])
+def test_a_table_that_another_run_writes_is_left_to_it(tmp_path, kind):
+    path, alone = tmp_path / "both", tmp_path / "alone"
+    first, second, reference = kind(path), kind(path), kind(alone)
+    for sink in (first, reference):
+        sink.write("a", frame(0, 0.0), [])
+    with pytest.raises(UserError, match="another run"):
+        second.write("b", frame(0, 0.0), [])
+    second.close()
+    for sink in (first, reference):
+        sink.write("a", frame(1, 0.1), [])
+        sink.close()
+    assert path.read_text() == alone.read_text()
+    third = kind(path)  # which nobody writes by now
+    third.write("c", frame(0, 0.0), [])
+    third.close()
+    assert len(path.read_text().splitlines()) == 1
+
+
 KILLED = """
 import os, signal, sys
 import numpy as np
