@@ -16,7 +16,10 @@ INPUT_NAME = "faces"
 OUTPUT_NAME = "probabilities"
 IMAGE_SIZE = 48
 
-LICENSE = "MIT; trained on FER-2013, whose images are for research and stay with their owners"
+LICENSE = (
+    "MIT; the images that the weights learned from keep their own terms: those of FER-2013 are for research and stay "
+    "with their owners"
+)
 INTENDED_USES = (
     "naming the expression that a face shows in images and video: labelling footage, studying preprocessing "
     "and networks, art and play with the consent of those filmed"

@@ -43,7 +43,9 @@ def written_aside(path: Path | str) -> Iterator[Path]:
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, OSError) and error.filename in (None, str(temporary)):
+            error.filename = str(path)  # of a full disk Python says no more than that it is full
         temporary.unlink(missing_ok=True)
         with suppress(OSError):  # others may have written there meanwhile
             for folder in missing:

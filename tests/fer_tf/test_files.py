@@ -1,3 +1,4 @@
+import errno
 import hashlib
 import json
 import os
@@ -37,6 +38,17 @@ def test_success_replaces_and_makes_folders(tmp_path):
         temporary.write_bytes(b"whole")
     assert path.read_bytes() == b"whole"
     assert os.listdir(path.parent) == ["a.npz"]
+
+
+@pytest.mark.parametrize("named", [None, "temporary"])
+def test_a_full_disk_is_told_of_the_file_that_was_asked_for(tmp_path, named):
+    def fill_up():
+        with written_aside(tmp_path / "model.onnx") as temporary:
+            temporary.write_bytes(b"half of it")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), named and str(temporary))
+
+    with pytest.raises(OSError, match=re.escape(f"'{tmp_path / 'model.onnx'}'")):
+        fill_up()
 
 
 def test_a_link_stays_and_what_it_points_to_is_replaced(tmp_path):
