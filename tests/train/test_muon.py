@@ -1,8 +1,16 @@
+import sys
+
 import keras
 import numpy as np
 import pytest
 
 from train.muon import ConvolutionMuon
+
+
+@pytest.fixture(autouse=True)
+def without_triton(monkeypatch):
+    """PyTorch's optimizers import Triton where it is installed (CUDA builds), which crashes beside TensorFlow."""
+    monkeypatch.setitem(sys.modules, "triton", None)
 
 
 @pytest.mark.parametrize("shape", [(3, 3, 4, 6), (1, 1, 5, 16), (5, 5, 1, 8)], ids=["tall", "wide", "first"])
