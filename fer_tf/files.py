@@ -133,7 +133,8 @@ def claim(path: Path | str) -> BinaryIO:
     """
     file = open(path, "ab")  # noqa: SIM115
     try:
-        lock(file)
+        if Path(path).is_file():  # a device or pipe may have several writers
+            lock(file)
     except BlockingIOError:
         file.close()
         raise UserError(f"{path}: another run is writing it; wait for its end or choose another name") from None

@@ -202,6 +202,15 @@ def test_a_table_that_another_run_writes_is_left_to_it(tmp_path, kind):
     assert len(path.read_text().splitlines()) == 1
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/null"), reason="needs /dev/null")
+def test_a_device_may_be_written_by_several_runs():
+    sinks = [CsvSink("/dev/null"), JsonlSink("/dev/null")]
+    for sink in sinks:
+        sink.write("a", frame(0, 0.0), [])
+    for sink in sinks:
+        sink.close()
+
+
 KILLED = """
 import os, signal, sys
 import numpy as np
