@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fer_tf.card import IMAGE_SIZE
+from fer_tf.catalogue import IMAGE_SIZE
 from fer_tf.command import Parser, command
 from fer_tf.files import written_aside
 
@@ -16,7 +16,7 @@ from fer_tf.files import written_aside
 @command
 def main(argv: list[str] | None = None) -> None:
     """Makes what is not there yet."""
-    parser = Parser(prog="python -m benchmarks.checkpoints", description="Make the benchmark's ResNet50s.")
+    parser = Parser("benchmarks.checkpoints", description="Make the benchmark's ResNet50s.")
     parser.add_argument("folder", type=Path)
     parser.add_argument("names", nargs="+", metavar="NAME", help="of a checkpoint, as export.from_pth knows them")
     arguments = parser.parse_args(argv)
@@ -27,13 +27,13 @@ def main(argv: list[str] | None = None) -> None:
         if not checkpoint.exists():
             write_checkpoint(checkpoint, seed)
         if not exact.exists():
-            from export.from_pth import import_checkpoint
+            from fer_tf.export.from_pth import import_checkpoint
 
             import_checkpoint(checkpoint, exact)
         if not small.exists():
             import onnx
 
-            from export.quantize import quantize
+            from fer_tf.export.quantize import quantize
 
             # Random weights have no accuracy that quantizing could cost, so nothing is measured and refused here.
             with written_aside(small) as temporary:

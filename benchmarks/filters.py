@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from fer_tf.command import Parser, command, muted_stderr, positive
+from fer_tf.command import Parser, command, positive
+from fer_tf.quiet import muted_stderr
 
 ALL_IMAGES = 35_887
 """Images in FER-2013."""
@@ -15,14 +16,14 @@ ALL_IMAGES = 35_887
 @command
 def main(argv: list[str] | None = None) -> int:
     """Runs each filter both ways on the same images, checks that they agree, and prints how long they took."""
-    parser = Parser(prog="python -m benchmarks.filters", description=__doc__)
+    parser = Parser("benchmarks.filters", description=__doc__)
     parser.add_argument("--images", type=positive(), default=ALL_IMAGES, help="for the layers (default %(default)s)")
     parser.add_argument("--plain-images", type=positive(), default=8, help="for plain NumPy (default %(default)s)")
     parser.add_argument("--batch-size", type=positive(), default=64, help="default %(default)s")
     arguments = parser.parse_args(argv)
     with muted_stderr():
         from fer_tf.filters import FILTERS
-        from train.input_pipeline import evaluation_batches
+        from fer_tf.train.input_pipeline import evaluation_batches
     few, many = map(generated_images, (arguments.plain_images, arguments.images))
 
     print("| filter | plain NumPy, images/s | layer, images/s | ratio | all of FER-2013 |")

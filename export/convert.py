@@ -10,11 +10,11 @@ import tensorflow as tf
 import tf2onnx
 from keras import ops
 
-from fer_tf.card import IMAGE_SIZE, INPUT_NAME, METADATA_KEY, OUTPUT_NAME, ModelCard
-from fer_tf.command import UserError
-from fer_tf.emotions import CLASSES
+from fer_tf.card import INPUT_NAME, METADATA_KEY, OUTPUT_NAME, ModelCard
+from fer_tf.catalogue import ARCHITECTURES, IMAGE_SIZE, imported
+from fer_tf.classes import CLASSES
+from fer_tf.errors import UserError
 from fer_tf.files import written_aside
-from fer_tf.models.mirror_parity import by_parity
 from fer_tf.recognizer import Recognizer
 
 OPSET = 18
@@ -34,7 +34,7 @@ def convert(
 ) -> float:
     """Writes a model file: preprocessing, network, temperature and softmax in one graph.
 
-    A `mirror_resnet` is written as `by_parity` computes it. The file takes its place only after onnx.checker has passed
+    A network is written as its `exported_as` computes it. The file takes its place only after onnx.checker has passed
     and onnxruntime has agreed with the network as it was trained at each batch size, 1 and 32.
 
     Args:
@@ -66,7 +66,9 @@ def convert(
         return recognize
 
     shape = preprocessor(np.zeros((1, IMAGE_SIZE, IMAGE_SIZE), np.uint8)).shape
-    graph = to_onnx(recognize_by(by_parity(network, *shape[1:3]) if network.name == "mirror_resnet" else network))
+    architecture = ARCHITECTURES.get(network.name)
+    cheaper = architecture and architecture.exported_as
+    graph = to_onnx(recognize_by(imported(cheaper)(network, *shape[1:3]) if cheaper else network))
     _name_interface(graph)
     graph.producer_name, graph.producer_version = "fer-tf", ""
     onnx.helper.set_model_props(graph, {METADATA_KEY: card.to_json()})

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from export.output import check_output
 from fer_tf import fer2013
 from fer_tf.card import INPUT_NAME, METADATA_KEY, OUTPUT_NAME, ModelCard
-from fer_tf.command import Parser, UserError, command
+from fer_tf.command import Parser, command
+from fer_tf.errors import UserError
+from fer_tf.export.output import check_output
 from fer_tf.files import sha256, written_aside
 from fer_tf.recognizer import Recognizer, predict
 
@@ -24,7 +25,7 @@ _COMPARED = 128
 def main(argv: list[str] | None = None) -> None:
     """Joins model files."""
     parser = Parser(
-        prog="python -m export.ensemble",
+        "export.ensemble",
         description="Join model files into one file of the same kind, whose probabilities are the average of theirs, "
         "calibrated anew on PublicTest. Each keeps its own preprocessing.",
     )

@@ -5,13 +5,15 @@ from pathlib import Path
 
 import numpy as np
 
-from export.output import check_output
-from fer_tf import checkpoint, fer2013
+from fer_tf import catalogue, checkpoint, fer2013
 from fer_tf.card import ModelCard
-from fer_tf.command import Parser, UserError, command, muted_stderr, positive
-from fer_tf.emotions import CLASSES
+from fer_tf.catalogue import DATASETS
+from fer_tf.classes import CLASSES
+from fer_tf.command import Parser, command, positive
+from fer_tf.errors import UserError
+from fer_tf.export.output import check_output
 from fer_tf.files import sha256
-from fer_tf.names import DATASETS
+from fer_tf.quiet import muted_stderr
 from fer_tf.recognizer import Recognizer
 
 KNOWN_FILES = {
@@ -30,7 +32,7 @@ _MARGIN = 2e-4
 def main(argv: list[str] | None = None) -> None:
     """Imports one checkpoint."""
     parser = Parser(
-        prog="python -m export.from_pth",
+        "export.from_pth",
         description="Turn a BaseCNN or ResNet50 checkpoint of PyTorch into one ONNX file, with its original "
         "preprocessing inside, and prove it against PyTorch's own forward pass.",
     )
@@ -85,8 +87,8 @@ def import_checkpoint(
     with muted_stderr():
         from scipy.special import softmax
 
-        from export.convert import convert, sample_faces
         from fer_tf.datasets import create_preprocessor
+        from fer_tf.export.convert import convert, sample_faces
         from fer_tf.models import create_model
         from fer_tf.state_dict import port, recognise
     try:
@@ -131,9 +133,7 @@ def import_checkpoint(
 
 def _dataset_of(source: Path, dataset: str | None, architecture: str, channels: int) -> str:
     """Returns the data set of a checkpoint, if it fits the network."""
-    from fer_tf import datasets
-
-    fitting = [name for name in DATASETS if datasets.channels(name, architecture) == channels and "canny" not in name]
+    fitting = [name for name in DATASETS if catalogue.channels(name, architecture) == channels and "canny" not in name]
     if not fitting:
         raise UserError(f"is a {architecture} of {channels} channels; no data set has that many")
     if dataset is None:
@@ -142,8 +142,8 @@ def _dataset_of(source: Path, dataset: str | None, architecture: str, channels: 
             raise UserError(
                 f"its name does not say what the network was fed; name it with --dataset: {', '.join(fitting)}"
             )
-    if datasets.channels(dataset, architecture) != channels:
-        expected = datasets.channels(dataset, architecture)
+    if catalogue.channels(dataset, architecture) != channels:
+        expected = catalogue.channels(dataset, architecture)
         raise UserError(
             f"takes {channels} channels, but {dataset} has {expected}; expected --dataset {' or '.join(fitting)}"
         )

@@ -2,18 +2,20 @@
 
 from pathlib import Path
 
-from export.output import check_output
 from fer_tf.card import ModelCard
-from fer_tf.command import Parser, UserError, command, muted_stderr
+from fer_tf.command import Parser, command
+from fer_tf.errors import UserError
+from fer_tf.export.output import check_output
 from fer_tf.files import sha256
-from train.run_folder import RunFolder
+from fer_tf.quiet import muted_stderr
+from fer_tf.train.run_folder import RunFolder
 
 
 @command
 def main(argv: list[str] | None = None) -> None:
     """Writes the model file of a run."""
     parser = Parser(
-        prog="python -m export.onnx",
+        "export.onnx",
         description="Write one ONNX file that holds filter, stack, scaling, network, calibration and softmax.",
     )
     parser.add_argument("run", nargs="?", metavar="RUN_DIR", help="a finished run (default: the newest below runs/)")
@@ -43,7 +45,7 @@ def export_run(folder: RunFolder, output: Path | str | None = None, *, force: bo
     digest = sha256(folder.model)
     check_output(path, [folder.model], digest, force=force)
     with muted_stderr():
-        from export.convert import convert
+        from fer_tf.export.convert import convert
         from fer_tf.models import load_network
     network = load_network(folder.model)
     temperature = metrics.pop("temperature")

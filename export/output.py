@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from fer_tf.card import ModelCard
-from fer_tf.command import UserError
+from fer_tf.errors import UserError
 from fer_tf.files import check_writable
 from fer_tf.recognizer import Recognizer
 

@@ -13,10 +13,11 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from export.output import check_output
 from fer_tf import fer2013
 from fer_tf.card import INPUT_NAME, METADATA_KEY
-from fer_tf.command import Parser, UserError, command, positive
+from fer_tf.command import Parser, command, positive
+from fer_tf.errors import UserError
+from fer_tf.export.output import check_output
 from fer_tf.files import sha256, written_aside
 from fer_tf.recognizer import Recognizer, predict
 
@@ -26,7 +27,7 @@ ALLOWED_LOSS = 0.005
 _BATCH = 16
 _KEY = "quantization"
 _MEMBER = re.compile(r"(?:member\d+/)*")
-"""What `export.ensemble` puts before the names of nodes, once for each time that they were joined."""
+"""What `fer_tf.export.ensemble` puts before the names of nodes, once for each time that they were joined."""
 
 # What lies between them in 8 bits too would gain no time, and cost BaseCNN a third of a point.
 _LAYERS = ("Conv", "Gemm", "MatMul")
@@ -36,7 +37,7 @@ _LAYERS = ("Conv", "Gemm", "MatMul")
 def main(argv: list[str] | None = None) -> None:
     """Quantizes one model file."""
     parser = Parser(
-        prog="python -m export.quantize",
+        "export.quantize",
         description="Write a model file whose network computes in 8 bits, calibrated on training images. "
         "Preprocessing, last layer, temperature and softmax stay in float. It is refused if it loses more than "
         f"{100 * ALLOWED_LOSS} points of accuracy on PublicTest.",

@@ -6,15 +6,15 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
-from fer_tf.command import UserError
-from fer_tf.emotions import CLASSES
+from fer_tf.catalogue import ARCHITECTURES
+from fer_tf.classes import CLASSES
+from fer_tf.errors import UserError
 from fer_tf.files import to_json
 
 FORMAT_VERSION = 1
 METADATA_KEY = "fer.card"
 INPUT_NAME = "faces"
 OUTPUT_NAME = "probabilities"
-IMAGE_SIZE = 48
 
 LICENSE = (
     "MIT; the images that the weights learned from keep their own terms: those of FER-2013 are for research and stay "
@@ -84,7 +84,8 @@ class ModelCard:
     @property
     def is_mirror_equivariant(self) -> bool:
         """Whether it answers alike for a face and its mirror image, up to rounding, by how it is made."""
-        return self.architecture == "mirror_resnet" and self.dataset == "original"
+        network = ARCHITECTURES.get(self.architecture)
+        return network is not None and network.mirror_equivariant and self.dataset == "original"
 
     def to_json(self) -> str:
         """Returns the card as JSON with one key for each field."""

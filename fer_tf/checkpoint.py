@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fer_tf.command import UserError
+from fer_tf.errors import UserError
 
 StateDict = dict[str, np.ndarray]
 """Weights by PyTorch's names, float32, in PyTorch's layouts: convolutions [out, in, h, w], dense layers [out, in]."""

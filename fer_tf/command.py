@@ -5,37 +5,29 @@ import functools
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import NoReturn
 
-_EXTRA_OF_MODULE = {
-    "keras": "train",
-    "matplotlib": "train",
-    "platformdirs": "train",
-    "scipy": "train",
-    "sklearn": "train",
-    "tensorflow": "train",
-    "onnx": "export",
-    "tf2onnx": "export",
-    "torch": "pth",
-    "skimage": "demo",
-}
-
+from fer_tf import __version__
+from fer_tf.errors import UserError, is_out_of_memory
+from fer_tf.installation import program, remedy
+from fer_tf.quiet import configure_tensorflow
 
 _SIGPIPE = 13
 """What ends most programs whose reader has gone; Windows has no such signal, and no name for it."""
 
-_OPENCV_NO_MEMORY = -4
-"""`cv::Error::StsNoMem`, which its Python module does not name."""
-
-
-class UserError(ValueError):
-    """Something that the user can mend. The message is one line: what was wrong, what was expected, what to do."""
-
 
 class Parser(argparse.ArgumentParser):
-    """An `ArgumentParser` that complains in one line instead of printing its usage first."""
+    """An `ArgumentParser` with `--version`, whose errors are one line without the usage.
+
+    Args:
+        module: The command's module as in the checkout, such as `train.run`; the usage line is made from it.
+        **kwargs: See `ArgumentParser`.
+    """
+
+    def __init__(self, module: str, **kwargs):
+        super().__init__(prog=program(module), **kwargs)
+        self.add_argument("--version", action="version", version=f"fer-tf {__version__}")
 
     def error(self, message: str) -> NoReturn:
         """Raises `UserError` with the complaint."""
@@ -75,41 +67,6 @@ seed = _checked(int, lambda value: 0 <= value < 2**31, "a whole number from 0 to
 """An argparse type for the seed of a random generator."""
 
 
-@contextmanager
-def muted_stderr() -> Iterator[None]:
-    """Keeps compiled libraries that cannot be asked to be silent from writing to stderr.
-
-    TensorFlow describes its build while it is imported; libpng and libjpeg complain of broken images.
-    """
-    sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """Returns whether an exception is Python's, TensorFlow's or OpenCV's way to say so."""
-    of_tensorflow = type(error).__name__ == "ResourceExhaustedError"
-    of_opencv = type(error).__module__ == "cv2" and getattr(error, "code", None) == _OPENCV_NO_MEMORY
-    return isinstance(error, MemoryError) or of_tensorflow or of_opencv
-
-
-def configure_tensorflow() -> None:
-    """Sets what TensorFlow and Keras read from the environment when they are imported, which commands do later.
-
-    Not when this module is imported: a program that uses `realtime.Pipeline` may have a Keras of its own.
-    """
-    os.environ["KERAS_BACKEND"] = "tensorflow"  # whatever a user has set for other projects
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    # Where a processor has no VNNI, TensorFlow would leave oneDNN off, and train in up to 1.6 times the time.
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-
-
 def command(main: Callable[[list[str] | None], int | None]) -> Callable[..., int]:
     """Decorates a `main(argv)`: what a user can cause ends in one line on stderr and an exit code, never a traceback.
 
@@ -131,12 +88,10 @@ def command(main: Callable[[list[str] | None], int | None]) -> Callable[..., int
         except UserError as error:
             return _fail(str(error))
         except ModuleNotFoundError as error:
-            extra = _EXTRA_OF_MODULE.get((error.name or "").split(".")[0])
-            if extra is None:
+            todo = remedy(error.name or "")
+            if todo is None:
                 raise
-            return _fail(
-                f"this needs {error.name}, which is not installed; run in the checkout: pip install '.[{extra}]'"
-            )
+            return _fail(f"this needs {error.name}, which is not installed; {todo}")
         except BrokenPipeError:
             # The reader of our output (`| head`) has seen enough; stop Python from complaining at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

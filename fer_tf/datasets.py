@@ -5,59 +5,14 @@ channels, in what size and on what scale, is the layout of the architecture.
 """
 
 import functools
-from collections.abc import Iterable
-from dataclasses import dataclass
 
 import keras
 import numpy as np
 from keras import ops
 
-from fer_tf.card import IMAGE_SIZE
-from fer_tf.command import UserError
+from fer_tf.catalogue import ARCHITECTURES, DATASETS, IMAGE_SIZE, known
+from fer_tf.errors import UserError
 from fer_tf.filters import ARITHMETICS, FILTERS, Filter
-from fer_tf.names import DATASETS
-
-
-@dataclass(frozen=True)
-class Layout:
-    """How an architecture takes its images."""
-
-    rgb: bool
-    """Whether it takes three channels, as networks for colour images do, and not one or two gray planes."""
-    image_size: int
-    """Height and width in pixels, unless another is asked for."""
-    resizable: bool
-    """Whether another may be asked for."""
-    smallest: int = 1
-    """Of those, in pixels: its last feature maps still have something in them."""
-
-
-LAYOUTS = {
-    "base_cnn": Layout(rgb=False, image_size=IMAGE_SIZE, resizable=False),
-    "se_resnet": Layout(rgb=False, image_size=IMAGE_SIZE, resizable=True),
-    "mirror_resnet": Layout(rgb=False, image_size=IMAGE_SIZE, resizable=True, smallest=8),
-    "resnet50": Layout(rgb=True, image_size=96, resizable=True),
-}
-"""Layouts by architecture. ResNet50 trains on 96 pixels; the first project's checkpoints take 224."""
-
-
-def layout(architecture: str) -> Layout:
-    """Returns how an architecture takes its images.
-
-    Raises:
-        UserError: if there is no such architecture.
-    """
-    return LAYOUTS[_known("architecture", architecture, LAYOUTS)]
-
-
-def channels(dataset: str, architecture: str = "base_cnn") -> int:
-    """Returns how many channels a network gets: 3, or without RGB 1, and 2 of a stack.
-
-    Raises:
-        UserError: if there is no such data set or architecture.
-    """
-    stacked = _known("data set", dataset, DATASETS).startswith("stack_")
-    return 3 if layout(architecture).rgb else 1 + stacked
 
 
 def create_preprocessor(
@@ -72,7 +27,7 @@ def create_preprocessor(
 
     Args:
         dataset: One of `DATASETS`.
-        architecture: One of `LAYOUTS`; it decides channels, scaling and size.
+        architecture: One of `fer_tf.catalogue.ARCHITECTURES`; it decides channels, scaling and size.
         image_size: Height and width of the output in pixels; None is what the architecture takes.
         arithmetic: One of `fer_tf.filters.ARITHMETICS`.
         filter_parameters: Those of the data set's filter that are not to be its defaults, by name.
@@ -83,7 +38,7 @@ def create_preprocessor(
     Raises:
         UserError: if one of them is unknown, if the architecture does not take that size, or the filter that number.
     """
-    expected = layout(architecture)
+    expected = ARCHITECTURES[known("architecture", architecture, ARCHITECTURES)]
     image_size = expected.image_size if image_size is None else image_size
     if image_size != expected.image_size and not expected.resizable:
         raise UserError(
@@ -138,8 +93,8 @@ class Preprocessor(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(autocast=False, **kwargs)
-        _known("data set", dataset, DATASETS)
-        _known("arithmetic", arithmetic, ARITHMETICS)
+        known("data set", dataset, DATASETS)
+        known("arithmetic", arithmetic, ARITHMETICS)
         if not isinstance(image_size, int) or image_size < 1:
             raise UserError(f"image_size must be a whole number of pixels above 0. Received: {image_size!r}")
         self.dataset, self.rgb, self.image_size, self.arithmetic = dataset, rgb, image_size, arithmetic
@@ -236,10 +191,3 @@ def _filter_of(dataset: str, arithmetic: str, parameters: dict[str, float]) -> F
         has = f"its parameters are {', '.join(known)}" if known else "it has no parameters"
         raise UserError(f"no {unknown[0]!r} in data set {dataset}; {has}")
     return kind and kind(arithmetic=arithmetic, **parameters)
-
-
-def _known(what: str, name: str, names: Iterable[str]) -> str:
-    """Returns the name if it is one of the names."""
-    if name not in names:
-        raise UserError(f"no {what} {name!r}; expected one of {', '.join(names)}")
-    return name

@@ -23,11 +23,13 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from fer_tf.card import IMAGE_SIZE
-from fer_tf.command import Parser, UserError, command
-from fer_tf.emotions import ALIASES, CHALLENGE_CLASSES, CLASSES
+from fer_tf.catalogue import IMAGE_SIZE
+from fer_tf.classes import ALIASES, CHALLENGE_CLASSES, CLASSES
+from fer_tf.command import Parser, command
+from fer_tf.errors import UserError
 from fer_tf.files import written_aside
-from fer_tf.images import IMAGE_SUFFIXES, decode, middle_square, silence_opencv
+from fer_tf.images import IMAGE_SUFFIXES, decode, middle_square
+from fer_tf.quiet import silence_opencv
 
 silence_opencv()  # what is wrong with an image is said once, by us
 
@@ -62,7 +64,7 @@ class Split:
 
     Attributes:
         images: uint8 [N, 48, 48], gray, 0 to 255.
-        labels: int64 [N], indices into `fer_tf.emotions.CLASSES`.
+        labels: int64 [N], indices into `fer_tf.classes.CLASSES`.
         names: str [N], path of each image in its source, or `row <number>` of a CSV, counted from 1.
     """
 
@@ -534,7 +536,7 @@ def audit(data: Fer2013) -> str:
 @command
 def main(argv: list[str] | None = None) -> None:
     """Prints the audit of a data set."""
-    parser = Parser(prog="python -m fer_tf.fer2013", description="Print an audit of FER-2013 or a folder like it.")
+    parser = Parser("fer_tf.fer2013", description="Print an audit of FER-2013 or a folder like it.")
     parser.add_argument("path", nargs="?", help="zip, folder or CSV (default: as --data elsewhere)")
     print(audit(load(find(parser.parse_args(argv).path))))
 

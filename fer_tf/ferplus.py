@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from fer_tf.command import UserError
+from fer_tf.errors import UserError
 
 ANSWERS = ("anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise", "contempt", "unknown", "NF")
-"""The columns that hold votes: first our classes, in the order of `fer_tf.emotions.CLASSES`."""
+"""The columns that hold votes: first our classes, in the order of `fer_tf.classes.CLASSES`."""
 
 _MOST_VOTES = 1_000_000
 """For one answer; FER+ has ten taggers."""

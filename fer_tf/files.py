@@ -8,14 +8,9 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any, BinaryIO
+from typing import Any
 
-from fer_tf.command import UserError
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None
+from fer_tf.errors import UserError
 
 
 @contextmanager
@@ -109,38 +104,6 @@ def check_writable(path: Path | str, *, in_place: bool = False) -> None:
     for place in needed:
         if not os.access(place, os.W_OK):
             raise UserError(f"{place}: may not be written; choose another place or change the permissions")
-
-
-def lock(file: IO) -> None:
-    """Keeps everyone else who asks for it off an open file until it is closed or its process ends, however that ends.
-
-    Where the system has no such locks (Windows) it does nothing.
-
-    Raises:
-        BlockingIOError: if someone else has it.
-        OSError: if its file system has no locks.
-    """
-    if fcntl:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-
-def claim(path: Path | str) -> BinaryIO:
-    """Opens a file that is to grow, as it is, and keeps other runs of ours from writing it until it is closed.
-
-    Raises:
-        UserError: if another run is writing it.
-        OSError: if it cannot be opened.
-    """
-    file = open(path, "ab")  # noqa: SIM115
-    try:
-        if Path(path).is_file():  # a device or pipe may have several writers
-            lock(file)
-    except BlockingIOError:
-        file.close()
-        raise UserError(f"{path}: another run is writing it; wait for its end or choose another name") from None
-    except OSError:
-        pass  # no locks there, so nothing is known of others
-    return file
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from fer_tf.command import UserError
+from fer_tf.errors import UserError
 
 ARITHMETICS = ("standard", "original")
 """`original` is the wrapping arithmetic of the first project, which its checkpoints need; `standard` has no wraps."""

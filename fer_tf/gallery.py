@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from fer_tf.card import IMAGE_SIZE
-from fer_tf.command import Parser, UserError, command, muted_stderr
+from fer_tf.catalogue import IMAGE_SIZE
+from fer_tf.command import Parser, command
+from fer_tf.errors import UserError
 from fer_tf.files import check_writable, named_errors, written_aside
 from fer_tf.images import decode, middle_square
 from fer_tf.photograph import read_photograph
+from fer_tf.quiet import muted_stderr
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -36,7 +38,7 @@ _LEGEND = (
 def main(argv: list[str] | None = None) -> int:
     """Reads the faces and draws the picture."""
     parser = Parser(
-        prog="python -m fer_tf.gallery",
+        "fer_tf.gallery",
         description="Draw what the networks see: a row for each face, a column for each data set.",
     )
     parser.add_argument("images", nargs="*", metavar="IMAGE", type=Path, help="faces, cropped (default a photograph)")

@@ -1,21 +1,12 @@
 """Decoding image files, and cutting what is in them."""
 
-import os
-
 import cv2
 import numpy as np
 
-from fer_tf.command import muted_stderr
+from fer_tf.quiet import muted_stderr
 
 IMAGE_SUFFIXES = (".avif", ".bmp", ".jp2", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 """Of the files that are taken for images where a folder is named."""
-
-
-def silence_opencv() -> None:
-    """Keeps OpenCV and its FFmpeg from talking between our lines; their own variables bring it back."""
-    if "OPENCV_LOG_LEVEL" not in os.environ:
-        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 
 def middle_square(image: np.ndarray) -> np.ndarray:

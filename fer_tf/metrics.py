@@ -9,7 +9,7 @@ from scipy.special import log_softmax, softmax
 from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix, f1_score, recall_score
 
-from fer_tf.emotions import CLASSES
+from fer_tf.classes import CLASSES
 
 
 def measure(probabilities: np.ndarray, labels: np.ndarray, temperature: float = 1.0) -> dict[str, Any]:

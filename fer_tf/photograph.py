@@ -5,7 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from fer_tf.command import UserError
+from fer_tf.errors import UserError
 from fer_tf.images import decode
 
 

@@ -7,9 +7,11 @@ import numpy as np
 import onnxruntime
 from tqdm import tqdm
 
-from fer_tf.card import IMAGE_SIZE, INPUT_NAME, METADATA_KEY, OUTPUT_NAME, ModelCard
-from fer_tf.command import Parser, UserError, command
-from fer_tf.emotions import CLASSES
+from fer_tf.card import INPUT_NAME, METADATA_KEY, OUTPUT_NAME, ModelCard
+from fer_tf.catalogue import IMAGE_SIZE
+from fer_tf.classes import CLASSES
+from fer_tf.command import Parser, command
+from fer_tf.errors import UserError
 
 _BATCH = 64
 """How many images `predict` gives to one call."""
@@ -22,8 +24,8 @@ class Recognizer:
     cropped. One recognizer may be shared between threads.
 
     Example:
-        >>> import weights
-        >>> recognizer = Recognizer(weights.DEFAULT_MODEL)
+        >>> import fer_tf
+        >>> recognizer = fer_tf.Recognizer(fer_tf.DEFAULT_MODEL)
         >>> recognizer(np.zeros((2, 48, 48), np.uint8)).shape
         (2, 7)
 
@@ -75,7 +77,7 @@ class Recognizer:
             faces: uint8 [N, 48, 48], gray crops, 0 to 255; N may be 0.
 
         Returns:
-            float32 [N, 7], in the order of `fer_tf.emotions.CLASSES`; each row sums to 1.
+            float32 [N, 7], in the order of `fer_tf.classes.CLASSES`; each row sums to 1.
 
         Raises:
             ValueError: if `faces` has another shape or dtype.
@@ -139,7 +141,7 @@ def _read_card(path: Path, session: onnxruntime.InferenceSession) -> ModelCard:
 @command
 def main(argv: list[str] | None = None) -> None:
     """Prints the card of a model file as JSON."""
-    parser = Parser(prog="python -m fer_tf.recognizer", description="Print the card of a model file.")
+    parser = Parser("fer_tf.recognizer", description="Print the card of a model file.")
     parser.add_argument("file", help="model file (.onnx)")
     print(Recognizer(parser.parse_args(argv).file).card.to_json())
 

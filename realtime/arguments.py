@@ -1,4 +1,4 @@
-"""The options of `realtime.webcam`, checked against each other, and those that other commands share."""
+"""The options of `fer_tf.realtime.webcam`, checked against each other, and those that other commands share."""
 
 import argparse
 import os
@@ -6,14 +6,15 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-import weights
+from fer_tf import weights
 from fer_tf.card import EXCLUDED_USES
-from fer_tf.command import Parser, UserError, positive, threads
+from fer_tf.command import Parser, positive, threads
+from fer_tf.errors import UserError
 from fer_tf.files import check_writable
 from fer_tf.images import IMAGE_SUFFIXES as IMAGE_SOURCES
-from realtime.detect import BACKENDS
-from realtime.record import IMAGE_SUFFIXES, VIDEO_SUFFIX
-from realtime.sources import check_name, expand_sources, is_camera, without_password
+from fer_tf.realtime.detect import BACKENDS
+from fer_tf.realtime.record import IMAGE_SUFFIXES, VIDEO_SUFFIX
+from fer_tf.realtime.sources import check_name, expand_sources, is_camera, without_password
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
@@ -65,7 +66,7 @@ def add_recognition(add: Callable[..., object]) -> None:
 
 def _parser() -> Parser:
     parser = Parser(
-        prog="python -m realtime.webcam",
+        "realtime.webcam",
         description="Name the expressions of faces, live or in files. In the window q or Escape ends, space pauses, "
         "s saves the frame (PNG) and its rows (CSV) beside the other outputs, d shows or hides details.",
         epilog=EXCLUDED_USES,

@@ -20,14 +20,15 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-import weights
-from fer_tf.command import Parser, UserError, command, positive
+from fer_tf import weights
+from fer_tf.command import Parser, command, positive
+from fer_tf.errors import UserError
 from fer_tf.files import check_writable, write_json
+from fer_tf.realtime.demo import LENGTH, demo_clip
+from fer_tf.realtime.detect import FaceDetector
+from fer_tf.realtime.draw import draw_faces
+from fer_tf.realtime.pipeline import Pipeline
 from fer_tf.recognizer import Recognizer
-from realtime.demo import LENGTH, demo_clip
-from realtime.detect import FaceDetector
-from realtime.draw import draw_faces
-from realtime.pipeline import Pipeline
 
 THREADS = 2
 FACES = (1, 2, 4, 8, 16)
@@ -44,7 +45,7 @@ _ROUNDS = 8
 def main(argv: list[str] | None = None) -> None:
     """Measures, and prints Markdown."""
     parser = Parser(
-        prog="python -m realtime.benchmark",
+        "realtime.benchmark",
         description="Measure the loop against a rebuild of the first project's: both on two threads, every frame "
         "analysed, four faces in each, nothing recorded. Needs the checkout and pip install '.[all]'.",
     )

@@ -10,7 +10,7 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-from fer_tf.command import UserError
+from fer_tf.errors import UserError
 
 DEFAULT_FPS = 25.0
 """Frames a second where the source does not say, or says nonsense."""

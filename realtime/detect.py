@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fer_tf.command import UserError
+from fer_tf.errors import UserError
 
 FRAMING = 0.95
 """Height of FER-2013's square as a share of the boxes of libfacedetection and YuNet, which reach from hair to chin."""

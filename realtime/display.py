@@ -8,7 +8,7 @@ import time
 import cv2
 import numpy as np
 
-from fer_tf.command import UserError
+from fer_tf.errors import UserError
 
 TITLE = "Expressions (q ends, space pauses, s saves, d: details)"
 

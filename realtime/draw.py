@@ -7,9 +7,9 @@ from itertools import takewhile
 import cv2
 import numpy as np
 
-from fer_tf.card import IMAGE_SIZE
-from fer_tf.emotions import CLASSES
-from realtime.pipeline import Face, Reading
+from fer_tf.catalogue import IMAGE_SIZE
+from fer_tf.classes import CLASSES
+from fer_tf.realtime.pipeline import Face, Reading
 
 COLOURS = {
     "angry": (0, 94, 213),

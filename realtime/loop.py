@@ -15,14 +15,14 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from fer_tf.command import UserError
-from realtime.capture import Frame, Source, SourceError
-from realtime.display import Window
-from realtime.draw import draw_faces, draw_status
-from realtime.pipeline import Face, Pipeline
-from realtime.record import ImageSink, VideoSink
-from realtime.stage import Stage
-from realtime.tables import CsvSink
+from fer_tf.errors import UserError
+from fer_tf.realtime.capture import Frame, Source, SourceError
+from fer_tf.realtime.display import Window
+from fer_tf.realtime.draw import draw_faces, draw_status
+from fer_tf.realtime.pipeline import Face, Pipeline
+from fer_tf.realtime.record import ImageSink, VideoSink
+from fer_tf.realtime.stage import Stage
+from fer_tf.realtime.tables import CsvSink
 
 FIRST_FRAME_SECONDS = 15.0
 """After which a live source that has not given any frame is given up."""
@@ -49,7 +49,7 @@ class Loop:
     q ends, space pauses, s saves the frame and its rows, and d shows or hides the bars.
 
     Example:
-        >>> from realtime.sources import open_source
+        >>> from fer_tf.realtime.sources import open_source
         >>> Loop(Pipeline(), tables=[CsvSink("faces.csv")]).play(open_source("demo"))
 
     Args:

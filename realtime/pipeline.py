@@ -8,14 +8,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-import weights
-from fer_tf.card import IMAGE_SIZE
-from fer_tf.command import UserError
-from fer_tf.emotions import CLASSES
+from fer_tf import weights
+from fer_tf.catalogue import IMAGE_SIZE
+from fer_tf.classes import CLASSES
+from fer_tf.errors import UserError
+from fer_tf.realtime.capture import to_bgr
+from fer_tf.realtime.detect import FaceDetector
+from fer_tf.realtime.track import Tracker
 from fer_tf.recognizer import Recognizer
-from realtime.capture import to_bgr
-from realtime.detect import FaceDetector
-from realtime.track import Tracker
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Reading:
     model: str
     """Name of the model."""
     probabilities: np.ndarray
-    """float32 [7], in the order of `fer_tf.emotions.CLASSES`, smoothed over time."""
+    """float32 [7], in the order of `fer_tf.classes.CLASSES`, smoothed over time."""
     raw: np.ndarray
     """float32 [7]: of this frame alone."""
     certain: bool = True
@@ -89,7 +89,7 @@ class Pipeline:
 
     Example:
         >>> import numpy as np
-        >>> from realtime import FaceDetector, Pipeline
+        >>> from fer_tf import FaceDetector, Pipeline
         >>> pipeline = Pipeline(FaceDetector())
         >>> image = np.zeros((480, 640, 3), np.uint8)  # any that cv2.imread or VideoCapture.read gives
         >>> for face in pipeline(image):
@@ -102,7 +102,7 @@ class Pipeline:
             readings are called `<name> (2)`.
         smoothing: Time constant in seconds of the exponential average of the probabilities; 0 for none.
         detect_every: Run the detector on every Nth frame, and follow the faces between (see
-            `realtime.track.Tracker`). Expressions are recognized in every frame.
+            `fer_tf.realtime.track.Tracker`). Expressions are recognized in every frame.
         min_confidence: A reading is `certain` from this confidence on, 0 to 1.
 
     Raises:

@@ -10,16 +10,18 @@ from pathlib import Path
 import numpy as np
 
 from fer_tf.card import EXCLUDED_USES
-from fer_tf.command import Parser, UserError, command
+from fer_tf.command import Parser, command
+from fer_tf.errors import UserError
 from fer_tf.files import check_writable
-from fer_tf.images import IMAGE_SUFFIXES, silence_opencv
-from realtime.arguments import add_recognition, check_overwriting, distinct_names
-from realtime.detect import FaceDetector
-from realtime.draw import draw_faces
-from realtime.pipeline import Face, Pipeline
-from realtime.record import write_image
-from realtime.sources import check_name, expand_sources, read_image
-from realtime.tables import describe_face
+from fer_tf.images import IMAGE_SUFFIXES
+from fer_tf.quiet import silence_opencv
+from fer_tf.realtime.arguments import add_recognition, check_overwriting, distinct_names
+from fer_tf.realtime.detect import FaceDetector
+from fer_tf.realtime.draw import draw_faces
+from fer_tf.realtime.pipeline import Face, Pipeline
+from fer_tf.realtime.record import write_image
+from fer_tf.realtime.sources import check_name, expand_sources, read_image
+from fer_tf.realtime.tables import describe_face
 
 
 @command
@@ -59,7 +61,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser = Parser(
-        prog="python -m realtime.predict",
+        "realtime.predict",
         description="Name the expressions of the faces in pictures.",
         epilog=EXCLUDED_USES,
     )

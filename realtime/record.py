@@ -1,4 +1,4 @@
-"""Keeps what was seen: labelled video, which survives being killed, or a picture. Tables are in `realtime.tables`."""
+"""Keeps what was seen: labeled video that survives being killed, or a picture. Tables: `fer_tf.realtime.tables`."""
 
 import contextlib
 from collections.abc import Iterator
@@ -9,9 +9,10 @@ from typing import BinaryIO
 import cv2
 import numpy as np
 
-from fer_tf.command import UserError
-from fer_tf.files import check_writable, claim, named_errors, written_aside
-from realtime.capture import Frame
+from fer_tf.errors import UserError
+from fer_tf.files import check_writable, named_errors, written_aside
+from fer_tf.locks import claim
+from fer_tf.realtime.capture import Frame
 
 VIDEO_SUFFIX = ".mp4"
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")

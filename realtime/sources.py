@@ -10,10 +10,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from fer_tf.command import UserError, muted_stderr
+from fer_tf.errors import UserError
 from fer_tf.images import IMAGE_SUFFIXES, decode
-from realtime import demo
-from realtime.capture import DEFAULT_FPS, ClipSource, FileSource, LiveSource, Source, SourceError
+from fer_tf.quiet import muted_stderr
+from fer_tf.realtime import demo
+from fer_tf.realtime.capture import DEFAULT_FPS, ClipSource, FileSource, LiveSource, Source, SourceError
 
 VIDEO_SUFFIXES = (
     *(".3gp", ".asf", ".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mjpeg", ".mjpg", ".mkv", ".mov", ".mp4", ".mpeg"),

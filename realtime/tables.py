@@ -9,10 +9,11 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from fer_tf.emotions import CLASSES
-from fer_tf.files import check_writable, claim, named_errors, write_json
-from realtime.capture import Frame
-from realtime.pipeline import Face
+from fer_tf.classes import CLASSES
+from fer_tf.files import check_writable, named_errors, write_json
+from fer_tf.locks import claim
+from fer_tf.realtime.capture import Frame
+from fer_tf.realtime.pipeline import Face
 
 COLUMNS = (
     *("source", "time_s", "frame", "face", "x", "y", "width", "height"),

@@ -10,13 +10,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from fer_tf.command import Parser, UserError, command, positive
-from fer_tf.emotions import CLASSES
+from fer_tf.classes import CLASSES
+from fer_tf.command import Parser, command, positive
+from fer_tf.errors import UserError
 from fer_tf.files import check_writable
-from fer_tf.images import silence_opencv
-from realtime.draw import COLOURS, Pen
-from realtime.record import IMAGE_SUFFIXES, write_image
-from realtime.tables import COLUMNS
+from fer_tf.quiet import silence_opencv
+from fer_tf.realtime.draw import COLOURS, Pen
+from fer_tf.realtime.record import IMAGE_SUFFIXES, write_image
+from fer_tf.realtime.tables import COLUMNS
 
 _FINER = 2
 """All is drawn this many times larger and then shrunk, which smooths text and edges."""
@@ -53,7 +54,7 @@ class Strip:
 def main(argv: list[str] | None = None) -> None:
     """Reads the table and draws the picture."""
     parser = Parser(
-        prog="python -m realtime.timeline",
+        "realtime.timeline",
         description="Draw what faces showed over time, from the CSV file that realtime.webcam wrote.",
     )
     parser.add_argument("csv", type=Path, help="table that --csv wrote")
@@ -91,7 +92,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def read_strips(path: Path) -> list[Strip]:
-    """Reads a CSV file that `realtime.tables.CsvSink` wrote.
+    """Reads a CSV file that `fer_tf.realtime.tables.CsvSink` wrote.
 
     Returns:
         A strip for each source, face and model, in the order of the file.

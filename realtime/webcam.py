@@ -14,18 +14,18 @@ from pathlib import Path
 from tqdm import tqdm
 
 from fer_tf.command import command
-from fer_tf.images import silence_opencv
+from fer_tf.quiet import silence_opencv
+from fer_tf.realtime.arguments import parse
+from fer_tf.realtime.capture import LiveSource, Source, SourceError
+from fer_tf.realtime.detect import FaceDetector
+from fer_tf.realtime.display import DisplayProbe, Window
+from fer_tf.realtime.loop import Loop, say
+from fer_tf.realtime.pipeline import Pipeline
+from fer_tf.realtime.record import open_recording
+from fer_tf.realtime.sources import find_cameras, is_camera, open_source
+from fer_tf.realtime.stage import Stage
+from fer_tf.realtime.tables import CsvSink, JsonlSink, SummarySink
 from fer_tf.recognizer import Recognizer
-from realtime.arguments import parse
-from realtime.capture import LiveSource, Source, SourceError
-from realtime.detect import FaceDetector
-from realtime.display import DisplayProbe, Window
-from realtime.loop import Loop, say
-from realtime.pipeline import Pipeline
-from realtime.record import open_recording
-from realtime.sources import find_cameras, is_camera, open_source
-from realtime.stage import Stage
-from realtime.tables import CsvSink, JsonlSink, SummarySink
 
 
 @command

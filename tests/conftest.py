@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from fer_tf.card import METADATA_KEY, ModelCard
-from fer_tf.command import configure_tensorflow
-from fer_tf.emotions import CLASSES
+from fer_tf.classes import CLASSES
+from fer_tf.quiet import configure_tensorflow
 
 configure_tensorflow()
 

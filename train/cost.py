@@ -12,7 +12,8 @@ import numpy as np
 import onnx
 import onnxruntime
 
-from fer_tf.card import IMAGE_SIZE, INPUT_NAME
+from fer_tf.card import INPUT_NAME
+from fer_tf.catalogue import IMAGE_SIZE
 from fer_tf.recognizer import Recognizer
 
 _LAYERS = ("Conv", "Gemm", "MatMul")

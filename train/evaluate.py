@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from fer_tf import fer2013
-from fer_tf.command import Parser, UserError, command
-from fer_tf.emotions import CLASSES
+from fer_tf.classes import CLASSES
+from fer_tf.command import Parser, command
+from fer_tf.errors import UserError
 from fer_tf.ferplus import Votes, read_votes
 from fer_tf.files import check_writable, write_json
 from fer_tf.recognizer import Recognizer, predict
@@ -171,7 +172,7 @@ def compare(rows: dict[str, dict[str, Any]], split: str) -> str:
 def main(argv: list[str] | None = None) -> None:
     """Prints the figures of model files, and writes the report of one."""
     parser = Parser(
-        prog="python -m train.evaluate",
+        "train.evaluate",
         description="Measure model files on FER-2013, and several side by side. PublicTest chose their epochs and "
         "temperatures; PrivateTest (--splits all) is for finished models and chooses nothing.",
     )
@@ -223,7 +224,7 @@ def main(argv: list[str] | None = None) -> None:
     if arguments.json:
         write_json(arguments.json, reports if len(files) > 1 else reports[path])
     if arguments.report:
-        from train.model_report import write_model_report
+        from fer_tf.train.model_report import write_model_report
 
         command = [path, "--splits", arguments.splits]
         for option, file in (("--data", arguments.data), ("--ferplus", arguments.ferplus)):

@@ -9,12 +9,12 @@ import numpy as np
 import tensorflow as tf
 
 from fer_tf.checkpoint import StateDict, read_state_dict
-from fer_tf.command import UserError
+from fer_tf.errors import UserError
 from fer_tf.models import load_network
 from fer_tf.models.mirror_parity import join
 from fer_tf.models.mirror_resnet import MirrorConvolution
 from fer_tf.state_dict import port, recognise
-from train.run_folder import RunFolder
+from fer_tf.train.run_folder import RunFolder
 
 _SMOOTHING = keras.layers.AveragePooling2D
 
@@ -84,7 +84,7 @@ def _from_checkpoint(model: keras.Model, path: str) -> None:
 
 
 def _from_model_file(model: keras.Model, path: str, batches: tf.data.Dataset) -> None:
-    """Reads the weights out of a graph that `export.convert` made.
+    """Reads the weights out of a graph that `fer_tf.export.convert` made.
 
     There, each normalisation has become one factor and one summand a channel, and most factors have gone into the
     convolution before them. So the factors and summands are first put in as normalisations that leave all else as it

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from fer_tf.emotions import CLASSES
+from fer_tf.classes import CLASSES
 
 
 def training_batches(
@@ -33,7 +33,7 @@ def training_batches(
         labels: int [N], or float32 [N, 7]: probabilities of the classes; more columns are of other answers.
         preprocessor: uint8 [B, 48, 48] → float32 [B, H, W, C], mapped after the augmentation.
         batch_size: At most N.
-        augmentation: One of `train.augmentation.AUGMENTATIONS`: uint8 [B, 48, 48] and a seed → varied images.
+        augmentation: One of `fer_tf.train.augmentation.AUGMENTATIONS`: uint8 [B, 48, 48] and a seed → varied images.
         seed: Of order and augmentation.
         first_epoch: Which epoch to start with, from 0.
         ask: Asked what the varied images show: uint8 [B, 48, 48], step, int [B] places in `images` → float32 [B, 7].

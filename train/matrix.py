@@ -4,16 +4,18 @@ import itertools
 import sys
 from pathlib import Path
 
-from fer_tf.command import Parser, UserError, command, muted_stderr, positive, seed
+from fer_tf.catalogue import ARCHITECTURES, DATASETS
+from fer_tf.command import Parser, command, positive, seed
+from fer_tf.errors import UserError
 from fer_tf.files import write_json
-from fer_tf.names import ARCHITECTURES, DATASETS
-from train.run import DEFAULTS, complete, create, load_data, settle
-from train.run_folder import RunFolder, option_words
+from fer_tf.quiet import muted_stderr
+from fer_tf.train.run import DEFAULTS, complete, create, load_data, settle
+from fer_tf.train.run_folder import RunFolder, option_words
 
 
 def _parser() -> Parser:
     parser = Parser(
-        prog="python -m train.matrix",
+        "train.matrix",
         description="Train a cell for each network, data set and seed, and write what they score as a table "
         "(matrix.md, matrix.json) and a chart (matrix.png). A finished cell is kept and an interrupted one continued, "
         "so give the same command again, or another one with the same --output to add cells.",
@@ -55,7 +57,7 @@ def main(argv: list[str] | None = None) -> int:
         import keras
 
         from fer_tf.datasets import create_preprocessor
-        from train.matrix_report import measure_cell, write_matrix
+        from fer_tf.train.matrix_report import measure_cell, write_matrix
 
     for folder in present:
         settings = folder.settings

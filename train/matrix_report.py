@@ -11,15 +11,15 @@ from matplotlib.figure import Figure
 from scipy.special import softmax
 from scipy.stats import t
 
+from fer_tf.catalogue import ARCHITECTURES, DATASETS
 from fer_tf.fer2013 import Fer2013
 from fer_tf.files import write_json, write_text
 from fer_tf.models import load_network
-from fer_tf.names import ARCHITECTURES, DATASETS
-from train.evaluate import evaluate, tested
-from train.input_pipeline import evaluation_batches
-from train.pictures import save_figure
-from train.run_folder import RunFolder
-from train.training import predictor
+from fer_tf.train.evaluate import evaluate, tested
+from fer_tf.train.input_pipeline import evaluation_batches
+from fer_tf.train.pictures import save_figure
+from fer_tf.train.run_folder import RunFolder
+from fer_tf.train.training import predictor
 
 FIRST_PROJECT = {
     "base_cnn": {
@@ -48,7 +48,7 @@ Rows = dict[tuple[str, str], dict[int, dict[str, Any]]]
 
 
 def measure_cell(folder: RunFolder, data: Fer2013) -> dict[str, dict[str, Any]]:
-    """Returns the figures of a finished run on all splits that the data set has: those of `train.evaluate.evaluate`."""
+    """Returns the figures of `fer_tf.train.evaluate.evaluate` of a finished run, for all splits of the data set."""
     temperature = folder.public_metrics()["temperature"]
     network = predictor(load_network(folder.model))
     splits = "all" if len(data.private) else "public"
@@ -114,7 +114,7 @@ def mean_interval(values: Sequence[float]) -> tuple[float, list[float] | None]:
 
 
 def _order(key: tuple[str, str]) -> tuple[int, int]:
-    return ARCHITECTURES.index(key[0]), DATASETS.index(key[1])
+    return list(ARCHITECTURES).index(key[0]), DATASETS.index(key[1])
 
 
 def _percent(seeds: dict[int, dict[str, Any]], split: str) -> dict[int, float]:

@@ -11,14 +11,15 @@ from matplotlib.figure import Figure
 
 from fer_tf.fer2013 import Split
 from fer_tf.files import write_json, write_text
+from fer_tf.lineage import REPEATED
 from fer_tf.metrics import diagnose, measure
 from fer_tf.recognizer import Recognizer, predict
-from train.cost import measure_cost
-from train.evaluate import TITLES, describe
-from train.pictures import draw_confusion, save_figure
-from train.robustness import VARIATIONS
-from train.run import DEFAULTS, settle
-from train.run_folder import REPEATED, option_words
+from fer_tf.train.cost import measure_cost
+from fer_tf.train.evaluate import TITLES, describe
+from fer_tf.train.pictures import draw_confusion, save_figure
+from fer_tf.train.robustness import VARIATIONS
+from fer_tf.train.run import DEFAULTS, settle
+from fer_tf.train.run_folder import option_words
 
 _FEWEST = 10
 """Images that a bin of confidence must have to be drawn; the accuracy of fewer says nothing."""
@@ -44,7 +45,7 @@ def write_model_report(
             `<name>-confidence.png`.
         model: The model file.
         public: PublicTest, on which is measured what the model bears: that may lead to another model.
-        figures: Of all splits, as `train.evaluate.evaluate` gives them.
+        figures: Of all splits, as `fer_tf.train.evaluate.evaluate` gives them.
         shown: The split of which errors and confidence are shown, one of `figures`.
         probabilities: float [N, 7] for the images of that split.
         labels: int [N], theirs.

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from fer_tf.emotions import CLASSES
+from fer_tf.classes import CLASSES
 from fer_tf.files import written_aside
 
 

@@ -3,15 +3,15 @@
 from scipy.special import softmax
 from sklearn.metrics import confusion_matrix
 
-from fer_tf.emotions import CLASSES
+from fer_tf.classes import CLASSES
 from fer_tf.fer2013 import Split
 from fer_tf.files import write_json
 from fer_tf.metrics import fit_temperature, measure
 from fer_tf.models import load_network
-from train.input_pipeline import evaluation_batches
-from train.pictures import draw_confusion, draw_curves
-from train.run_folder import RunFolder, kept_row
-from train.training import predictor
+from fer_tf.train.input_pipeline import evaluation_batches
+from fer_tf.train.pictures import draw_confusion, draw_curves
+from fer_tf.train.run_folder import RunFolder, kept_row
+from fer_tf.train.training import predictor
 
 
 def write_report(folder: RunFolder, public: Split) -> dict:

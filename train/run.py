@@ -11,12 +11,14 @@ from pathlib import Path
 import numpy as np
 
 from fer_tf import fer2013
-from fer_tf.command import Parser, UserError, amount, command, is_out_of_memory, muted_stderr, positive, seed, share
+from fer_tf.catalogue import ARCHITECTURES, DATASETS
+from fer_tf.command import Parser, amount, command, positive, seed, share
+from fer_tf.errors import UserError, is_out_of_memory
 from fer_tf.ferplus import read_votes
 from fer_tf.files import sha256
-from fer_tf.names import ARCHITECTURES, DATASETS
+from fer_tf.quiet import muted_stderr
 from fer_tf.recognizer import Recognizer
-from train.run_folder import (
+from fer_tf.train.run_folder import (
     AUGMENTATIONS,
     KEEPS,
     OPTIMIZERS,
@@ -59,17 +61,10 @@ DEFAULTS = {
 }
 """What a new run is made of unless its option or its network's recipe says otherwise; a resumed run keeps its own."""
 
-RECIPES = {
-    "se_resnet": {"learning_rate": 2e-3, "weight_decay": 0.3, "ghost_batches": 2},
-    "mirror_resnet": {"optimizer": "muon", "learning_rate": 2e-3, "weight_decay": 0.3, "ghost_batches": 2},
-    "resnet50": {"learning_rate": 1e-3, "weight_decay": 0.3, "ghost_batches": 2},
-}
-"""What a network is trained by, where that differs from `DEFAULTS`."""
-
 
 def settle(given: dict) -> dict:
     """Returns all that a new run is made of: what is given, and for the rest the network's recipe and `DEFAULTS`."""
-    values = {**DEFAULTS, **RECIPES.get(given.get("model", DEFAULTS["model"]), {}), **given}
+    values = {**DEFAULTS, **ARCHITECTURES[given.get("model", DEFAULTS["model"])].recipe, **given}
     for source in ("teacher", "ferplus"):
         if not values[source]:
             values[f"{source}_weight"] = 0.0
@@ -99,7 +94,7 @@ class _AsDict(argparse.Action):
 
 def _parser() -> Parser:
     parser = Parser(
-        prog="python -m train.run",
+        "train.run",
         description="Train a network on FER-2013 or own face crops in class folders. PrivateTest is not looked at.",
         epilog="Exit codes: 0 done, 2 wrong input, 130 interrupted (continue with --resume).",
     )
@@ -308,7 +303,7 @@ def create(folder: RunFolder, values: dict, data: fer2013.Fer2013, init_origin: 
 
 
 def complete(folder: RunFolder, data: fer2013.Fer2013) -> dict:
-    """Trains a run to its last epoch, from where it stands, and returns what `train.report.write_report` does.
+    """Trains a run to its last epoch, from where it stands, and returns what `fer_tf.train.report.write_report` does.
 
     Args:
         folder: A run's folder, new, interrupted or finished.
@@ -318,8 +313,8 @@ def complete(folder: RunFolder, data: fer2013.Fer2013) -> dict:
         UserError: if it was begun with other images, if another training is at work there, or if it diverges.
     """
     with muted_stderr():
-        from train.report import write_report
-        from train.training import fit
+        from fer_tf.train.report import write_report
+        from fer_tf.train.training import fit
     if data.fingerprint() != folder.settings.data_fingerprint:
         raise UserError(f"{folder.path} was trained on other images than {data.source} holds; name theirs with --data")
     init, digest = folder.settings.init, folder.settings.init_sha256
@@ -336,7 +331,7 @@ def complete(folder: RunFolder, data: fer2013.Fer2013) -> dict:
 
 def _targets(values: dict, train: fer2013.Split, teachers: list[Recognizer]) -> np.ndarray:
     """Returns what a new run is to keep by `RunFolder.write_targets`."""
-    from train.targets import evidence, soft_targets
+    from fer_tf.train.targets import evidence, soft_targets
 
     votes = read_votes(values["ferplus"], train.names) if values["ferplus"] else None
     mixed = votes if values["ferplus_weight"] else None
@@ -375,8 +370,8 @@ def _origin_of(init: str, architecture: str, dataset: str, widths: list[int] | N
         origin, found = card.training, (card.architecture, card.dataset)
     else:
         with muted_stderr():
-            from fer_tf.datasets import channels
-            from train.initial_weights import read_checkpoint
+            from fer_tf.catalogue import channels
+            from fer_tf.train.initial_weights import read_checkpoint
         read_checkpoint(init, architecture, channels(dataset, architecture))
         return None
     if found != (architecture, dataset):

@@ -12,11 +12,13 @@ from typing import Any, get_type_hints
 
 import numpy as np
 
-from fer_tf.command import UserError
-from fer_tf.emotions import CLASSES
+from fer_tf.catalogue import ARCHITECTURES, DATASETS
+from fer_tf.classes import CLASSES
+from fer_tf.errors import UserError
 from fer_tf.ferplus import ANSWERS
-from fer_tf.files import check_writable, lock, remove_leftovers, write_json, written_aside
-from fer_tf.names import ARCHITECTURES, DATASETS
+from fer_tf.files import check_writable, remove_leftovers, write_json, written_aside
+from fer_tf.lineage import told_once
+from fer_tf.locks import lock
 
 AUGMENTATIONS = ("none", "light", "light-camera", "standard", "camera")
 OPTIMIZERS = ("adamw", "muon", "sgd")
@@ -95,13 +97,13 @@ class Settings:
     """Weight of the loss of a second head, which learns the votes and is not kept; 0 is none."""
     label_smoothing: float = 0.1
     optimizer: str = "adamw"
-    """One of `OPTIMIZERS`; `muon` is `train.muon.ConvolutionMuon`, `sgd` has Nesterov's momentum of 0.9."""
+    """One of `OPTIMIZERS`; `muon` is `fer_tf.train.muon.ConvolutionMuon`, `sgd` has Nesterov's momentum of 0.9."""
     weight_decay: float = 0.02
     """Share of itself that a weight loses each step, times the learning rate."""
     mixup: float = 0.0
     """Both parameters of the beta distribution that images are mixed by; 0 mixes none."""
     sam: float = 0.0
-    """Radius of `train.training.sharpness_aware_step`; 0 is the plain step."""
+    """Radius of `fer_tf.train.training.sharpness_aware_step`; 0 is the plain step."""
     ghost_batches: int = 1
     """Into how many parts a batch is cut, each normalised by itself."""
     precision: str = "float32"
@@ -123,7 +125,7 @@ class Settings:
     def answers(self) -> int:
         """How many columns the run's targets have.
 
-        First those of the classes, then of a second head those of the votes, then those of `train.targets.evidence`.
+        First those of the classes, then of a second head those of the votes, then `fer_tf.train.targets.evidence`.
         """
         return len(CLASSES) + len(ANSWERS) * bool(self.ferplus_head) + len(CLASSES) * self.has_evidence
 
@@ -138,39 +140,6 @@ def option_words(value: Any) -> list[str]:
     if isinstance(value, dict):
         return [f"{name}={number:g}" for name, number in value.items()]
     return [str(part) for part in (value if isinstance(value, list) else [value])]
-
-
-REPEATED = {"repeated": True}
-"""Stands in a record for a training that the record tells of before."""
-
-
-def told_once(record: dict[str, Any]) -> dict[str, Any]:
-    """Returns the record of a training with `REPEATED` for each training in it that it has told of already.
-
-    Teachers of one family share most of their past, which without this doubles with every generation. What the weights
-    began with comes first, so that this line is told in full.
-    """
-    told = set()
-
-    def cut(training: dict[str, Any]) -> dict[str, Any]:
-        if "members" in training:
-            return training | {"members": [cut_origin(member) for member in training["members"]]}
-        if "model" not in training:
-            return training
-        parents = training.get("teacher_origins") or []
-        own = {key: value for key, value in training.items() if key not in ("init_origin", "teacher_origins")}
-        identity = json.dumps([own, [parent.get("sha256") for parent in parents]], sort_keys=True)
-        if identity in told:
-            return REPEATED
-        told.add(identity)
-        if training.get("init_origin"):
-            training = training | {"init_origin": cut(training["init_origin"])}
-        return training | {"teacher_origins": [cut_origin(parent) for parent in parents]} if parents else training
-
-    def cut_origin(origin: dict[str, Any]) -> dict[str, Any]:
-        return origin | {"training": cut(origin["training"])}
-
-    return cut(record)
 
 
 class Busy(UserError):
@@ -370,7 +339,7 @@ class RunFolder:
         return self.evaluation.exists() and self.read_evaluation().get("private_fingerprint") == private_fingerprint
 
     def read_evaluation(self) -> dict[str, Any]:
-        """Returns what `train.matrix` has left in a cell of its own: figures by `splits`, and `private_fingerprint`."""
+        """Returns what `fer_tf.train.matrix` left in its cell: figures by `splits`, and `private_fingerprint`."""
         return self._read_json(self.evaluation)
 
     def read_history(self) -> list[dict[str, float]]:

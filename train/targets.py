@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
-from fer_tf.command import UserError
-from fer_tf.emotions import CLASSES
+from fer_tf.classes import CLASSES
+from fer_tf.errors import UserError
 from fer_tf.fer2013 import Split
 from fer_tf.ferplus import Votes
 from fer_tf.files import sha256
@@ -135,7 +135,7 @@ def asking(teachers: Sequence[Recognizer], ratios: np.ndarray | None) -> Callabl
         ratios: float [N, 7], as from `evidence`, for all training images; None of teachers that no votes correct.
 
     Returns:
-        For `train.input_pipeline.training_batches`: (uint8 [B, 48, 48], step, int [B] of N) → float32 [B, 7].
+        For `fer_tf.train.input_pipeline.training_batches`: (uint8 [B, 48, 48], step, int [B] of N) → float32 [B, 7].
     """
 
     def ask(faces: np.ndarray, step: np.ndarray, chosen: np.ndarray) -> np.ndarray:

@@ -10,18 +10,18 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from fer_tf.command import UserError
-from fer_tf.emotions import CLASSES
+from fer_tf.classes import CLASSES
+from fer_tf.errors import UserError
 from fer_tf.fer2013 import Split
 from fer_tf.ferplus import ANSWERS
 from fer_tf.files import written_aside
 from fer_tf.models import create_model, load_network
-from train.augmentation import AUGMENTATIONS
-from train.initial_weights import initialise
-from train.input_pipeline import evaluation_batches, training_batches
-from train.muon import ConvolutionMuon
-from train.run_folder import RunFolder, Settings, kept_row
-from train.targets import asking, teachers_again
+from fer_tf.train.augmentation import AUGMENTATIONS
+from fer_tf.train.initial_weights import initialise
+from fer_tf.train.input_pipeline import evaluation_batches, training_batches
+from fer_tf.train.muon import ConvolutionMuon
+from fer_tf.train.run_folder import RunFolder, Settings, kept_row
+from fer_tf.train.targets import asking, teachers_again
 
 _NORM_BATCHES = 16
 """How many training batches, at most, give the normalisation statistics of the averaged weights."""

@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 from keras import layers, ops
 
-from fer_tf.emotions import CLASSES
+from fer_tf.classes import CLASSES
 from fer_tf.models.layers import BatchNormalization
 
 

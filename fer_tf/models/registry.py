@@ -1,25 +1,13 @@
 """Networks by the name that `--model` takes."""
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
 
-from fer_tf.command import UserError
-from fer_tf.datasets import channels
-from fer_tf.models.base_cnn import base_cnn
-from fer_tf.models.mirror_resnet import mirror_resnet
-from fer_tf.models.resnet50 import resnet50
-from fer_tf.models.se_resnet import se_resnet
-
-ARCHITECTURES: dict[str, Callable[..., keras.Model]] = {
-    "base_cnn": base_cnn,
-    "se_resnet": se_resnet,
-    "mirror_resnet": mirror_resnet,
-    "resnet50": resnet50,
-}
-"""Functions that take the number of channels and return a network: images → logits [N, 7]."""
+from fer_tf.catalogue import ARCHITECTURES, channels, imported, known
+from fer_tf.errors import UserError
 
 
 def create_model(
@@ -33,7 +21,7 @@ def create_model(
     """Returns a new network for a data set.
 
     Args:
-        architecture: One of `ARCHITECTURES`.
+        architecture: One of `fer_tf.catalogue.ARCHITECTURES`.
         dataset: One of `fer_tf.datasets.DATASETS`; it decides the number of channels, with the architecture.
         widths: Channels of its layers, of a network that takes them (see `check_widths`); None is its own.
         precision: What it computes in, `float32` or `bfloat16`; its weights and its logits are float32 either way.
@@ -45,27 +33,26 @@ def create_model(
     Raises:
         UserError: if there is no such architecture or data set.
     """
-    if architecture not in ARCHITECTURES:
-        raise UserError(f"no architecture {architecture!r}; expected one of {', '.join(ARCHITECTURES)}")
+    known("architecture", architecture, ARCHITECTURES)
     if widths is not None:
         options["widths"] = widths
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_bfloat16" if precision == "bfloat16" else "float32")
     try:
-        return ARCHITECTURES[architecture](channels(dataset, architecture), **options)
+        return ARCHITECTURES[architecture].build(channels(dataset, architecture), **options)
     finally:
         keras.config.set_dtype_policy(before)
 
 
 def check_widths(architecture: str, widths: Sequence[int]) -> None:
-    """Tells whether a network of `ARCHITECTURES` can have these channels: one number for each that it has of its own.
+    """Checks the widths that a network is to have: one number for each of its own.
 
     They are even, since mirrored channels come in pairs, and not below 8, of which squeeze-and-excitation leaves one.
 
     Raises:
         UserError: if it cannot.
     """
-    parameters = inspect.signature(ARCHITECTURES[architecture]).parameters
+    parameters = inspect.signature(imported(ARCHITECTURES[architecture].builder)).parameters
     named = f"--widths {' '.join(map(str, widths))}"
     if "widths" not in parameters:
         raise UserError(f"{named}: the widths of {architecture} are given; leave the option away or change --model")
@@ -83,6 +70,8 @@ def load_network(path: Path | str) -> keras.Model:
     Raises:
         UserError: if it is damaged or no Keras model.
     """
+    for architecture in ARCHITECTURES.values():  # which registers the layers of its own
+        imported(architecture.builder)
     try:
         return keras.models.load_model(path)
     except Exception as error:  # of Keras, h5py and zipfile, on damaged files

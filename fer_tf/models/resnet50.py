@@ -3,7 +3,7 @@
 import keras
 from keras import layers
 
-from fer_tf.emotions import CLASSES
+from fer_tf.classes import CLASSES
 from fer_tf.models.layers import BatchNormalization
 
 BLOCKS = (3, 4, 6, 3)

@@ -6,7 +6,7 @@ import pytest
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("scipy")
 
-from export import ensemble  # noqa: E402
+from fer_tf.export import ensemble  # noqa: E402
 from fer_tf.fer2013 import Fer2013, Split  # noqa: E402
 from fer_tf.recognizer import Recognizer  # noqa: E402
 
@@ -56,7 +56,7 @@ def test_it_averages_and_is_calibrated(members, public, tmp_path, capsys):
 
 def test_mirroring_makes_it_blind_to_mirroring(public, tmp_path):
     """With BaseCNN, which answers a mirrored face otherwise."""
-    import weights
+    from fer_tf import weights
 
     rows, columns = np.mgrid[:48, :48] / 48
     faces = np.stack([128 + 60 * np.sin(number * columns + rows) for number in range(1, 6)]).astype(np.uint8)
@@ -71,7 +71,7 @@ def test_mirroring_makes_it_blind_to_mirroring(public, tmp_path):
 
 
 def test_what_is_blind_to_mirroring_anyway_is_not_mirrored(public, tmp_path, capsys):
-    import weights
+    from fer_tf import weights
 
     single = weights.DEFAULT_MODEL.with_name("mirror_resnet-original.onnx")
     faces = np.random.default_rng(0).integers(0, 256, (4, 48, 48), np.uint8)

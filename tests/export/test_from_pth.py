@@ -9,12 +9,12 @@ pytest.importorskip("keras")
 pytest.importorskip("tf2onnx")
 Image = pytest.importorskip("PIL.Image")
 
-from export import from_pth  # noqa: E402
-from export.convert import sample_faces  # noqa: E402
+from fer_tf.export import from_pth  # noqa: E402
+from fer_tf.export.convert import sample_faces  # noqa: E402
 from fer_tf.models import create_model  # noqa: E402
 from fer_tf.recognizer import Recognizer, predict  # noqa: E402
-from train import evaluate  # noqa: E402
-from train.initial_weights import initialise  # noqa: E402
+from fer_tf.train import evaluate  # noqa: E402
+from fer_tf.train.initial_weights import initialise  # noqa: E402
 
 SHARED = Path(__file__).parents[3] / "shared"
 CHECKPOINT = SHARED / "reference/BaseCNN.pth"

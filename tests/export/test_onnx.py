@@ -15,11 +15,11 @@ pytest.importorskip("tf2onnx")
 
 from scipy.special import softmax
 
-from export import onnx as export_onnx
 from fer_tf import fer2013
+from fer_tf.export import onnx as export_onnx
 from fer_tf.models import load_network
 from fer_tf.recognizer import Recognizer
-from train import evaluate, run
+from fer_tf.train import evaluate, run
 
 ROOT = Path(__file__).parents[2]
 

@@ -10,10 +10,10 @@ onnx = pytest.importorskip("onnx")
 pytest.importorskip("tf2onnx")
 pytest.importorskip("sklearn")
 
-import weights  # noqa: E402
-from export import ensemble, quantize  # noqa: E402
+from fer_tf import weights  # noqa: E402
 from fer_tf.card import INPUT_NAME  # noqa: E402
-from fer_tf.emotions import CLASSES  # noqa: E402
+from fer_tf.classes import CLASSES  # noqa: E402
+from fer_tf.export import ensemble, quantize  # noqa: E402
 from fer_tf.recognizer import Recognizer  # noqa: E402
 
 SOURCE = weights.DEFAULT_MODEL.with_name("base_cnn-stack_sharpen.onnx")

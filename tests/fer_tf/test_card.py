@@ -3,8 +3,8 @@ import json
 import pytest
 
 from fer_tf.card import ModelCard
-from fer_tf.command import UserError
-from fer_tf.emotions import CLASSES
+from fer_tf.classes import CLASSES
+from fer_tf.errors import UserError
 
 VALUES = {
     "name": "base_cnn-original",

@@ -6,8 +6,11 @@ from pathlib import Path
 import cv2
 import pytest
 
-from fer_tf.command import Parser, UserError, amount, command, muted_stderr, positive, seed
+from fer_tf.command import Parser, amount, command, positive, seed
+from fer_tf.errors import UserError
+from fer_tf.quiet import muted_stderr
 
+ROOT = Path(__file__).parents[2]
 OUT_OF_MEMORY = "error: out of memory; close other programs, or use smaller images, smaller batches or less data"
 
 
@@ -45,7 +48,7 @@ def of_opencv(code):
         (of_opencv(-4), OUT_OF_MEMORY),
         (
             ModuleNotFoundError("No module named 'tf2onnx.x'", name="tf2onnx.x"),
-            "error: this needs tf2onnx.x, which is not installed; run in the checkout: pip install '.[export]'",
+            f'error: this needs tf2onnx.x, which is not installed; run: pip install -e "{ROOT}[export]"',
         ),
     ],
 )
@@ -98,7 +101,7 @@ def test_closed_outputs_lead_nowhere(closed, expected):
 
 def test_onnxruntime_tells_nobody(tmp_path):
     """It would leave a number for the machine, and what to send, below the home folder."""
-    code = "import fer_tf.recognizer, onnxruntime, weights; fer_tf.recognizer.Recognizer(weights.DEFAULT_MODEL)"
+    code = "import fer_tf, onnxruntime; fer_tf.Recognizer(fer_tf.DEFAULT_MODEL)"
     names = ("HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME", "LOCALAPPDATA")
     environment = {**os.environ, **dict.fromkeys(names, str(tmp_path)), "PYTHONPATH": str(Path(__file__).parents[2])}
     environment.pop("ORT_DISABLE_TELEMETRY", None)
@@ -107,7 +110,7 @@ def test_onnxruntime_tells_nobody(tmp_path):
 
 
 def test_a_wrong_argument_is_one_line(capsys):
-    parser = Parser(prog="p")
+    parser = Parser("realtime.webcam")
     parser.add_argument("--n", type=positive())
     expected = ["error: argument --n: '0' is not a whole number above 0 (see p --help)"]
     assert outcome(lambda: parser.parse_args(["--n", "0"]), capsys) == (2, expected)

@@ -9,9 +9,10 @@ ort = pytest.importorskip("onnxruntime")
 Image = pytest.importorskip("PIL.Image")
 import tensorflow as tf  # noqa: E402
 
-from export.convert import to_onnx  # noqa: E402
-from fer_tf.command import UserError  # noqa: E402
-from fer_tf.datasets import DATASETS, Preprocessor, channels, create_preprocessor, resize  # noqa: E402
+from fer_tf.catalogue import DATASETS, channels  # noqa: E402
+from fer_tf.datasets import Preprocessor, create_preprocessor, resize  # noqa: E402
+from fer_tf.errors import UserError  # noqa: E402
+from fer_tf.export.convert import to_onnx  # noqa: E402
 from fer_tf.filters import FILTERS  # noqa: E402
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from fer_tf import fer2013
-from fer_tf.command import UserError
-from fer_tf.emotions import CHALLENGE_CLASSES, CLASSES
+from fer_tf.classes import CHALLENGE_CLASSES, CLASSES
+from fer_tf.errors import UserError
 
 PREFIX = {"train": "Training", "public": "PublicTest", "private": "PrivateTest"}
 USAGE = {"train": "Training", "public": "PublicTest", "private": "PrivateTest"}

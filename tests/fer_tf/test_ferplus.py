@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from fer_tf.command import UserError
+from fer_tf.errors import UserError
 from fer_tf.ferplus import read_votes
 
 HEADER = "image,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF\n"

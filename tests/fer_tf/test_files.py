@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fer_tf.command import UserError
+from fer_tf.errors import UserError
 from fer_tf.files import check_writable, remove_leftovers, sha256, write_json, write_text, written_aside
 
 

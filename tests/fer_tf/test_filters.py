@@ -10,8 +10,8 @@ pytest.importorskip("tf2onnx")
 ort = pytest.importorskip("onnxruntime")
 import tensorflow as tf  # noqa: E402
 
-from export.convert import to_onnx  # noqa: E402
-from fer_tf.command import UserError  # noqa: E402
+from fer_tf.errors import UserError  # noqa: E402
+from fer_tf.export.convert import to_onnx  # noqa: E402
 from fer_tf.filters import FILTERS, Canny, HistMedian, Sharpen, Sobel  # noqa: E402
 
 LAYERS = {

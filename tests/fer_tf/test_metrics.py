@@ -6,7 +6,7 @@ from scipy.special import rel_entr
 from scipy.stats import entropy, ttest_rel
 from sklearn.metrics import accuracy_score, confusion_matrix, log_loss, recall_score
 
-from fer_tf.emotions import CLASSES
+from fer_tf.classes import CLASSES
 
 metrics = pytest.importorskip("fer_tf.metrics")
 

@@ -4,7 +4,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from fer_tf.command import UserError
+from fer_tf.errors import UserError
 from fer_tf.recognizer import Recognizer, main
 
 onnx = pytest.importorskip("onnx")

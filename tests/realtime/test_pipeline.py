@@ -4,10 +4,10 @@ import cv2
 import numpy as np
 import pytest
 
-from fer_tf.command import UserError
-from fer_tf.emotions import CLASSES
+from fer_tf.classes import CLASSES
+from fer_tf.errors import UserError
+from fer_tf.realtime.pipeline import Face, Pipeline, Reading, crop_face
 from fer_tf.recognizer import Recognizer
-from realtime.pipeline import Face, Pipeline, Reading, crop_face
 
 
 @pytest.fixture

@@ -5,11 +5,11 @@ import cv2
 import numpy as np
 import pytest
 
-from fer_tf.emotions import CLASSES
+from fer_tf.classes import CLASSES
+from fer_tf.realtime import demo, predict
+from fer_tf.realtime.detect import FaceDetector
+from fer_tf.realtime.pipeline import crop_face
 from fer_tf.recognizer import Recognizer
-from realtime import demo, predict
-from realtime.detect import FaceDetector
-from realtime.pipeline import crop_face
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ import cv2
 import numpy as np
 import pytest
 
-from fer_tf.command import UserError
-from realtime.capture import Frame
-from realtime.record import VideoSink, open_recording
+from fer_tf.errors import UserError
+from fer_tf.realtime.capture import Frame
+from fer_tf.realtime.record import VideoSink, open_recording
 
 
 def gray(value, size=(48, 64)):
@@ -168,8 +168,8 @@ def test_a_picture_is_the_last_frame(tmp_path, name):
 KILLED = """
 import os, signal, sys
 import numpy as np
-from realtime.capture import Frame
-from realtime.record import VideoSink
+from fer_tf.realtime.capture import Frame
+from fer_tf.realtime.record import VideoSink
 video = VideoSink(sys.argv[1], fps=25)
 noise = np.random.default_rng(0).integers(0, 256, (300, 400, 3), np.uint8)
 for index in range(200):

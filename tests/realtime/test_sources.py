@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 import pytest
 
-from fer_tf.command import UserError
-from realtime import sources
-from realtime.capture import SourceError
-from realtime.sources import expand_sources, find_cameras, open_source
+from fer_tf.errors import UserError
+from fer_tf.realtime import sources
+from fer_tf.realtime.capture import SourceError
+from fer_tf.realtime.sources import expand_sources, find_cameras, open_source
 
 
 def black(height=8, width=8):

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from realtime.stage import Stage
+from fer_tf.realtime.stage import Stage
 
 
 @pytest.fixture

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fer_tf.command import UserError
-from fer_tf.emotions import CLASSES
-from realtime import detect, webcam
-from realtime.capture import Frame
-from realtime.pipeline import Face, Reading
-from realtime.tables import CsvSink, JsonlSink, SummarySink
+from fer_tf.classes import CLASSES
+from fer_tf.errors import UserError
+from fer_tf.realtime import detect, webcam
+from fer_tf.realtime.capture import Frame
+from fer_tf.realtime.pipeline import Face, Reading
+from fer_tf.realtime.tables import CsvSink, JsonlSink, SummarySink
 
 ROOT = Path(__file__).parents[2]
 COLUMNS = (
@@ -214,9 +214,9 @@ def test_a_device_may_be_written_by_several_runs():
 KILLED = """
 import os, signal, sys
 import numpy as np
-from realtime.capture import Frame
-from realtime.pipeline import Face, Reading
-from realtime.tables import CsvSink
+from fer_tf.realtime.capture import Frame
+from fer_tf.realtime.pipeline import Face, Reading
+from fer_tf.realtime.tables import CsvSink
 table = CsvSink(sys.argv[1])
 row = np.full(7, 1 / 7, np.float32)
 for index in range(200):

@@ -2,12 +2,12 @@ import cv2
 import numpy as np
 import pytest
 
-from fer_tf.emotions import CLASSES
-from realtime.capture import Frame
-from realtime.draw import COLOURS
-from realtime.pipeline import Face, Reading
-from realtime.tables import COLUMNS, CsvSink
-from realtime.timeline import Strip, draw_timeline, main, read_strips
+from fer_tf.classes import CLASSES
+from fer_tf.realtime.capture import Frame
+from fer_tf.realtime.draw import COLOURS
+from fer_tf.realtime.pipeline import Face, Reading
+from fer_tf.realtime.tables import COLUMNS, CsvSink
+from fer_tf.realtime.timeline import Strip, draw_timeline, main, read_strips
 
 FRAME = np.zeros((4, 4, 3), np.uint8)
 

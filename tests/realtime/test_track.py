@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from realtime.track import Track, Tracker
+from fer_tf.realtime.track import Track, Tracker
 
 IMAGE = np.zeros((480, 640, 3), np.uint8)
 

@@ -15,11 +15,11 @@ import cv2
 import numpy as np
 import pytest
 
-import weights
-from fer_tf.emotions import CLASSES
-from realtime import demo, webcam
-from realtime.capture import Frame
-from realtime.record import VideoSink
+from fer_tf import weights
+from fer_tf.classes import CLASSES
+from fer_tf.realtime import demo, webcam
+from fer_tf.realtime.capture import Frame
+from fer_tf.realtime.record import VideoSink
 
 COMMAND = [sys.executable, "-m", "realtime.webcam"]
 
@@ -382,7 +382,7 @@ def test_a_signal_does_not_wait_for_a_server_that_does_not_answer(model, tmp_pat
 
 def test_a_model_trained_here_and_one_imported_give_the_same_rows(torch_base_cnn, tmp_path):
     torch = pytest.importorskip("torch")
-    from export import from_pth
+    from fer_tf.export import from_pth
 
     checkpoint, imported = tmp_path / "BaseCNN.pth", tmp_path / "imported.onnx"
     torch.manual_seed(0)
@@ -425,9 +425,9 @@ def test_help_says_what_it_is_not_for():
 
 def test_no_module_of_the_loop_imports_a_training_framework():
     code = (
-        "import importlib, pkgutil, sys, realtime\n"
+        "import importlib, pkgutil, sys, fer_tf.realtime as realtime\n"
         "for module in pkgutil.iter_modules(realtime.__path__):\n"
-        "    importlib.import_module(f'realtime.{module.name}')\n"
+        "    importlib.import_module(f'fer_tf.realtime.{module.name}')\n"
         "names = {name.partition('.')[0] for name in sys.modules}\n"
         "print(*sorted(names & {'tensorflow', 'keras', 'torch', 'skimage', 'scipy', 'matplotlib', 'onnx'}))"
     )

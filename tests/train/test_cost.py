@@ -9,8 +9,8 @@ onnx = pytest.importorskip("onnx")
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
 from fer_tf.recognizer import Recognizer  # noqa: E402
-from train.cost import count_operations, measure_cost  # noqa: E402
-from weights import DEFAULT_MODEL  # noqa: E402
+from fer_tf.train.cost import count_operations, measure_cost  # noqa: E402
+from fer_tf.weights import DEFAULT_MODEL  # noqa: E402
 
 
 def test_layers_are_counted_by_hand(tmp_path):

@@ -11,7 +11,7 @@ from sklearn.metrics import confusion_matrix, log_loss
 
 from fer_tf import fer2013
 from fer_tf.recognizer import Recognizer, predict
-from train import evaluate
+from fer_tf.train import evaluate
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ from scipy.stats import kstest
 
 tf = pytest.importorskip("tensorflow")
 
-from train.augmentation import AUGMENTATIONS  # noqa: E402
-from train.input_pipeline import evaluation_batches, mix, training_batches  # noqa: E402
+from fer_tf.train.augmentation import AUGMENTATIONS  # noqa: E402
+from fer_tf.train.input_pipeline import evaluation_batches, mix, training_batches  # noqa: E402
 
 
 @pytest.fixture(scope="module")

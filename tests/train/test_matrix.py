@@ -7,8 +7,8 @@ import pytest
 
 pytest.importorskip("keras")
 
-from train import matrix, run, training
-from train.run_folder import RunFolder
+from fer_tf.train import matrix, run, training
+from fer_tf.train.run_folder import RunFolder
 
 
 def train_matrix(class_folders: Path, output: Path, *options: str) -> int:

@@ -7,7 +7,7 @@ pytest.importorskip("keras")
 
 from scipy.stats import ttest_1samp
 
-from train import matrix_report
+from fer_tf.train import matrix_report
 
 SETTINGS = {
     "data": "/nowhere",

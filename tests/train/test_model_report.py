@@ -10,11 +10,11 @@ pytest.importorskip("matplotlib")
 pytest.importorskip("onnx")
 
 from fer_tf.fer2013 import Split
+from fer_tf.lineage import told_once
 from fer_tf.recognizer import Recognizer
-from train import run
-from train.evaluate import evaluate
-from train.model_report import chosen_on_public, files_of, labels_seen, training_command, write_model_report
-from train.run_folder import told_once
+from fer_tf.train import run
+from fer_tf.train.evaluate import evaluate
+from fer_tf.train.model_report import chosen_on_public, files_of, labels_seen, training_command, write_model_report
 
 
 @pytest.fixture

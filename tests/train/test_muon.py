@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from train.muon import ConvolutionMuon
+from fer_tf.train.muon import ConvolutionMuon
 
 
 @pytest.fixture(autouse=True)

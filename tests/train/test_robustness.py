@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from train.robustness import VARIATIONS
+from fer_tf.train.robustness import VARIATIONS
 
 
 @pytest.fixture(scope="module")

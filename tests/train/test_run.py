@@ -20,12 +20,11 @@ import pytest
 keras = pytest.importorskip("keras")
 
 from fer_tf import fer2013  # noqa: E402
-from fer_tf.command import UserError  # noqa: E402
+from fer_tf.errors import UserError  # noqa: E402
 from fer_tf.models import load_network  # noqa: E402
-from fer_tf.models.se_resnet import se_resnet  # noqa: E402
 from fer_tf.recognizer import Recognizer  # noqa: E402
-from train import run  # noqa: E402
-from train.run_folder import HISTORY_COLUMNS, RunFolder  # noqa: E402
+from fer_tf.train import run  # noqa: E402
+from fer_tf.train.run_folder import HISTORY_COLUMNS, RunFolder  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 INT8 = ROOT / "weights/resnet50-stack_sharpen-int8.onnx"
@@ -80,7 +79,7 @@ def test_the_kept_network_scores_what_the_history_says(finished, class_folders):
 
 
 def test_resuming_reaches_the_uninterrupted_run(finished, class_folders, tmp_path, monkeypatch, capsys):
-    from train import training
+    from fer_tf.train import training
 
     folder = tmp_path / "interrupted"
     say = training._Recorder._say
@@ -104,12 +103,12 @@ def test_resuming_reaches_the_uninterrupted_run(finished, class_folders, tmp_pat
 
 def test_a_run_is_resumed_with_the_network_that_it_was_begun_with(class_folders, tmp_path, monkeypatch):
     """As one that another version began, whose network had other widths."""
-    from fer_tf.models import registry
+    from fer_tf.models import se_resnet
 
     options = ["--model", "se_resnet", "--dataset", "original", "--epochs", "1", "--data", str(class_folders)]
     folder = tmp_path / "run"
     with monkeypatch.context() as patch:
-        patch.setitem(registry.ARCHITECTURES, "se_resnet", functools.partial(se_resnet, widths=(8, 8, 16, 24)))
+        patch.setattr(se_resnet, "se_resnet", functools.partial(se_resnet.se_resnet, widths=(8, 8, 16, 24)))
         assert run.main([*options, "--output", str(folder)]) == 0
     settings = json.loads((folder / "settings.json").read_text())
     (folder / "settings.json").write_text(json.dumps({**settings, "epochs": 2}))
@@ -291,7 +290,7 @@ def test_teachers_asked_of_varied_images_are_asked_again_when_it_is_resumed(
     head, voted, make_model_file, tmp_path, monkeypatch, capsys
 ):
     """Both teachers say "surprise" of all that is not black, whatever the votes and the labels are."""
-    from train import training
+    from fer_tf.train import training
 
     data, _, table = voted
     teachers = [make_model_file(tmp_path / f"{slope}.onnx", slope=slope) for slope in (300, 400)]
@@ -451,7 +450,7 @@ def test_a_run_without_memory_leaves_its_place_to_another(class_folders, tmp_pat
     def exhausted(*arguments):
         raise MemoryError
 
-    monkeypatch.setattr("train.training.fit", exhausted)
+    monkeypatch.setattr("fer_tf.train.training.fit", exhausted)
     assert run.main([*SMALL, "--data", str(class_folders), "--output", str(tmp_path / "run")]) == 2
     assert "smaller batches" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()

@@ -6,7 +6,7 @@ pytest.importorskip("onnx")
 from fer_tf.fer2013 import Split
 from fer_tf.ferplus import read_votes
 from fer_tf.recognizer import Recognizer
-from train.targets import asking, evidence, informed, soft_targets
+from fer_tf.train.targets import asking, evidence, informed, soft_targets
 
 
 @pytest.fixture

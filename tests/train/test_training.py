@@ -8,10 +8,10 @@ keras = pytest.importorskip("keras")
 from fer_tf.datasets import create_preprocessor  # noqa: E402
 from fer_tf.fer2013 import Split  # noqa: E402
 from fer_tf.models import create_model, load_network  # noqa: E402
-from train import training  # noqa: E402
-from train.input_pipeline import evaluation_batches, training_batches  # noqa: E402
-from train.report import write_report  # noqa: E402
-from train.run_folder import RunFolder, Settings  # noqa: E402
+from fer_tf.train import training  # noqa: E402
+from fer_tf.train.input_pipeline import evaluation_batches, training_batches  # noqa: E402
+from fer_tf.train.report import write_report  # noqa: E402
+from fer_tf.train.run_folder import RunFolder, Settings  # noqa: E402
 
 
 @pytest.fixture(scope="module")

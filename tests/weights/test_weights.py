@@ -5,8 +5,7 @@ import re
 import numpy as np
 import pytest
 
-import weights
-from fer_tf import fer2013
+from fer_tf import fer2013, weights
 from fer_tf.recognizer import Recognizer
 
 REPORT = weights.DEFAULT_MODEL.with_suffix(".json")

@@ -3,7 +3,7 @@ import pytest
 
 keras = pytest.importorskip("keras")
 
-from fer_tf.command import UserError  # noqa: E402
+from fer_tf.errors import UserError  # noqa: E402
 from fer_tf.models import create_model, load_network  # noqa: E402
 
 

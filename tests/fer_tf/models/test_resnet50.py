@@ -3,7 +3,8 @@ import pytest
 
 keras = pytest.importorskip("keras")
 
-from fer_tf.models import ARCHITECTURES, create_model  # noqa: E402
+from fer_tf.catalogue import ARCHITECTURES  # noqa: E402
+from fer_tf.models import create_model  # noqa: E402
 from fer_tf.models.mirror_resnet import MirrorConvolution  # noqa: E402
 
 
