@@ -8,9 +8,9 @@ import numpy as np
 
 from fer_tf.command import Parser, UserError, command
 from fer_tf.files import check_writable, named_errors, written_aside
-from realtime.demo import FPS, demo_clip
-from realtime.draw import draw_faces
-from realtime.pipeline import Pipeline
+from fer_tf.realtime.demo import FPS, demo_clip
+from fer_tf.realtime.draw import draw_faces
+from fer_tf.realtime.pipeline import Pipeline
 
 STEP = 3
 """Keeps every third of the clip's 25 frames a second."""

@@ -112,7 +112,7 @@ def test_onnxruntime_tells_nobody(tmp_path):
 def test_a_wrong_argument_is_one_line(capsys):
     parser = Parser("realtime.webcam")
     parser.add_argument("--n", type=positive())
-    expected = ["error: argument --n: '0' is not a whole number above 0 (see p --help)"]
+    expected = ["error: argument --n: '0' is not a whole number above 0 (see python -m realtime.webcam --help)"]
     assert outcome(lambda: parser.parse_args(["--n", "0"]), capsys) == (2, expected)
 
 
