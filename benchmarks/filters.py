@@ -22,7 +22,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--batch-size", type=positive(), default=64, help="default %(default)s")
     arguments = parser.parse_args(argv)
     with muted_stderr():
-        from fer_tf.filters import FILTERS
+        from fer_tf.preprocessing.filters import FILTERS
         from fer_tf.train.input_pipeline import evaluation_batches
     few, many = map(generated_images, (arguments.plain_images, arguments.images))
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fer_tf import catalogue, checkpoint, fer2013
+from fer_tf import catalogue, fer2013
 from fer_tf.card import ModelCard
 from fer_tf.catalogue import DATASETS
 from fer_tf.classes import CLASSES
@@ -13,6 +13,8 @@ from fer_tf.command import Parser, command, positive
 from fer_tf.errors import UserError
 from fer_tf.export.output import check_output
 from fer_tf.files import sha256
+from fer_tf.pytorch.checkpoint import read_state_dict
+from fer_tf.pytorch.forward import torch_logits
 from fer_tf.quiet import muted_stderr
 from fer_tf.recognizer import Recognizer
 
@@ -69,7 +71,7 @@ def import_checkpoint(
     Args:
         source: A `.pth` file.
         output: The model file; None is `<stem>.onnx` beside the source.
-        dataset: One of `fer_tf.datasets.DATASETS`; None takes it from the file's name.
+        dataset: One of `fer_tf.catalogue.DATASETS`; None takes it from the file's name.
         image_size: Height and width of a ResNet50's input in pixels; None is 224.
         temperature_data: FER-2013, on whose PublicTest the temperature is fitted; None leaves it at 1.
         force: Whether to replace a file that was made from another source.
@@ -77,7 +79,7 @@ def import_checkpoint(
     Raises:
         UserError: if the checkpoint, the data set or the output is not what it should be.
     """
-    state = checkpoint.read_state_dict(source)
+    state = read_state_dict(source)
     digest = sha256(source)
     path = Path(output or source.with_suffix(".onnx"))
     check_output(path, [source], digest, force=force)
@@ -87,10 +89,10 @@ def import_checkpoint(
     with muted_stderr():
         from scipy.special import softmax
 
-        from fer_tf.datasets import create_preprocessor
         from fer_tf.export.convert import convert, sample_faces
         from fer_tf.models import create_model
-        from fer_tf.state_dict import port, recognise
+        from fer_tf.preprocessing.preprocessor import create_preprocessor
+        from fer_tf.pytorch.port import port, recognise
     try:
         architecture, channels, classes = recognise(state)
         if classes != len(CLASSES):
@@ -117,7 +119,7 @@ def import_checkpoint(
         temperature=temperature,
     )
     faces = sample_faces()
-    expected = softmax(checkpoint.torch_logits(state, np.asarray(preprocessor(faces))) / temperature, axis=1)
+    expected = softmax(torch_logits(state, np.asarray(preprocessor(faces))) / temperature, axis=1)
     convert(
         network,
         preprocessor,

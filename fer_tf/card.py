@@ -44,7 +44,7 @@ class ModelCard:
     """That of the file when it was written, without its suffix; what tables and windows call the model."""
     architecture: str
     dataset: str
-    """The preprocessing in the graph, one of `fer_tf.datasets.DATASETS`."""
+    """The preprocessing in the graph, one of `fer_tf.catalogue.DATASETS`."""
     arithmetic: str
     """Of the filters: `standard`, or `original` for imported checkpoints."""
     framework: str

@@ -103,7 +103,7 @@ def draw(faces: list[tuple[str, np.ndarray]], arithmetic: str = "standard") -> "
 
     Args:
         faces: Names and images, uint8 [48, 48], a row each.
-        arithmetic: One of `fer_tf.filters.ARITHMETICS`.
+        arithmetic: One of `fer_tf.preprocessing.filters.ARITHMETICS`.
 
     Returns:
         The picture, to be saved with 100 dots per inch.
@@ -141,7 +141,8 @@ def draw(faces: list[tuple[str, np.ndarray]], arithmetic: str = "standard") -> "
 
 def _columns(images: np.ndarray, arithmetic: str) -> dict[str, np.ndarray]:
     """Returns what ResNet50 gets of the images before they are scaled, uint8 [N, 48, 48, 3], by data set."""
-    from fer_tf.datasets import DATASETS, create_preprocessor
+    from fer_tf.catalogue import DATASETS
+    from fer_tf.preprocessing.preprocessor import create_preprocessor
 
     columns = {}
     for dataset in DATASETS:

@@ -8,12 +8,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from fer_tf.checkpoint import StateDict, read_state_dict
 from fer_tf.errors import UserError
 from fer_tf.models import load_network
 from fer_tf.models.mirror_parity import join
 from fer_tf.models.mirror_resnet import MirrorConvolution
-from fer_tf.state_dict import port, recognise
+from fer_tf.pytorch.checkpoint import StateDict, read_state_dict
+from fer_tf.pytorch.port import port, recognise
 from fer_tf.train.run_folder import RunFolder
 
 _SMOOTHING = keras.layers.AveragePooling2D

@@ -56,7 +56,7 @@ def main(argv: list[str] | None = None) -> int:
     with muted_stderr():
         import keras
 
-        from fer_tf.datasets import create_preprocessor
+        from fer_tf.preprocessing.preprocessor import create_preprocessor
         from fer_tf.train.matrix_report import measure_cell, write_matrix
 
     for folder in present:

@@ -271,8 +271,8 @@ def create(folder: RunFolder, values: dict, data: fer2013.Fer2013, init_origin: 
         UserError: if these settings do not go together, or if there is a run in the folder.
     """
     with muted_stderr():
-        from fer_tf.datasets import create_preprocessor
         from fer_tf.models import check_widths
+        from fer_tf.preprocessing.preprocessor import create_preprocessor
     if values["widths"]:
         check_widths(values["model"], values["widths"])
     full, start = (  # or they say why not

@@ -274,12 +274,12 @@ class RunFolder:
         return Settings(**{field.name: values[field.name] for field in fields if field.name in values})
 
     def preprocessor(self, image_size: int | None = None):
-        """Returns the `fer_tf.datasets.Preprocessor` of the run's network.
+        """Returns the `fer_tf.preprocessing.preprocessor.Preprocessor` of the run's network.
 
         Args:
             image_size: Height and width of its output in pixels; None is the run's.
         """
-        from fer_tf.datasets import create_preprocessor
+        from fer_tf.preprocessing.preprocessor import create_preprocessor
 
         settings = self.settings
         image_size = settings.image_size if image_size is None else image_size

@@ -22,13 +22,13 @@ def create_model(
 
     Args:
         architecture: One of `fer_tf.catalogue.ARCHITECTURES`.
-        dataset: One of `fer_tf.datasets.DATASETS`; it decides the number of channels, with the architecture.
+        dataset: One of `fer_tf.catalogue.DATASETS`; it decides the number of channels, with the architecture.
         widths: Channels of its layers, of a network that takes them (see `check_widths`); None is its own.
         precision: What it computes in, `float32` or `bfloat16`; its weights and its logits are float32 either way.
         **options: Named arguments of the architecture's function.
 
     Returns:
-        A model: what `fer_tf.datasets.create_preprocessor(dataset, architecture)` gives → logits, float32 [N, 7].
+        A model: the output of the data set's `Preprocessor` → logits, float32 [N, 7].
 
     Raises:
         UserError: if there is no such architecture or data set.

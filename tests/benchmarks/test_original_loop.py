@@ -11,7 +11,8 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("skimage")
 
 from benchmarks import checkpoints, original_loop  # noqa: E402
-from fer_tf.checkpoint import read_state_dict, torch_logits  # noqa: E402
+from fer_tf.pytorch.checkpoint import read_state_dict  # noqa: E402
+from fer_tf.pytorch.forward import torch_logits  # noqa: E402
 from fer_tf.realtime.demo import demo_clip  # noqa: E402
 
 ROOT = Path(__file__).parents[2]

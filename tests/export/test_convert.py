@@ -9,13 +9,13 @@ import pytest
 keras = pytest.importorskip("keras")
 pytest.importorskip("tf2onnx")
 
-from fer_tf import filters  # noqa: E402
 from fer_tf.card import ModelCard  # noqa: E402
-from fer_tf.datasets import create_preprocessor  # noqa: E402
 from fer_tf.errors import UserError  # noqa: E402
 from fer_tf.export import convert as convert_module  # noqa: E402
 from fer_tf.export.convert import convert, sample_faces  # noqa: E402
 from fer_tf.models import create_model  # noqa: E402
+from fer_tf.preprocessing import filters  # noqa: E402
+from fer_tf.preprocessing.preprocessor import create_preprocessor  # noqa: E402
 from fer_tf.recognizer import Recognizer  # noqa: E402
 
 

@@ -220,12 +220,12 @@ def test_another_pickle_protocol_is_told_from_damage(torch, good, tmp_path, capf
 
 
 def test_a_file_that_differs_from_torch_is_not_written(good, tmp_path, monkeypatch, capfd):
-    real = from_pth.checkpoint.torch_logits
+    real = from_pth.torch_logits
 
     def other(state, images):
         return real(state, images) + np.float32(0.01) * np.arange(7, dtype=np.float32)
 
-    monkeypatch.setattr(from_pth.checkpoint, "torch_logits", other)
+    monkeypatch.setattr(from_pth, "torch_logits", other)
     assert from_pth.main([str(good), "-o", str(tmp_path / "m.onnx")]) == 2
     assert "differs from PyTorch by" in capfd.readouterr().err
     assert not (tmp_path / "m.onnx").exists()

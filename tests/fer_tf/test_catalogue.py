@@ -6,7 +6,7 @@ pytest.importorskip("keras")
 
 
 def test_each_name_is_implemented_and_each_implementation_named():
-    from fer_tf import filters
+    from fer_tf.preprocessing import filters
 
     assert tuple(filters.FILTERS) == catalogue.FILTERS
     assert len(set(catalogue.DATASETS)) == 9

@@ -5,9 +5,9 @@ import pytest
 pytest.importorskip("keras")
 pytest.importorskip("matplotlib")
 
-from fer_tf.datasets import DATASETS
-from fer_tf.filters import FILTERS
+from fer_tf.catalogue import DATASETS
 from fer_tf.gallery import SCALE, main, read_face, sample_faces
+from fer_tf.preprocessing.filters import FILTERS
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ import pytest
 keras = pytest.importorskip("keras")
 
 from fer_tf.catalogue import ARCHITECTURES  # noqa: E402
-from fer_tf.datasets import create_preprocessor  # noqa: E402
 from fer_tf.errors import UserError  # noqa: E402
 from fer_tf.export.convert import convert  # noqa: E402
 from fer_tf.models import create_model  # noqa: E402
+from fer_tf.preprocessing.preprocessor import create_preprocessor  # noqa: E402
 from fer_tf.recognizer import Recognizer  # noqa: E402
 from fer_tf.train.initial_weights import initialise  # noqa: E402
 from fer_tf.train.input_pipeline import evaluation_batches  # noqa: E402

@@ -5,9 +5,9 @@ import pytest
 
 keras = pytest.importorskip("keras")
 
-from fer_tf.datasets import create_preprocessor  # noqa: E402
 from fer_tf.fer2013 import Split  # noqa: E402
 from fer_tf.models import create_model, load_network  # noqa: E402
+from fer_tf.preprocessing.preprocessor import create_preprocessor  # noqa: E402
 from fer_tf.train import training  # noqa: E402
 from fer_tf.train.input_pipeline import evaluation_batches, training_batches  # noqa: E402
 from fer_tf.train.report import write_report  # noqa: E402

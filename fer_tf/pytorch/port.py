@@ -3,8 +3,8 @@
 import keras
 import numpy as np
 
-from fer_tf.checkpoint import StateDict
 from fer_tf.errors import UserError
+from fer_tf.pytorch.checkpoint import StateDict
 
 _BASE_CNN = {
     **{f"conv{number}": f"model.{index}" for number, index in ((1, 0), (2, 4), (3, 8))},

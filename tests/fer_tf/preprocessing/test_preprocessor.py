@@ -10,10 +10,11 @@ Image = pytest.importorskip("PIL.Image")
 import tensorflow as tf  # noqa: E402
 
 from fer_tf.catalogue import DATASETS, channels  # noqa: E402
-from fer_tf.datasets import Preprocessor, create_preprocessor, resize  # noqa: E402
 from fer_tf.errors import UserError  # noqa: E402
 from fer_tf.export.convert import to_onnx  # noqa: E402
-from fer_tf.filters import FILTERS  # noqa: E402
+from fer_tf.preprocessing.filters import FILTERS  # noqa: E402
+from fer_tf.preprocessing.preprocessor import Preprocessor, create_preprocessor  # noqa: E402
+from fer_tf.preprocessing.resize import resize  # noqa: E402
 
 
 def in_onnxruntime(function, size=48):

@@ -4,15 +4,13 @@ A data set is `original` (the face as it is), the name of a filter, or `stack_<f
 channels, in what size and on what scale, is the layout of the architecture.
 """
 
-import functools
-
 import keras
-import numpy as np
 from keras import ops
 
 from fer_tf.catalogue import ARCHITECTURES, DATASETS, IMAGE_SIZE, known
 from fer_tf.errors import UserError
-from fer_tf.filters import ARITHMETICS, FILTERS, Filter
+from fer_tf.preprocessing.filters import ARITHMETICS, FILTERS, Filter
+from fer_tf.preprocessing.resize import RESIZE, resize
 
 
 def create_preprocessor(
@@ -29,7 +27,7 @@ def create_preprocessor(
         dataset: One of `DATASETS`.
         architecture: One of `fer_tf.catalogue.ARCHITECTURES`; it decides channels, scaling and size.
         image_size: Height and width of the output in pixels; None is what the architecture takes.
-        arithmetic: One of `fer_tf.filters.ARITHMETICS`.
+        arithmetic: One of `fer_tf.preprocessing.filters.ARITHMETICS`.
         filter_parameters: Those of the data set's filter that are not to be its defaults, by name.
 
     Returns:
@@ -74,7 +72,7 @@ class Preprocessor(keras.layers.Layer):
         dataset: One of `DATASETS`.
         rgb: Whether to make three channels.
         image_size: Height and width of the output in pixels.
-        arithmetic: One of `fer_tf.filters.ARITHMETICS`.
+        arithmetic: One of `fer_tf.preprocessing.filters.ARITHMETICS`.
         filter_parameters: Those of the data set's filter that are not to be its defaults, by name.
 
     Raises:
@@ -137,49 +135,6 @@ class Preprocessor(keras.layers.Layer):
         """Returns the constructor's arguments."""
         names = ("dataset", "rgb", "image_size", "arithmetic", "filter_parameters")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
-
-
-RESIZE = "bilinear as Pillow's, in whole levels"
-"""What `resize` does, in a card's words."""
-
-
-def resize(images, size: int):
-    """Resizes images as Pillow's `Image.resize(…, Resampling.BILINEAR)` does, to the bit.
-
-    A horizontal, then a vertical pass, each rounded to whole levels. All sums are exact in float64.
-
-    Args:
-        images: uint8 [N, H, W] with known H and W.
-        size: Height and width of the result in pixels.
-
-    Returns:
-        uint8 [N, size, size]; the images themselves if they have this size.
-    """
-    if tuple(images.shape[1:]) == (size, size):
-        return images
-    for _ in ("across", "down"):
-        weights = ops.convert_to_tensor(_resize_matrix(images.shape[2], size).T, "float64")
-        levels = ops.floor(ops.matmul(ops.cast(images, "float64"), weights) + 0.5)
-        images = ops.transpose(ops.cast(levels, "uint8"), (0, 2, 1))
-    return images
-
-
-@functools.cache
-def _resize_matrix(size: int, new_size: int) -> np.ndarray:
-    """Returns Pillow's weights of each old pixel in each new one, float64 [new_size, size].
-
-    A triangle around the new pixel's centre, as wide as two old or two new pixels, whichever is wider; its weights are
-    stored in fixed point, by which Pillow decides ties.
-    """
-    scale = size / new_size
-    reach = max(scale, 1)
-    matrix = np.zeros((new_size, size))
-    for row, weights in enumerate(matrix):
-        centre = (row + 0.5) * scale
-        reached = np.arange(max(int(centre - reach + 0.5), 0), min(int(centre + reach + 0.5), size))
-        triangle = np.maximum(1 - np.abs(reached + 0.5 - centre) / reach, 0)
-        weights[reached] = np.floor(triangle / triangle.sum() * 2**22 + 0.5) / 2**22
-    return matrix
 
 
 def _filter_of(dataset: str, arithmetic: str, parameters: dict[str, float]) -> Filter | None:

@@ -12,7 +12,7 @@ import tensorflow as tf  # noqa: E402
 
 from fer_tf.errors import UserError  # noqa: E402
 from fer_tf.export.convert import to_onnx  # noqa: E402
-from fer_tf.filters import FILTERS, Canny, HistMedian, Sharpen, Sobel  # noqa: E402
+from fer_tf.preprocessing.filters import FILTERS, Canny, HistMedian, Sharpen, Sobel  # noqa: E402
 
 LAYERS = {
     "hist_median": HistMedian(),

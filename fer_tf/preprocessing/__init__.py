@@ -1,0 +1,1 @@
+"""What stands between a gray face and the network: filters, stacks, resizing and scaling, as Keras layers."""
