@@ -18,8 +18,7 @@ from fer_tf.train.cost import measure_cost
 from fer_tf.train.evaluate import TITLES, describe
 from fer_tf.train.pictures import draw_confusion, save_figure
 from fer_tf.train.robustness import VARIATIONS
-from fer_tf.train.run import DEFAULTS, settle
-from fer_tf.train.run_folder import option_words
+from fer_tf.train.settings import command_line
 
 _FEWEST = 10
 """Images that a bin of confidence must have to be drawn; the accuracy of fewer says nothing."""
@@ -151,22 +150,6 @@ def files_of(run: dict[str, Any]) -> list[str]:
     return [f"{name}, SHA-256 {digest[:16]}…" for name, digest in named if digest]
 
 
-def training_command(training: dict[str, Any]) -> str | None:
-    """Returns the command that repeats a run, but for where its files are; None if the card does not know."""
-    if "model" not in training:
-        return None
-    deciding = ("model", "teacher", "ferplus", "ferplus_head")
-    usual = settle({name: training[name] for name in deciding if training.get(name)})
-    usual |= {name: DEFAULTS[name] for name in deciding}
-    words = ["python", "-m", "train.run"]
-    always = ("model", "dataset", "epochs", "seed")
-    for name in DEFAULTS:
-        value = training.get(name, usual[name])
-        if value is not None and (value != usual[name] or name in always):
-            words += [f"--{name.replace('_', '-')}", *option_words(value)]
-    return shlex.join(words)
-
-
 def _robustness(recognizer: Recognizer, public: Split) -> dict[str, Any]:
     figures = {
         name: measure(predict(recognizer, vary(public.images), description=name), public.labels)
@@ -192,7 +175,7 @@ def _lines(report: dict[str, Any], confusion: str, confidence: str) -> Iterator[
     for name, single in members:
         of = f" ({name})" if name else ""
         for run in _runs(single):
-            if command := training_command(run):
+            if command := command_line(run):
                 hours, done = run.get("hours"), run.get("epochs_done")
                 ended = f", ended after {done} epochs" if done and done < run["epochs"] else ""
                 yield f"| trained by{of} | `{command}`{ended}{f', {hours} hours' if hours else ''} |"

@@ -14,7 +14,7 @@ from fer_tf.lineage import told_once
 from fer_tf.recognizer import Recognizer
 from fer_tf.train import run
 from fer_tf.train.evaluate import evaluate
-from fer_tf.train.model_report import chosen_on_public, files_of, labels_seen, training_command, write_model_report
+from fer_tf.train.model_report import chosen_on_public, files_of, labels_seen, write_model_report
 
 
 @pytest.fixture
@@ -153,34 +153,6 @@ def test_what_a_family_of_models_shares_is_told_once():
     assert told_once(records[-1]) == records[-1]
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        [],
-        ["--model", "se_resnet", "--epochs", "9", "--seed", "3", "--start-size", "32", "--mixup", "0.2"],
-        ["--model", "base_cnn", "--dataset", "original", "--weight-decay", "0", "--label-smoothing", "0"],
-        ["--ferplus", "votes.csv", "--ferplus-weight", "0.3"],
-        ["--sam", "0.7", "--keep", "last"],
-        ["--model", "se_resnet", "--widths", "16", "32", "64", "96"],
-        ["--ferplus", "votes.csv", "--ferplus-head", "0.5"],
-        ["--ferplus", "votes.csv", "--ferplus-weight", "0.3", "--ferplus-head", "1"],
-        ["--teacher", "a.onnx", "b c.onnx", "--dataset", "canny"],
-        ["--teacher", "a.onnx", "--teacher-views", "varied", "--ferplus", "votes.csv", "--ferplus-head", "1"],
-        ["--dataset", "canny", "--filter", "low=50", "high=150", "sigma=1.25"],
-    ],
-)
-def test_the_command_of_a_run_gives_its_settings_again(options):
-    import shlex
-
-    def settings(words):
-        given = vars(run._parser().parse_args(words))
-        return run.settle({name: given[name] for name in run.DEFAULTS if given[name] is not None})
-
-    command = shlex.split(training_command(settings(options)))
-    assert command[:3] == ["python", "-m", "train.run"]
-    assert settings(command[3:]) == settings(options)
-
-
 def test_an_epoch_that_is_the_last_was_not_chosen():
     best, last = {"model": "base_cnn"}, {"model": "base_cnn", "keep": "last"}
     assert chosen_on_public(last) == "PublicTest chose the temperature; the epoch is the last."
@@ -208,7 +180,3 @@ def test_the_files_of_a_run_are_told_apart_by_their_digests():
     begun = {"init": "first", "init_sha256": "ef" * 32, "init_origin": {"model": "base_cnn"}}
     assert files_of(begun) == ["first/model.keras, SHA-256 efefefefefefefef…"]  # the folder of a run
     assert files_of({"teacher": None, "init": "first"}) == []  # as older runs kept none
-
-
-def test_of_an_imported_checkpoint_no_command_is_known():
-    assert training_command({"image_size": 224, "resize": "bilinear"}) is None
