@@ -80,6 +80,7 @@ def test_a_run_is_resumed_with_the_network_that_it_was_begun_with(class_folders,
     from fer_tf.models import se_resnet
 
     options = ["--model", "se_resnet", "--dataset", "original", "--epochs", "1", "--data", str(class_folders)]
+    options += ["--limit", "64", "--ghost-batches", "1"]
     folder = tmp_path / "run"
     with monkeypatch.context() as patch:
         patch.setattr(se_resnet, "se_resnet", functools.partial(se_resnet.se_resnet, widths=(8, 8, 16, 24)))
@@ -94,6 +95,7 @@ def test_a_run_is_resumed_with_the_network_that_it_was_begun_with(class_folders,
 
 def test_a_network_has_the_widths_that_were_asked_for(class_folders, tmp_path, capsys):
     options = ["--model", "mirror_resnet", "--dataset", "original", "--epochs", "1", "--data", str(class_folders)]
+    options += ["--limit", "64", "--ghost-batches", "1", "--optimizer", "sgd"]
     folder = tmp_path / "run"
     assert run.main([*options, "--widths", "8", "16", "24", "32", "--output", str(folder)]) == 0
     network = load_network(folder / "model.keras")
