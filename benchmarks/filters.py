@@ -66,14 +66,14 @@ def generated_images(count: int) -> np.ndarray:
 
 
 def windows(image: np.ndarray, size: int = 3):
-    """Yields each pixel's place and its neighbourhood, edges repeated."""
+    """Yields each pixel's place and its neighborhood, edges repeated."""
     padded = np.pad(image, size // 2, mode="edge")
     for y, x in np.ndindex(*image.shape):
         yield (y, x), padded[y : y + size, x : x + size]
 
 
 def weighted(image: np.ndarray, kernel: np.ndarray) -> np.ndarray:
-    """Returns the sums of each neighbourhood, weighted by the kernel."""
+    """Returns the sums of each neighborhood, weighted by the kernel."""
     result = np.empty(image.shape)
     for place, window in windows(image, len(kernel)):
         result[place] = (window * kernel).sum()
@@ -81,20 +81,20 @@ def weighted(image: np.ndarray, kernel: np.ndarray) -> np.ndarray:
 
 
 def gaussian(size: int, sigma: float) -> np.ndarray:
-    """Returns a normalised Gaussian kernel."""
+    """Returns a normalized Gaussian kernel."""
     profile = np.exp(-((np.arange(size) - size // 2) ** 2) / (2 * sigma**2))
     return np.outer(profile, profile) / profile.sum() ** 2
 
 
 def hist_median(image: np.ndarray) -> np.ndarray:
-    """Returns the equalised image under a 3×3 median."""
+    """Returns the equalized image under a 3×3 median."""
     histogram = np.zeros(256, int)
     for level in image.ravel():
         histogram[level] += 1
     cdf = histogram.cumsum()
-    equalised = ((cdf - cdf.min()) * 255 // (cdf.max() - cdf.min()))[image]
+    equalized = ((cdf - cdf.min()) * 255 // (cdf.max() - cdf.min()))[image]
     result = np.empty_like(image)
-    for place, window in windows(equalised):
+    for place, window in windows(equalized):
         result[place] = sorted(window.ravel())[4]
     return result
 

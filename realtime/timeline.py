@@ -15,7 +15,7 @@ from fer_tf.command import Parser, command, positive
 from fer_tf.errors import UserError
 from fer_tf.files import check_writable
 from fer_tf.quiet import silence_opencv
-from fer_tf.realtime.draw import COLOURS, Pen
+from fer_tf.realtime.draw import COLORS, Pen
 from fer_tf.realtime.record import IMAGE_SUFFIXES, write_image
 from fer_tf.realtime.tables import COLUMNS
 
@@ -28,7 +28,7 @@ _LEGEND, _TITLE, _BAND, _PLOT, _AXIS = 64, 34, 18, 130, 46
 _STRIP = _TITLE + _BAND + _PLOT + _AXIS
 _PEN = Pen(11 * _FINER)
 _INK, _QUIET_INK, _NOTHING = (40, 40, 40), (120, 120, 120), (240, 240, 240)
-_PALETTE = np.array([COLOURS[name] for name in CLASSES] + [_NOTHING], np.uint8)
+_PALETTE = np.array([COLORS[name] for name in CLASSES] + [_NOTHING], np.uint8)
 _STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600)
 
 
@@ -134,7 +134,7 @@ def _parse(row: dict[str, str]) -> tuple[tuple[str, int, str], list[float]]:
 def draw_timeline(strips: Sequence[Strip]) -> np.ndarray:
     """Draws one strip below the other, under a legend.
 
-    A strip has the seven probabilities as stacked areas, above them a band in the colour of the most probable
+    A strip has the seven probabilities as stacked areas, above them a band in the color of the most probable
     expression, and below a time axis, which is the same for all strips of a source. It is empty where the face was
     not seen.
 
@@ -156,7 +156,7 @@ def draw_timeline(strips: Sequence[Strip]) -> np.ndarray:
 def _draw_legend(image: np.ndarray) -> None:
     x = _LEFT
     for name in CLASSES:
-        _fill(image, (x, 22, 22, 22), COLOURS[name])
+        _fill(image, (x, 22, 22, 22), COLORS[name])
         _write(image, name, x + 30, 39)
         x += 30 + _PEN.measure(name) // _FINER + 36
 
@@ -215,14 +215,14 @@ def _clock(seconds: float, end: float) -> str:
     return f"{minutes // 60}:{minutes % 60:02}:{rest:02}" if end >= 3600 else f"{minutes}:{rest:02}"
 
 
-def _fill(image: np.ndarray, box: tuple[int, int, int, int], colour: tuple[int, int, int]) -> None:
+def _fill(image: np.ndarray, box: tuple[int, int, int, int], color: tuple[int, int, int]) -> None:
     x, y, width, height = (_FINER * side for side in box)
-    image[y : y + height, x : x + width] = colour
+    image[y : y + height, x : x + width] = color
 
 
-def _write(image: np.ndarray, text: str, x: int, y: int, colour: tuple = _INK, *, anchor: float = 0.0) -> None:
+def _write(image: np.ndarray, text: str, x: int, y: int, color: tuple = _INK, *, anchor: float = 0.0) -> None:
     """Writes text whose left end (`anchor` 0), middle (0.5) or right end (1) is at x, on the baseline y."""
-    _PEN.write(image, text, (_FINER * x - round(anchor * _PEN.measure(text)), _FINER * y), colour)
+    _PEN.write(image, text, (_FINER * x - round(anchor * _PEN.measure(text)), _FINER * y), color)
 
 
 if __name__ == "__main__":

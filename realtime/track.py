@@ -136,8 +136,8 @@ class Tracker:
         """Moves the visible boxes to where they are in this frame; returns False if one of them cannot be found."""
         reduction = max(self._gray.shape) / self._size.max()
         for track, box in zip(self._visible, _moved(self._visible, previous, self._gray, reduction), strict=True):
-            centre = box[:2] + box[2:] / 2
-            if not ((centre >= 0) & (centre < self._size)).all():  # nor is NaN
+            center = box[:2] + box[2:] / 2
+            if not ((center >= 0) & (center < self._size)).all():  # nor is NaN
                 return False
             track.box, track.seen_s = box, self._clock
         return True
@@ -189,10 +189,10 @@ def _moved(tracks: list[Track], previous: np.ndarray, gray: np.ndarray, reductio
     result = np.full_like(boxes, np.nan)
     for index in np.flatnonzero(good.mean(axis=1) > 1 / 3):
         old, new = before[index, good[index]], after[index, good[index]]
-        old_centre, new_centre = np.median(old, axis=0), np.median(new, axis=0)
-        growth = np.median(np.abs(new - new_centre)) / np.median(np.abs(old - old_centre))
+        old_center, new_center = np.median(old, axis=0), np.median(new, axis=0)
+        growth = np.median(np.abs(new - new_center)) / np.median(np.abs(old - old_center))
         shift = np.median(new - old, axis=0) / reduction
-        centre = boxes[index, :2] + boxes[index, 2:] / 2 + shift
+        center = boxes[index, :2] + boxes[index, 2:] / 2 + shift
         size = boxes[index, 2:] * growth
-        result[index] = [*(centre - size / 2), *size]
+        result[index] = [*(center - size / 2), *size]
     return result

@@ -104,7 +104,7 @@ def camera(*reads, monkeypatch, patience=0.01):
     return LiveSource("camera 0", open_capture, remedy="connect it")
 
 
-def test_every_frame_of_a_file_is_analysed_in_order_however_slow_that_is():
+def test_every_frame_of_a_file_is_analyzed_in_order_however_slow_that_is():
     rows = Rows()
     slow = itertools.cycle([0, 0, 0.003])
 
@@ -139,7 +139,7 @@ def test_rows_are_those_of_the_pipeline_alone():
     ]
 
 
-def test_of_a_camera_the_newest_frame_is_analysed(monkeypatch):
+def test_of_a_camera_the_newest_frame_is_analyzed(monkeypatch):
     rows = Rows()
     source = camera(lambda number: gray(number % 256), monkeypatch=monkeypatch)
 
@@ -227,15 +227,15 @@ def test_a_camera_that_never_gives_a_frame_is_an_error(monkeypatch):
 
 def test_a_model_that_takes_long_to_begin_is_not_blamed_on_the_camera(monkeypatch):
     monkeypatch.setattr(loop_module, "FIRST_FRAME_SECONDS", 0.1)
-    analyse = pipeline()
+    analyze = pipeline()
     compiling = iter([1.0])
 
     class Slow:
-        reset = analyse.reset
+        reset = analyze.reset
 
         def __call__(self, image, time_s):
             time.sleep(next(compiling, 0))
-            return analyse(image, time_s)
+            return analyze(image, time_s)
 
     source = camera(lambda _: time.sleep(0.02) or gray(), monkeypatch=monkeypatch)
     monkeypatch.setattr(LiveSource, "silence", 60)

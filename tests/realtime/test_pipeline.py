@@ -41,7 +41,7 @@ def reference_crop(image, box):
         (159, 119, 1, 1),
     ],
 )
-def test_a_crop_is_a_centred_square_with_the_border_repeated(image, box):
+def test_a_crop_is_a_centered_square_with_the_border_repeated(image, box):
     crop = crop_face(image, box)
     assert crop.dtype == np.uint8
     np.testing.assert_array_equal(crop, reference_crop(image, box))

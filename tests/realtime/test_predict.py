@@ -95,11 +95,11 @@ def test_doubt_is_said(model, pictures, capsys):
         assert capsys.readouterr().out.endswith("uncertain\n") is doubtful
 
 
-def test_labelled_pictures_are_written_under_names_of_their_own(model, pictures, tmp_path):
+def test_labeled_pictures_are_written_under_names_of_their_own(model, pictures, tmp_path):
     other = tmp_path / "other"
     other.mkdir()
     cv2.imwrite(str(other / "1 one.jpg"), cv2.imread(str(pictures / "1 one.png")))
-    output = tmp_path / "new" / "labelled"
+    output = tmp_path / "new" / "labeled"
     assert predict.main([str(pictures), str(other), "--model", str(model), "--output", str(output)]) == 1
     assert sorted(path.name for path in output.iterdir()) == ["1 one-2.png", "1 one.png", "2 two.png", "3 none.png"]
     before, after = (cv2.imread(str(folder / "1 one.png")) for folder in (pictures, output))
@@ -116,7 +116,7 @@ def test_what_was_found_before_an_interruption_is_printed(model, pictures, tmp_p
             raise KeyboardInterrupt
 
     monkeypatch.setattr(predict, "draw_faces", draw)
-    options = ["--model", str(model), "--json", "--output", str(tmp_path / "labelled")]
+    options = ["--model", str(model), "--json", "--output", str(tmp_path / "labeled")]
     assert predict.main([str(pictures), *options]) == 130
     assert len(json.loads(capsys.readouterr().out)["images"]) == 2
 

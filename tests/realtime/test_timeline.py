@@ -4,7 +4,7 @@ import pytest
 
 from fer_tf.classes import CLASSES
 from fer_tf.realtime.capture import Frame
-from fer_tf.realtime.draw import COLOURS
+from fer_tf.realtime.draw import COLORS
 from fer_tf.realtime.pipeline import Face, Reading
 from fer_tf.realtime.tables import COLUMNS, CsvSink
 from fer_tf.realtime.timeline import Strip, draw_timeline, main, read_strips
@@ -24,8 +24,8 @@ def strip(times, rows, *, source="a", face=0):
 
 
 def area(image, name):
-    """Returns the mask of the pixels in the colour of an expression, without the legend."""
-    mask = (image == COLOURS[name]).all(axis=-1)
+    """Returns the mask of the pixels in the color of an expression, without the legend."""
+    mask = (image == COLORS[name]).all(axis=-1)
     mask[:64] = False
     return mask
 

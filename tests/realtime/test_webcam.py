@@ -233,8 +233,8 @@ def test_a_screen_that_does_not_answer_is_said_in_one_line(model):
 
 
 def test_snapshots_lie_beside_the_first_output_that_is_a_file(tmp_path):
-    recording, table = tmp_path / "labelled" / "camera-0.mp4", tmp_path / "x.csv"
-    assert webcam._folder_of(recording, table, None, None) == tmp_path / "labelled"
+    recording, table = tmp_path / "labeled" / "camera-0.mp4", tmp_path / "x.csv"
+    assert webcam._folder_of(recording, table, None, None) == tmp_path / "labeled"
     assert webcam._folder_of(None, webcam.Path(os.devnull), table, None) == tmp_path
     assert webcam._folder_of(None, webcam.Path(os.devnull), None, None) == webcam.Path()
 
@@ -260,8 +260,8 @@ def test_a_signal_ends_the_run_with_whole_files(model, tmp_path, number):
     assert count_frames(video) == frames
 
 
-def test_a_folder_is_labelled_file_by_file_and_what_is_broken_is_named(model, tmp_path, capsys):
-    folder, labelled, table = tmp_path / "in", tmp_path / "labelled", tmp_path / "faces.csv"
+def test_a_folder_is_labeled_file_by_file_and_what_is_broken_is_named(model, tmp_path, capsys):
+    folder, labeled, table = tmp_path / "in", tmp_path / "labeled", tmp_path / "faces.csv"
     folder.mkdir()
     images = list(itertools.islice(demo.demo_clip()[0], 6))
     sink = VideoSink(folder / "talk2.mp4", fps=25)
@@ -274,15 +274,15 @@ def test_a_folder_is_labelled_file_by_file_and_what_is_broken_is_named(model, tm
     cv2.imwrite(str(folder / "talk2.bmp"), images[0])
     cv2.imwrite(str(folder / "talk2.jpg"), images[0])
     code = webcam.main(
-        ["--source", str(folder), "--model", model, "--no-window", "--output", str(labelled), "--csv", str(table)]
+        ["--source", str(folder), "--model", model, "--no-window", "--output", str(labeled), "--csv", str(table)]
     )
     printed = capsys.readouterr()
     assert code == 1
     assert printed.err.count("\n") == 1
     assert "talk3.mp4" in printed.err
     assert printed.out.startswith("14 frames, 14 faces")
-    assert sorted(path.name for path in labelled.iterdir()) == ["talk10.mp4", "talk2.jpg", "talk2.mp4", "talk2.png"]
-    assert count_frames(labelled / "talk10.mp4") == 6
+    assert sorted(path.name for path in labeled.iterdir()) == ["talk10.mp4", "talk2.jpg", "talk2.mp4", "talk2.png"]
+    assert count_frames(labeled / "talk10.mp4") == 6
     with open(table, newline="") as file:
         rows = list(csv.DictReader(file))
     assert list(dict.fromkeys(os.path.basename(row["source"]) for row in rows)) == [
@@ -295,7 +295,7 @@ def test_without_frames_nothing_is_said_to_be_written(model, tmp_path, capsys):
     for name in ("a.png", "b.png"):
         (tmp_path / name).write_text("nothing")
     table = str(tmp_path / "faces.csv")
-    arguments = ["--source", str(tmp_path), "--model", model, "--no-window", "--output", str(tmp_path / "labelled")]
+    arguments = ["--source", str(tmp_path), "--model", model, "--no-window", "--output", str(tmp_path / "labeled")]
     assert webcam.main([*arguments, "--csv", table]) == 1
     printed = capsys.readouterr()
     assert printed.err.count("\n") == 2
