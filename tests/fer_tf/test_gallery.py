@@ -107,3 +107,14 @@ def test_a_face_is_not_replaced_by_its_gallery(tmp_path, capsys):
     assert main([str(path), "-o", str(path)]) == 2
     assert "would replace" in capsys.readouterr().err
     assert path.read_bytes() == before
+
+
+def test_a_face_is_not_replaced_under_another_name(tmp_path, monkeypatch, capsys):
+    path = tmp_path / "face.png"
+    cv2.imwrite(str(path), np.zeros((48, 48), np.uint8))
+    before = path.read_bytes()
+    monkeypatch.chdir(tmp_path)
+    for name in ("face.png", f"../{tmp_path.name}/face.png"):
+        assert main([str(path), "-o", name]) == 2
+        assert "would replace" in capsys.readouterr().err
+        assert path.read_bytes() == before

@@ -192,3 +192,12 @@ def test_reliability_is_that_of_scikit_learn(predictions):
     np.testing.assert_allclose(accuracy[counts > 0], expected_accuracy)
     np.testing.assert_allclose(confidence[counts > 0], expected_confidence)
     assert counts.sum() == len(labels)
+
+
+def test_a_confidence_on_an_edge_belongs_to_the_bin_below():
+    probabilities = np.array([[0.5, 0.3, 0.2], [0.7, 0.2, 0.1], [0.75, 0.2, 0.05], [1.0, 0.0, 0.0]])
+    counts = metrics.reliability(probabilities, np.zeros(4, int))[2]
+    assert counts.tolist() == [0, 0, 0, 0, 1, 0, 1, 1, 0, 1]
+    # In bins of their own, 0.5 is right by 0.5 too little and 0.6 is wrong by 0.6 too much.
+    two = np.array([[0.5, 0.3, 0.2], [0.6, 0.2, 0.2]])
+    assert metrics.expected_calibration_error(two, np.array([0, 1]), bins=2) == pytest.approx((0.5 + 0.6) / 2)

@@ -95,3 +95,8 @@ def test_two_names_of_one_file_are_one_file(tmp_path):
     (tmp_path / "b.csv").hardlink_to(tmp_path / "a.mp4")
     with pytest.raises(UserError, match="the same file"):
         parse(["--source", str(tmp_path / "a.mp4"), "--no-window", "--csv", str(tmp_path / "b.csv")])
+
+
+def test_names_that_differ_in_case_alone_are_numbered():
+    named = recordings("--output", "out", "--source", "a/talk.mov", "Talk.mp4", "TALK.avi")
+    assert [Path(name).name for name in named] == ["talk.mp4", "Talk-2.mp4", "TALK-3.mp4"]

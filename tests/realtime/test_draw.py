@@ -144,3 +144,13 @@ def test_no_face_leaves_the_frame_alone():
 def test_every_class_has_its_own_color():
     assert list(COLORS) == list(CLASSES)
     assert len(set(COLORS.values())) == len(CLASSES)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_where_one_panel_has_room_it_is_that_of_the_largest_face(order):
+    large = face((10, 20, 100, 100), crop=np.full((48, 48), 201, np.uint8))
+    small = face((80, 125, 45, 45), crop=np.full((48, 48), 101, np.uint8))
+    image = np.zeros((180, 320, 3), np.uint8)
+    draw_faces(image, [large, small][::order], show_input=True)
+    assert count(image, (201, 201, 201)) >= 48 * 48
+    assert count(image, (101, 101, 101)) < 48

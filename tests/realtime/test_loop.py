@@ -444,3 +444,33 @@ def test_a_picture_stays_until_it_was_seen_and_one_of_several_for_a_while(monkey
     loop.play(clip([gray()]))
     assert next(polls) > 40
     assert not loop.going
+
+
+def test_a_file_that_was_late_once_keeps_its_pace_afterwards():
+    screen, times = Screen(), []
+
+    def show(image):
+        times.append(time.monotonic())
+        time.sleep(0.4 if len(times) == 3 else 0)
+
+    screen.show = show
+    Loop(pipeline(), window=screen).play(clip([gray()] * 9, fps=20))
+    late, *after = times[3:]
+    assert after[-1] - late > 0.5 * len(after) / 20  # who hurries takes a few milliseconds
+
+
+def test_the_frame_of_an_outage_is_recorded_at_its_own_time(monkeypatch):
+    source = camera(
+        lambda number: gray() if number < 5 else None, lambda number: gray(), monkeypatch=monkeypatch, patience=0.3
+    )
+    written = []
+
+    class Recording:
+        def write(self, image, frame):
+            written.append((frame.index, frame.time_s))
+
+    loop = Loop(pipeline(), max_frames=8)
+    loop.play(source, Recording())
+    outage = next(n for n in range(1, len(written)) if written[n][0] == written[n - 1][0])
+    (_, last), (_, shown), (_, again) = written[outage - 1 : outage + 2]
+    assert last + 0.1 <= shown <= again  # a camera is silent for a tenth of a second before that is a problem here

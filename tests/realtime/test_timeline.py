@@ -223,3 +223,13 @@ def test_wrong_options_are_said_in_one_line(table, arguments, message, capsys):
 def test_a_folder_is_no_table(path, capsys):
     assert main([path]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize(("step", "gap"), [(0.04, 0.5), (1.0, 10.0)])
+def test_a_gap_of_half_a_second_or_of_ten_slow_frames_is_empty(step, gap):
+    before = np.arange(50) * step
+    times = np.concatenate([before, 50 * step + gap + before])
+    columns = area(draw_timeline([strip(times, [shows("happy")] * 100)]), "happy").any(axis=0)
+    seen = np.flatnonzero(columns)
+    empty = 1 - columns[seen.min() : seen.max() + 1].mean()
+    assert empty == pytest.approx(gap / (100 * step + gap), abs=0.01)
