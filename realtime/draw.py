@@ -11,6 +11,9 @@ from fer_tf.catalogue import IMAGE_SIZE
 from fer_tf.classes import CLASSES
 from fer_tf.realtime.pipeline import Box, Face, Reading
 
+Color = tuple[int, int, int]
+"""Blue, green and red, 0 to 255."""
+
 COLORS = {
     "angry": (0, 94, 213),
     "disgust": (115, 158, 0),
@@ -62,7 +65,7 @@ class Pen:
             shown = f"..{text}"
         return shown
 
-    def write(self, image: np.ndarray, text: str, origin: tuple[int, int], color: tuple, size: float = 1.0) -> None:
+    def write(self, image: np.ndarray, text: str, origin: tuple[int, int], color: Color, size: float = 1.0) -> None:
         """Writes `text` on the image; `origin` is the left end of its baseline."""
         text = text.encode("ascii", "replace").decode()
         line = max(1, round(self.line * size**2))
@@ -87,7 +90,7 @@ class _Chip:
     box: Box
     loud: str
     quiet: str
-    color: tuple[int, int, int]
+    color: Color
 
     def draw(self, image: np.ndarray, style: _Style) -> None:
         x, y, width, height = self.box
@@ -205,7 +208,7 @@ def draw_status(image: np.ndarray, lines: Sequence[str], *, alarm: str | None = 
             style.write(image, line, (style.margin, top + index * style.row), _WHITE, _QUIET)
 
 
-def _color(shown: Face | Reading) -> tuple[int, int, int]:
+def _color(shown: Face | Reading) -> Color:
     return COLORS[shown.label] if shown.certain else _GRAY
 
 

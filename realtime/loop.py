@@ -20,7 +20,7 @@ from fer_tf.realtime.capture import Frame, Source, SourceError
 from fer_tf.realtime.display import Window
 from fer_tf.realtime.draw import draw_faces, draw_status
 from fer_tf.realtime.pipeline import Face, Pipeline
-from fer_tf.realtime.record import ImageSink, VideoSink
+from fer_tf.realtime.record import ImageSink, Recording
 from fer_tf.realtime.stage import Stage
 from fer_tf.realtime.tables import CsvSink
 
@@ -32,6 +32,9 @@ PICTURE_SECONDS = 2.0
 
 _TICK = 0.02
 """Longest time in seconds between two checks of the window and of signals."""
+
+Result = tuple[Frame, list[Face]]
+"""A frame and its faces."""
 
 
 class Table(Protocol):
@@ -99,7 +102,7 @@ class Loop:
         is_open = self.window is None or self.window.is_open
         return is_open and not self.stop.is_set() and (self.max_frames is None or self.frames < self.max_frames)
 
-    def play(self, source: Source, recording: VideoSink | ImageSink | None = None, *, last: bool = True) -> None:
+    def play(self, source: Source, recording: Recording | None = None, *, last: bool = True) -> None:
         """Plays a source to its end, or until the loop is ended, and closes it.
 
         Args:
@@ -125,13 +128,13 @@ class Loop:
             frames.close()
             results.close(timeout=None)  # a model that returns during shutdown would abort the process
 
-    def _analyzed(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, list[Face]]]:
+    def _analyzed(self, frames: Iterable[Frame]) -> Iterator[Result]:
         for frame in frames:
             if self.mirror:
                 frame = dataclasses.replace(frame, image=cv2.flip(frame.image, 1))
             yield frame, self.pipeline(frame.image, frame.time_s)
 
-    def _take_all(self, source: Source, results: Stage, recording: VideoSink | ImageSink | None) -> None:
+    def _take_all(self, source: Source, results: Stage[Result], recording: Recording | None) -> None:
         begin = time.monotonic()
         seen = False
         while self.going:
@@ -155,7 +158,7 @@ class Loop:
             seen = True
             self._react(0.001)
 
-    def _take(self, source: Source, frame: Frame, faces: list[Face], recording: VideoSink | ImageSink | None) -> None:
+    def _take(self, source: Source, frame: Frame, faces: list[Face], recording: Recording | None) -> None:
         self.frames += 1
         self.faces += len(faces)
         for table in self.tables:
@@ -219,7 +222,7 @@ class Loop:
             lines.append(f"{1000 * sum(delays) / len(delays):.0f} ms")
         return [*lines, "paused"] if self._paused else lines
 
-    def _report(self, source: Source, recording: VideoSink | ImageSink | None) -> None:
+    def _report(self, source: Source, recording: Recording | None) -> None:
         """Reports an outage: once on stderr and in the recording, and in the window for as long as it lasts."""
         problem = source.problem
         if not problem or self._paused:

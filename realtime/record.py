@@ -27,7 +27,7 @@ _BT601 = 6
 _LIMITED_RANGE = 1
 
 
-def open_recording(path: Path | str, *, fps: float) -> "VideoSink | ImageSink":
+def open_recording(path: Path | str, *, fps: float) -> "Recording":
     """Opens a recording in the format that the suffix of `path` names.
 
     Args:
@@ -193,3 +193,7 @@ class VideoSink:
         except av.FFmpegError as error:  # those that are not an OSError
             size = "×".join(map(str, self._size))
             raise UserError(f"{self.path}: video of {size} pixels cannot be written ({error.strerror})") from None
+
+
+Recording = VideoSink | ImageSink
+"""What keeps the labeled frames of a source."""

@@ -16,7 +16,7 @@ from fer_tf.errors import UserError
 from fer_tf.files import check_writable
 from fer_tf.installation import program
 from fer_tf.quiet import silence_opencv
-from fer_tf.realtime.draw import COLORS, Pen
+from fer_tf.realtime.draw import COLORS, Color, Pen
 from fer_tf.realtime.record import IMAGE_SUFFIXES, write_image
 from fer_tf.realtime.tables import COLUMNS
 
@@ -219,12 +219,12 @@ def _clock(seconds: float, end: float) -> str:
     return f"{minutes // 60}:{minutes % 60:02}:{rest:02}" if end >= 3600 else f"{minutes}:{rest:02}"
 
 
-def _fill(image: np.ndarray, box: tuple[int, int, int, int], color: tuple[int, int, int]) -> None:
+def _fill(image: np.ndarray, box: tuple[int, int, int, int], color: Color) -> None:
     x, y, width, height = (_FINER * side for side in box)
     image[y : y + height, x : x + width] = color
 
 
-def _write(image: np.ndarray, text: str, x: int, y: int, color: tuple = _INK, *, anchor: float = 0.0) -> None:
+def _write(image: np.ndarray, text: str, x: int, y: int, color: Color = _INK, *, anchor: float = 0.0) -> None:
     """Writes text whose left end (`anchor` 0), middle (0.5) or right end (1) is at x, on the baseline y."""
     _PEN.write(image, text, (_FINER * x - round(anchor * _PEN.measure(text)), _FINER * y), color)
 
