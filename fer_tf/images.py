@@ -5,8 +5,21 @@ import numpy as np
 
 from fer_tf.quiet import muted_stderr
 
-IMAGE_SUFFIXES = (".avif", ".bmp", ".jp2", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-"""Of the files that are taken for images where a folder is named."""
+READABLE_SUFFIXES = (
+    ".avif",
+    ".bmp",
+    ".jp2",
+    ".jpeg",
+    ".jpg",
+    ".pbm",
+    ".pgm",
+    ".png",
+    ".ppm",
+    ".tif",
+    ".tiff",
+    ".webp",
+)
+"""Suffixes of the files in a folder that are read as images."""
 
 
 def middle_square(image: np.ndarray) -> np.ndarray:
