@@ -1,4 +1,4 @@
-"""Draws what the networks see, faces by data set: `python -m fer_tf.gallery`."""
+"""Draws what the networks see, faces by data set: `python -m fer_tf.gallery -o gallery.png`."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -42,7 +42,7 @@ def main(argv: list[str] | None = None) -> int:
         description="Draw what the networks see: a row for each face, a column for each data set.",
     )
     parser.add_argument("images", nargs="*", metavar="IMAGE", type=Path, help="faces, cropped (default a photograph)")
-    parser.add_argument("-o", "--output", default="docs/gallery.png", type=Path, help="default %(default)s")
+    parser.add_argument("-o", "--output", required=True, metavar="FILE.png", type=Path, help="the picture to write")
     parser.add_argument("--arithmetic", choices=("standard", "original"), default="standard", help="of the filters")
     arguments = parser.parse_args(argv)
     if arguments.output.suffix.lower() != ".png":
