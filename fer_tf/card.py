@@ -21,7 +21,7 @@ LICENSE = (
     "with their owners"
 )
 INTENDED_USES = (
-    "naming the expression that a face shows in images and video: labelling footage, studying preprocessing "
+    "naming the expression that a face shows in images and video: labeling footage, studying preprocessing "
     "and networks, art and play with the consent of those filmed"
 )
 EXCLUDED_USES = (

@@ -10,8 +10,8 @@ from fer_tf.models.layers import BatchNormalization
 def base_cnn(channels: int, *, dropout: float = 0.5) -> keras.Model:
     """Returns the network, layer for layer that of the first project.
 
-    Three times convolution 3×3, ReLU, batch normalisation, 2×2 maximum; then 256 units, dropout, 7 logits.
-    Batch normalisation stands behind the ReLU and has PyTorch's ε and momentum.
+    Three times convolution 3×3, ReLU, batch normalization, 2×2 maximum; then 256 units, dropout, 7 logits.
+    Batch normalization stands behind the ReLU and has PyTorch's ε and momentum.
 
     Args:
         channels: Planes of the input, 1 or 2.

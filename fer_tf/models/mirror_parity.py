@@ -23,8 +23,8 @@ def by_parity(network: keras.Model, height: int, width: int) -> keras.Model:
     The two halves f and g of the features have a sum u = f + g and a difference v = f − g. Mirroring the image mirrors
     u; it mirrors v, too, and turns its sign. So the sum of what a pair of filters finds needs no more of their kernels
     than the symmetrical part for u and the antisymmetrical part for v; the difference needs the reverse. A symmetrical
-    row of three weights takes two products, of the pixel and of the sum of its neighbours; an antisymmetrical one takes
-    a single product, of their difference: three for u and v, which take six else. Normalisation is folded into the
+    row of three weights takes two products, of the pixel and of the sum of its neighbors; an antisymmetrical one takes
+    a single product, of their difference: three for u and v, which take six else. Normalization is folded into the
     kernels.
 
     Source: Cohen and Welling, Steerable CNNs, 2016, arXiv 1612.08498, for maps that take features apart by how the
@@ -50,7 +50,7 @@ def split(kernel: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     Returns:
         `even` and `odd`, float32 [3, 1, 3C / 2, F] each. Of the sum u of the halves and their difference v, `even`
-        takes u, the mean of its left and right neighbour, and half the left less the right one of v; `odd` takes v,
+        takes u, the mean of its left and right neighbor, and half the left less the right one of v; `odd` takes v,
         that mean of v and that half of u.
     """
     first, second = np.split(kernel, 2, axis=2)
@@ -115,7 +115,7 @@ class _Parity:
         return _each(layers.ReLU(), added)
 
     def _convolution(self, features: keras.KerasTensor | _Halves, name: str) -> _Halves:
-        """Convolves and normalises."""
+        """Convolves and normalizes."""
         layer, norm = self._network.get_layer(name), self._network.get_layer(f"{name}.norm")
         gamma, beta, mean, variance = norm.get_weights()
         factor = gamma / np.sqrt(variance + norm.epsilon)
@@ -126,8 +126,8 @@ class _Parity:
             return self._plain(layers.Concatenate()(features), layer, kernel, bias)
         total, difference = layers.Add()(features), _subtract(*features)
         even, odd = split(kernel)
-        even_part = layers.Concatenate()([total, _neighbours(total, 1), _neighbours(difference, -1)])
-        odd_part = layers.Concatenate()([difference, _neighbours(difference, 1), _neighbours(total, -1)])
+        even_part = layers.Concatenate()([total, _neighbors(total, 1), _neighbors(difference, -1)])
+        odd_part = layers.Concatenate()([difference, _neighbors(difference, 1), _neighbors(total, -1)])
         middle = _convolve(even_part, even, bias, name=f"{name}.even", strides=layer.stride)
         distance = _convolve(odd_part, odd, name=f"{name}.odd", strides=layer.stride)
         return _Halves(layers.Add()([middle, distance]), _subtract(middle, distance))
@@ -160,7 +160,7 @@ def _pooled(halves: _Halves) -> keras.KerasTensor:
     return layers.Average()(_each(layers.AveragePooling2D(halves.first.shape[1:3]), halves))
 
 
-def _neighbours(features: keras.KerasTensor, sign: int) -> keras.KerasTensor:
+def _neighbors(features: keras.KerasTensor, sign: int) -> keras.KerasTensor:
     """Returns half of what is to the left of each pixel, and half of what is to the right, times the sign.
 
     Of a row of three the middle one would take a product with nothing; so the row has two, with one left out between.

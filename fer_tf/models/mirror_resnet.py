@@ -104,7 +104,7 @@ class MirrorConvolution(layers.Layer):
 
 @keras.saving.register_keras_serializable("fer_tf")
 class MirrorNormalization(BatchNormalization):
-    """Batch normalisation by statistics and factors that the two halves of the channels share."""
+    """Batch normalization by statistics and factors that the two halves of the channels share."""
 
     def build(self, shape):
         """Creates γ, β, mean and variance of the first half, [C / 2] each."""
@@ -112,7 +112,7 @@ class MirrorNormalization(BatchNormalization):
         self.input_spec = None
 
     def call(self, inputs, training=None):
-        """Normalises float32 or bfloat16 [N, H, W, C]."""
+        """Normalizes float32 or bfloat16 [N, H, W, C]."""
         if training:
             # The halves side by side, as if they were one image of twice as many columns.
             count, height, width, channels = ops.shape(inputs)
@@ -131,7 +131,7 @@ class MirrorNormalization(BatchNormalization):
 
 
 def _convolution(features, width: int, stride: int, name: str, *, last: bool = False, lifting: bool = False):
-    """Convolves and normalises; the last of a block starts at zero, so that the block starts as the identity."""
+    """Convolves and normalizes; the last of a block starts at zero, so that the block starts as the identity."""
     features = MirrorConvolution(width, stride, lifting, name=name)(features)
     return MirrorNormalization(gamma_initializer="zeros" if last else "ones", name=f"{name}.norm")(features)
 

@@ -15,7 +15,7 @@ def resnet50(channels: int) -> keras.Model:
 
     The stride of a downsampling block is in its 3×3 convolution, the convolutions have no bias, and all padding is
     symmetric; `keras.applications.ResNet50` differs in each of these. Layers have the names of torchvision's modules.
-    Unlike there, the last normalisation of a block starts at zero, so that the block starts as its shortcut alone.
+    Unlike there, the last normalization of a block starts at zero, so that the block starts as its shortcut alone.
 
     Sources: He et al., Deep Residual Learning for Image Recognition, 2015, arXiv 1512.03385; Goyal et al., Accurate,
     Large Minibatch SGD, 2017, arXiv 1706.02677 (the start at zero).

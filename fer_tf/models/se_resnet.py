@@ -21,7 +21,7 @@ def se_resnet(
     A convolution at full size, which is 48×48 pixels by default; then stages, each a convolution of stride 2 and
     residual blocks of two convolutions whose channels are weighted by squeeze-and-excitation before they are added.
     Global average pooling, dropout and 7 logits. All convolutions are 3×3, without bias and followed by batch
-    normalisation.
+    normalization.
 
     Sources: He et al., Deep Residual Learning for Image Recognition, 2015, arXiv 1512.03385; Hu et al.,
     Squeeze-and-Excitation Networks, 2017, arXiv 1709.01507.
@@ -59,7 +59,7 @@ def _residual(features, width: int, name: str):
 
 
 def _convolution(features, width: int, stride: int, name: str, *, last: bool = False):
-    """Convolves and normalises; the last of a block starts at zero, so that the block starts as the identity."""
+    """Convolves and normalizes; the last of a block starts at zero, so that the block starts as the identity."""
     convolution = layers.Conv2D(
         width, 3, stride, padding="same", use_bias=False, kernel_initializer="he_normal", name=name
     )

@@ -57,7 +57,7 @@ class Filter(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("fer_tf")
 class HistMedian(Filter):
-    """Histogram equalisation, then a 3×3 median.
+    """Histogram equalization, then a 3×3 median.
 
     Level v becomes ⌊(cdf[v] − cdf[0]) · 255 / (H·W − cdf[0])⌋, cdf counting the pixels that are no brighter than v. In
     standard arithmetic an image of a single level stays what it is.
@@ -70,14 +70,14 @@ class HistMedian(Filter):
     """
 
     def call(self, images):
-        """Returns the equalised and smoothed images."""
+        """Returns the equalized and smoothed images."""
         levels = ops.cast(images, "int32")
         if self.arithmetic == "original":
             levels = ops.where(levels == 0, 0, _LEVELS - levels)
-        return ops.cast(_median(self._equalised(levels)), "uint8")
+        return ops.cast(_median(self._equalized(levels)), "uint8")
 
-    def _equalised(self, levels):
-        """Equalises int32 [N, H, W]."""
+    def _equalized(self, levels):
+        """Equalizes int32 [N, H, W]."""
         count, height, width = ops.shape(levels)
         # One histogram for the batch, in which each image has its own 256 bins: sums and gathers on flat indices are
         # many times faster than one-hot encodings.
@@ -114,9 +114,9 @@ class Canny(Filter):
     """Canny's edges, 255 on 0, in float32: 5×5 Gaussian, Sobel, thin ridges, two thresholds.
 
     The gradient's magnitude is scaled to 0…255 by its maximum in the image. A pixel is on a ridge if neither of its
-    two neighbours along the gradient, whose direction is taken to the nearest 45°, is larger; beyond the edge of the
+    two neighbors along the gradient, whose direction is taken to the nearest 45°, is larger; beyond the edge of the
     image nothing is. A ridge pixel of at least `high` is an edge, and one of at least `low` if any of its eight
-    neighbours is such an edge: one pass of hysteresis, as in the first project, so weak edges do not grow further.
+    neighbors is such an edge: one pass of hysteresis, as in the first project, so weak edges do not grow further.
     The tests hold it against the same steps in float64, made of OpenCV's and SciPy's parts.
 
     The first project's thresholds are 50 and 150. Without its overflow they leave 4 % of FER-2013's pixels, often
@@ -157,7 +157,7 @@ class Canny(Filter):
 
 @keras.saving.register_keras_serializable("fer_tf")
 class Sharpen(Filter):
-    """Unsharp mask: x + amount · (x − G∗x), G a normalised 3×3 Gaussian, clipped to 0…255 and truncated.
+    """Unsharp mask: x + amount · (x − G∗x), G a normalized 3×3 Gaussian, clipped to 0…255 and truncated.
 
     Both arithmetics are the same. The blur is weighted in float64 and stored as float32; in float32 alone, 0.4 % of
     the pixels would differ by one level. It is written as shifted sums since onnxruntime has no float64 convolution.
@@ -184,15 +184,15 @@ class Sharpen(Filter):
     def call(self, images):
         """Returns the sharpened images."""
         above, level, below = _shifts(_framed(ops.cast(images, "float32")), axis=1)
-        left, centre, right = _shifts(level, axis=2)
+        left, center, right = _shifts(level, axis=2)
         corners_left, ends, corners_right = _shifts(above + below, axis=2)
         sides, corners = left + right + ends, corners_left + corners_right
         (here, beside), (_, across) = self._weights
         blurred = sum(
             weight * ops.cast(levels, "float64")
-            for weight, levels in ((here, centre), (beside, sides), (across, corners))
+            for weight, levels in ((here, center), (beside, sides), (across, corners))
         )
-        sharp = centre + self.amount * (centre - ops.cast(blurred, "float32"))
+        sharp = center + self.amount * (center - ops.cast(blurred, "float32"))
         return ops.cast(ops.clip(sharp, 0, 255), "uint8")
 
 
@@ -240,7 +240,7 @@ def _largest(planes: list):
 
 
 def _median(planes):
-    """Returns the 3×3 median: columns are sorted first, which neighbouring pixels share."""
+    """Returns the 3×3 median: columns are sorted first, which neighboring pixels share."""
     columns = _shifts(_framed(planes), axis=1)
     low, middle, high = (_shifts(rank(columns), axis=2) for rank in (_smallest, _middle, _largest))
     return _middle([_largest(low), _middle(middle), _smallest(high)])
@@ -275,7 +275,7 @@ def _blurred(planes, sigma: float):
 
 
 def _is_ridge(magnitude, right, down):
-    """Returns where the magnitude is no smaller than at its two neighbours along the gradient: bool [N, H, W]."""
+    """Returns where the magnitude is no smaller than at its two neighbors along the gradient: bool [N, H, W]."""
     rows = _shifts(_framed_in_black(magnitude), axis=1)
     (northwest, north, northeast), (west, _, east), (southwest, south, southeast) = (_shifts(r, axis=2) for r in rows)
     sideways, upright = ops.abs(right), ops.abs(down)

@@ -34,15 +34,15 @@ def resize(images, size: int):
 def _resize_matrix(size: int, new_size: int) -> np.ndarray:
     """Returns Pillow's weights of each old pixel in each new one, float64 [new_size, size].
 
-    A triangle around the new pixel's centre, as wide as two old or two new pixels, whichever is wider; its weights are
+    A triangle around the new pixel's center, as wide as two old or two new pixels, whichever is wider; its weights are
     stored in fixed point, by which Pillow decides ties.
     """
     scale = size / new_size
     reach = max(scale, 1)
     matrix = np.zeros((new_size, size))
     for row, weights in enumerate(matrix):
-        centre = (row + 0.5) * scale
-        reached = np.arange(max(int(centre - reach + 0.5), 0), min(int(centre + reach + 0.5), size))
-        triangle = np.maximum(1 - np.abs(reached + 0.5 - centre) / reach, 0)
+        center = (row + 0.5) * scale
+        reached = np.arange(max(int(center - reach + 0.5), 0), min(int(center + reach + 0.5), size))
+        triangle = np.maximum(1 - np.abs(reached + 0.5 - center) / reach, 0)
         weights[reached] = np.floor(triangle / triangle.sum() * 2**22 + 0.5) / 2**22
     return matrix

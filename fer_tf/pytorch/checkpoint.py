@@ -23,7 +23,7 @@ def read_state_dict(path: Path | str) -> StateDict:
     """Reads the weights of a `.pth` file.
 
     It may be a bare state_dict, or a dictionary with one under `state_dict` or `model_state_dict`. What
-    `DataParallel` and `torch.compile` put before the names goes; so do the counters of batch normalisation.
+    `DataParallel` and `torch.compile` put before the names goes; so do the counters of batch normalization.
 
     Raises:
         UserError: if the file is damaged, holds anything but tensors, or holds numbers that are not finite.

@@ -24,7 +24,7 @@ _NAMES = {
 }
 
 
-def recognise(state: StateDict) -> tuple[str, int, int]:
+def identify(state: StateDict) -> tuple[str, int, int]:
     """Returns architecture, number of input channels and number of classes of a checkpoint, by its names and shapes.
 
     Raises:
