@@ -1,4 +1,4 @@
-"""PyTorch's own forward pass over a checkpoint's weights, to prove an import against."""
+"""PyTorch's own forward pass with a checkpoint's weights, which an import must reproduce."""
 
 import numpy as np
 
@@ -6,10 +6,10 @@ from fer_tf.pytorch.checkpoint import StateDict
 
 
 def torch_logits(state: StateDict, images: np.ndarray) -> np.ndarray:
-    """Runs PyTorch's own forward pass over the weights of a BaseCNN or a ResNet50.
+    """Runs PyTorch's own forward pass with the weights of a BaseCNN or a ResNet50.
 
     Args:
-        state: What `read_state_dict` returned.
+        state: The weights that `read_state_dict` returned.
         images: float32 [N, H, W, C].
 
     Returns:
