@@ -11,7 +11,7 @@ from fer_tf.card import EXCLUDED_USES
 from fer_tf.command import Parser, positive, threads
 from fer_tf.errors import UserError
 from fer_tf.files import check_writable
-from fer_tf.images import IMAGE_SUFFIXES as IMAGE_SOURCES
+from fer_tf.images import READABLE_SUFFIXES
 from fer_tf.realtime.detect import BACKENDS
 from fer_tf.realtime.record import IMAGE_SUFFIXES, VIDEO_SUFFIX
 from fer_tf.realtime.sources import check_name, expand_sources, is_camera, without_password
@@ -134,7 +134,7 @@ def _recording_name(source: str) -> tuple[str, str]:
     shown = without_password(source).partition("://")[2]
     stem = re.sub(r"\W+", "-", shown).strip("-") if address else Path(source).stem
     suffix = Path(source).suffix.lower()
-    if address or suffix not in IMAGE_SOURCES:
+    if address or suffix not in READABLE_SUFFIXES:
         suffix = VIDEO_SUFFIX
     elif suffix not in IMAGE_SUFFIXES:
         suffix = IMAGE_SUFFIXES[0]

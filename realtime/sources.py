@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from fer_tf.errors import UserError
-from fer_tf.images import IMAGE_SUFFIXES, decode
+from fer_tf.images import READABLE_SUFFIXES, decode
 from fer_tf.quiet import muted_stderr
 from fer_tf.realtime import demo
 from fer_tf.realtime.capture import DEFAULT_FPS, ClipSource, FileSource, LiveSource, Source, SourceError
@@ -20,7 +20,7 @@ VIDEO_SUFFIXES = (
     *(".3gp", ".asf", ".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mjpeg", ".mjpg", ".mkv", ".mov", ".mp4", ".mpeg"),
     *(".mpg", ".mts", ".mxf", ".ogv", ".ts", ".vob", ".webm", ".wmv"),
 )
-"""With `IMAGE_SUFFIXES`, what is taken from a folder; a file that is named itself may end in anything."""
+"""With `READABLE_SUFFIXES`, what is taken from a folder; a file that is named itself may end in anything."""
 _UNREADABLE = (".heic", ".heif")
 
 NETWORK_TIMEOUT = 10.0
@@ -47,7 +47,7 @@ def _expand(text: str) -> list[str]:
         return [text]
     path = Path(text)
     if path.is_dir():
-        wanted = IMAGE_SUFFIXES + VIDEO_SUFFIXES
+        wanted = READABLE_SUFFIXES + VIDEO_SUFFIXES
         visible = [file for file in path.iterdir() if not file.name.startswith(".")]
         found = [file for file in visible if file.suffix.lower() in wanted]
         unreadable = sum(file.suffix.lower() in _UNREADABLE for file in visible)
@@ -161,7 +161,7 @@ def _open_file(text: str) -> Source:
     # OpenCV would read some of these as one image although they may move, and of a pipe what is then gone.
     if suffix not in VIDEO_SUFFIXES and not path.is_fifo():
         readable = cv2.haveImageReader(absolute)  # on Windows False for a path that OpenCV cannot open
-        image = read_image(absolute) if readable or suffix in IMAGE_SUFFIXES else None
+        image = read_image(absolute) if readable or suffix in READABLE_SUFFIXES else None
         if image is not None:
             return ClipSource(text, [image], fps=DEFAULT_FPS, length=1)
         if readable:
