@@ -40,9 +40,9 @@ def program(module: str) -> str:
         module: Its module as in the checkout, such as `train.run`.
 
     Returns:
-        `python -m train.run` in a checkout; elsewhere the console command, such as `fer-train`.
+        `python -m train.run` in the folder of a checkout; elsewhere the console command, such as `fer-train`.
     """
-    if in_checkout():
+    if in_checkout() and Path.cwd() == _ROOT:
         return f"python -m {module}"
     inside = module if module.startswith("fer_tf.") else f"fer_tf.{module}"
     with suppress(metadata.PackageNotFoundError):

@@ -12,7 +12,7 @@ except ImportError:  # Windows
     fcntl = None
     import msvcrt
 
-_LOCKED_BYTE = 2**31 - 2
+_LOCKED_BYTE = 2**42
 """Windows keeps others from reading a locked byte, so this one, which stands for the file, lies beyond its end."""
 
 

@@ -88,7 +88,7 @@ def test_windows_locks_a_byte_that_nobody_reads(tmp_path, windows):
         file.write(b"row\n" * 1000)
         file.flush()
         (byte,) = windows.locked_bytes()
-        assert (tmp_path / "faces.csv").stat().st_size < byte < 2**31  # the C library's positions have 32 bits
+        assert byte > 1e12  # no recording comes so far, and a byte locked in its way would end it
     assert windows.locked_bytes() == []
 
 
