@@ -10,16 +10,17 @@ from fer_tf.command import Parser, command, positive
 from fer_tf.quiet import muted_stderr
 
 ALL_IMAGES = 35_887
-"""Images in FER-2013."""
+"""Number of images in FER-2013."""
 
 
 @command
 def main(argv: list[str] | None = None) -> int:
-    """Runs each filter both ways on the same images, checks that they agree, and prints how long they took."""
+    """Runs each filter both ways on the same images, checks that the results agree, and prints the rates."""
     parser = Parser("benchmarks.filters", description=__doc__)
-    parser.add_argument("--images", type=positive(), default=ALL_IMAGES, help="for the layers (default %(default)s)")
-    parser.add_argument("--plain-images", type=positive(), default=8, help="for plain NumPy (default %(default)s)")
-    parser.add_argument("--batch-size", type=positive(), default=64, help="default %(default)s")
+    option = parser.add_argument
+    option("--images", type=positive(), default=ALL_IMAGES, help="images for the layers (default: %(default)s)")
+    option("--plain-images", type=positive(), default=8, help="images for plain NumPy (default: %(default)s)")
+    option("--batch-size", type=positive(), default=64, help="images per batch (default: %(default)s)")
     arguments = parser.parse_args(argv)
     with muted_stderr():
         from fer_tf.preprocessing.filters import FILTERS
@@ -35,7 +36,7 @@ def main(argv: list[str] | None = None) -> int:
         plain_rate = len(few) / seconds
         differing = np.mean(np.asarray(filtered(few)) != expected)
         if differing > 1e-3:
-            raise RuntimeError(f"{name}: {differing:.2%} of the pixels differ, so the times compare nothing")
+            raise RuntimeError(f"{name}: {differing:.2%} of the pixels differ, so the times cannot be compared")
         mapped = evaluation_batches(many, filtered, batch_size=arguments.batch_size)
         _, seconds = fastest(lambda mapped=mapped: list(mapped))
         rate = arguments.images / seconds
@@ -46,7 +47,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def fastest(function: Callable[[], object], repeats: int = 3) -> tuple[object, float]:
-    """Returns the result and the fewest seconds of several calls, after one to warm up."""
+    """Returns the result and the shortest time of several calls in seconds, after one warm-up call."""
     result = function()
     seconds = []
     for _ in range(repeats):
@@ -66,7 +67,7 @@ def generated_images(count: int) -> np.ndarray:
 
 
 def windows(image: np.ndarray, size: int = 3):
-    """Yields each pixel's place and its neighborhood, edges repeated."""
+    """Yields the place and the neighborhood of each pixel; edges are repeated."""
     padded = np.pad(image, size // 2, mode="edge")
     for y, x in np.ndindex(*image.shape):
         yield (y, x), padded[y : y + size, x : x + size]

@@ -92,9 +92,9 @@ def import_checkpoint(
         from fer_tf.export.convert import convert, sample_faces
         from fer_tf.models import create_model
         from fer_tf.preprocessing.preprocessor import create_preprocessor
-        from fer_tf.pytorch.port import port, recognise
+        from fer_tf.pytorch.port import identify, port
     try:
-        architecture, channels, classes = recognise(state)
+        architecture, channels, classes = identify(state)
         if classes != len(CLASSES):
             raise UserError(f"its last layer is for {classes} classes; expected {len(CLASSES)}: {', '.join(CLASSES)}")
         dataset = _dataset_of(source, dataset, architecture, channels)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from fer_tf.errors import UserError
-from fer_tf.images import IMAGE_SUFFIXES as READABLE_IMAGES
+from fer_tf.images import READABLE_SUFFIXES
 from fer_tf.realtime.record import IMAGE_SUFFIXES, VIDEO_SUFFIX
 from fer_tf.realtime.sources import is_camera, without_password
 
@@ -42,7 +42,7 @@ def _recording_name(source: str) -> tuple[str, str]:
     shown = without_password(source).partition("://")[2]
     stem = re.sub(r"\W+", "-", shown).strip("-") if address else Path(source).stem
     suffix = Path(source).suffix.lower()
-    if address or suffix not in READABLE_IMAGES:
+    if address or suffix not in READABLE_SUFFIXES:
         suffix = VIDEO_SUFFIX
     elif suffix not in IMAGE_SUFFIXES:
         suffix = IMAGE_SUFFIXES[0]

@@ -14,7 +14,7 @@ from fer_tf.card import EXCLUDED_USES
 from fer_tf.command import Parser, command
 from fer_tf.errors import UserError
 from fer_tf.files import check_writable
-from fer_tf.images import IMAGE_SUFFIXES
+from fer_tf.images import READABLE_SUFFIXES
 from fer_tf.installation import program
 from fer_tf.quiet import silence_opencv
 from fer_tf.realtime.detect import FaceDetector
@@ -84,7 +84,7 @@ def _expand(named: Sequence[str]) -> list[str]:
         for text in named
         # With a slash, since a folder called 2023 or demo would be a camera or the demo clip.
         for path in expand_sources([os.path.join(text, "") if Path(text).is_dir() else text])
-        if path == text or Path(path).suffix.lower() in (*IMAGE_SUFFIXES, *HEIC_SUFFIXES)
+        if path == text or Path(path).suffix.lower() in (*READABLE_SUFFIXES, *HEIC_SUFFIXES)
     ]
     if not paths:
         raise UserError(f"{', '.join(named)}: there are no pictures; for videos use {program('realtime.webcam')}")

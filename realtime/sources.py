@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from fer_tf.errors import UserError
-from fer_tf.images import IMAGE_SUFFIXES, decode
+from fer_tf.images import READABLE_SUFFIXES, decode
 from fer_tf.quiet import muted_stderr
 from fer_tf.realtime import demo
 from fer_tf.realtime.capture import DEFAULT_FPS, ClipSource, FileSource, LiveSource, Source, SourceError
@@ -20,7 +20,7 @@ VIDEO_SUFFIXES = (
     *(".3gp", ".asf", ".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mjpeg", ".mjpg", ".mkv", ".mov", ".mp4", ".mpeg"),
     *(".mpg", ".mts", ".mxf", ".ogv", ".ts", ".vob", ".webm", ".wmv"),
 )
-"""With `IMAGE_SUFFIXES`, the files that are taken from a folder; a file named by itself may have any suffix."""
+"""With `READABLE_SUFFIXES`, the files that are taken from a folder; a file named by itself may have any suffix."""
 
 HEIC_SUFFIXES = (".heic", ".heif")
 HEIC_PROBLEM = "OpenCV cannot read HEIC; convert it to JPEG"
@@ -52,7 +52,7 @@ def _expand(text: str) -> list[str]:
         return [text]
     path = Path(text)
     if path.is_dir():
-        wanted = IMAGE_SUFFIXES + VIDEO_SUFFIXES
+        wanted = READABLE_SUFFIXES + VIDEO_SUFFIXES
         visible = [file for file in path.iterdir() if not file.name.startswith(".")]
         found = [file for file in visible if file.suffix.lower() in wanted]
         if heic := [file for file in visible if file.suffix.lower() in HEIC_SUFFIXES]:
@@ -166,12 +166,12 @@ def _open_file(text: str) -> Source:
     # OpenCV would read some videos as a single image, and would consume what a pipe holds.
     if suffix not in VIDEO_SUFFIXES and not path.is_fifo():
         readable = cv2.haveImageReader(absolute)  # on Windows False for a path that OpenCV cannot open
-        image = read_image(absolute) if readable or suffix in IMAGE_SUFFIXES else None
+        image = read_image(absolute) if readable or suffix in READABLE_SUFFIXES else None
         if image is not None:
             return ClipSource(text, [image], fps=DEFAULT_FPS, length=1)
         if readable:
             raise SourceError(f"{text}: the image cannot be decoded; it may be cut off, damaged or too large")
-        if suffix in HEIC_SUFFIXES:  # FFmpeg would take its tiles for the frames of a video
+        if suffix in HEIC_SUFFIXES:  # FFmpeg may open it, and give single tiles
             raise SourceError(f"{text}: {HEIC_PROBLEM}")
     capture = cv2.VideoCapture(absolute, cv2.CAP_FFMPEG)
     if not capture.isOpened():

@@ -41,9 +41,9 @@ def test_figures_by_hand():
 def wilson(right, count):
     """The interval by its formula."""
     p, n, z = right / count, count, 1.959963984540054
-    centre = (p + z**2 / (2 * n)) / (1 + z**2 / n)
+    center = (p + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
-    return [centre - half, centre + half]
+    return [center - half, center + half]
 
 
 def test_accuracy_has_a_wilson_interval(predictions):
