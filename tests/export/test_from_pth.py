@@ -10,7 +10,7 @@ pytest.importorskip("tf2onnx")
 Image = pytest.importorskip("PIL.Image")
 
 from fer_tf.export import from_pth  # noqa: E402
-from fer_tf.export.convert import sample_faces  # noqa: E402
+from fer_tf.export.convert import proof_faces  # noqa: E402
 from fer_tf.models import create_model  # noqa: E402
 from fer_tf.recognizer import Recognizer, predict  # noqa: E402
 from fer_tf.train import evaluate  # noqa: E402
@@ -280,4 +280,4 @@ def test_training_starts_from_a_resnet50_of_other_classes(torch, resnet50, tmp_p
 
 
 def test_the_faces_of_the_proof_are_many_enough():
-    assert len(sample_faces()) >= 64
+    assert len(proof_faces()) >= 64
