@@ -52,7 +52,13 @@ def main(argv: list[str] | None = None) -> None:
     option("file", metavar="FILE.onnx", type=Path, help="model file in float32")
     option("--data", metavar="PATH", help="FER-2013: a zip, folder or CSV (default: $FER2013, data/fer2013.zip, …)")
     option("-o", "--output", type=Path, metavar="OUT.onnx", help="file to write (default: FILE-int8.onnx)")
-    option("--images", type=positive(), default=512, metavar="N", help="number of calibration images (default: %(default)s)")
+    option(
+        "--images",
+        type=positive(),
+        default=512,
+        metavar="N",
+        help="number of calibration images (default: %(default)s)",
+    )
     option("--force", action="store_true", help="overwrite OUT.onnx even if it was made from another file")
     arguments = parser.parse_args(argv)
     path = quantize_file(

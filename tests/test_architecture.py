@@ -47,6 +47,19 @@ def test_rooms_import_only_what_they_stand_on(path):
     assert not {name for name in ours if not f"{name}.".startswith(allowed)}
 
 
+def test_no_circle_of_imports():
+    names = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in FILES}
+    imported = {name: imports_of(path) for name, path in names.items()}
+    stands_on = {
+        name: {other for other in names if any(f"{found}.".startswith(f"{other}.") for found in ours)} - {name}
+        for name, ours in imported.items()
+    }
+    while floor := [name for name, below in stands_on.items() if not below & stands_on.keys()]:
+        for name in floor:
+            del stands_on[name]
+    assert not stands_on, "each of them imports another of them"
+
+
 @pytest.mark.parametrize("path", FILES, ids=str)
 def test_torch_is_imported_in_one_room(path):
     if path.parent != ROOT / "fer_tf/pytorch":

@@ -64,10 +64,10 @@ def compare(rows: dict[str, dict[str, Any]], split: str) -> list[Table]:
         interval = between(row["accuracy_interval"], ".2%")
         right.append([name, f"{row['accuracy']:.2%}", interval, f"{row['macro_f1']:.3f}", *tested])
         probable.append([name, f"{row['ece_after']:.3f}", f"{row['cross_entropy']:.4f}", *changed])
-    against, only = "difference to the first", ["only the first right", "only this right", "McNemar's p"]
+    columns = ["accuracy", "95 % interval", "macro-F1", "difference", "only first right", "only this right"]
     return [
-        Table([split, "accuracy", "95 % interval", "macro-F1", against, *only], right),
-        Table([split, "ECE", "cross-entropy, nats", against, "standard error of the difference"], probable),
+        Table([split, *columns, "McNemar's p"], right),
+        Table([split, "ECE", "cross-entropy, nats", "difference", "standard error"], probable),
     ]
 
 

@@ -32,14 +32,14 @@ def test_wrong_input_is_one_clear_line(arguments, expected, capfd):
     assert expected in line
 
 
-def test_models_are_held_against_each_other(data, make_model_file, tmp_path, monkeypatch, capsys):
+def test_models_are_held_against_each_other(data_set, make_model_file, tmp_path, monkeypatch, capsys):
     one = make_model_file(tmp_path / "one.onnx")
     other = make_model_file(tmp_path / "other.onnx", slope=-1)  # always says "angry"
     monkeypatch.setattr(evaluate.fer2013, "find", lambda path: path)
-    monkeypatch.setattr(evaluate.fer2013, "load", lambda path: data)
+    monkeypatch.setattr(evaluate.fer2013, "load", lambda path: data_set)
     assert evaluate.main([str(one), str(other), "--splits", "all", "--json", str(tmp_path / "r.json")]) == 0
-    first = Recognizer(one)(data.private.images).argmax(axis=1) == data.private.labels
-    second = data.private.labels == 0
+    first = Recognizer(one)(data_set.private.images).argmax(axis=1) == data_set.private.labels
+    second = data_set.private.labels == 0
     printed = capsys.readouterr().out
     assert "|" not in printed, "Markdown is for files"
     right, probable = [cells(line) for line in printed.splitlines() if line.startswith(f"{other}  ")]
@@ -54,9 +54,9 @@ def test_models_are_held_against_each_other(data, make_model_file, tmp_path, mon
     assert report[str(other)]["private"]["mcnemar"] == expected
     losses = []
     for model in (one, other):
-        given = Recognizer(model)(data.private.images).astype(float)
+        given = Recognizer(model)(data_set.private.images).astype(float)
         given /= given.sum(axis=1, keepdims=True)  # to the last digit of float64
-        pairs = zip(data.private.labels, given, strict=True)
+        pairs = zip(data_set.private.labels, given, strict=True)
         losses.append([log_loss([label], [row], labels=range(7)) for label, row in pairs])
     differences = np.subtract(losses[1], losses[0])
     mean, error = differences.mean(), sem(differences)
@@ -72,9 +72,9 @@ def test_models_are_held_against_each_other(data, make_model_file, tmp_path, mon
     assert one.read_bytes() == before
 
 
-def test_the_votes_are_measured_against(data, make_model_file, tmp_path, monkeypatch, capsys):
+def test_the_votes_are_measured_against(data_set, make_model_file, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(evaluate.fer2013, "find", lambda path: path)
-    monkeypatch.setattr(evaluate.fer2013, "load", lambda path: data)
+    monkeypatch.setattr(evaluate.fer2013, "load", lambda path: data_set)
     votes = tmp_path / "votes.csv"
     votes.write_text(
         "image,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF\n"
@@ -84,19 +84,19 @@ def test_the_votes_are_measured_against(data, make_model_file, tmp_path, monkeyp
     model = make_model_file(tmp_path / "m.onnx")
     report = tmp_path / "r.json"
     assert evaluate.main([str(model), "--ferplus", str(votes), "--json", str(report)]) == 0
-    expected = (Recognizer(model)(data.public.images[10:30]).argmax(axis=1) == 6).mean()
+    expected = (Recognizer(model)(data_set.public.images[10:30]).argmax(axis=1) == 6).mean()
     found = json.loads(report.read_text())["public"]["ferplus"]
     assert (found["n"], found["accuracy"]) == (20, pytest.approx(expected))
     assert evaluate.main([str(model), "--ferplus", str(votes), "--splits", "all"]) == 0
     assert ["PrivateTest", "0", "–", "–", "–"] in map(cells, capsys.readouterr().out.splitlines())
 
 
-def test_the_report_shows_the_last_split(data, make_model_file, tmp_path, monkeypatch, capsys):
+def test_the_report_shows_the_last_split(data_set, make_model_file, tmp_path, monkeypatch, capsys):
     pytest.importorskip("matplotlib")
     monkeypatch.setattr(evaluate.fer2013, "find", lambda path: path)
-    monkeypatch.setattr(evaluate.fer2013, "load", lambda path: data)
+    monkeypatch.setattr(evaluate.fer2013, "load", lambda path: data_set)
     model, report = make_model_file(tmp_path / "m.onnx"), tmp_path / "r.md"
-    for splits, split in (("public", data.public), ("all", data.private)):
+    for splits, split in (("public", data_set.public), ("all", data_set.private)):
         options = [str(model), "--splits", splits, "--report", str(report), "--data", "/home/someone/faces.zip"]
         assert evaluate.main(options) == 0
         found = json.loads(report.with_suffix(".json").read_text())
