@@ -10,6 +10,7 @@ from fer_tf.catalogue import ARCHITECTURES
 from fer_tf.classes import CLASSES
 from fer_tf.errors import UserError
 from fer_tf.files import to_json
+from fer_tf.lineage import Lineage, Origin, read
 
 FORMAT_VERSION = 1
 METADATA_KEY = "fer.card"
@@ -53,8 +54,7 @@ class ModelCard:
     """Name of the file that the weights come from."""
     source_sha256: str
     training: dict[str, Any]
-    """The settings of the run that made the weights. Those of an imported checkpoint are not known; this then has
-    only the input size and the resize method, unless the size is 48 pixels."""
+    """How the weights came about; `fer_tf.lineage` reads and writes it."""
     metrics: dict[str, Any]
     """Figures on PublicTest, the split that chose the weights; empty if nothing was measured."""
     temperature: float = 1.0
@@ -87,13 +87,18 @@ class ModelCard:
         network = ARCHITECTURES.get(self.architecture)
         return network is not None and network.mirror_equivariant and self.dataset == "original"
 
+    @property
+    def lineage(self) -> Lineage:
+        """Where the model comes from: `training`, to be asked instead of looked into."""
+        return read(self.training)
+
     def to_json(self) -> str:
         """Returns the card as JSON with one key for each field."""
         return to_json(dataclasses.asdict(self))
 
     def as_origin(self, sha256: str) -> dict[str, Any]:
         """Returns what the card of a model made from this one records about it; `sha256` is of this model's file."""
-        return {"name": self.name, "sha256": sha256, "temperature": self.temperature, "training": self.training}
+        return Origin(self.name, sha256, self.temperature, self.lineage).to_record()
 
     @classmethod
     def from_json(cls, text: str) -> "ModelCard":

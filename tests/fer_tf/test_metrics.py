@@ -168,7 +168,7 @@ def test_mcnemar_counts_what_only_one_has_right():
 
 def test_a_paired_difference_is_that_of_the_paired_t_test(predictions):
     logits, labels = predictions
-    one, other = (metrics.surprise(softmax(logits / temperature), labels) for temperature in (1.0, 1.5))
+    one, other = (metrics.negative_log_likelihood(softmax(logits / temperature), labels) for temperature in (1.0, 1.5))
     difference, error = metrics.paired_difference(one, other)
     assert difference == pytest.approx(other.mean() - one.mean())
     assert difference / error == pytest.approx(ttest_rel(other, one).statistic)
