@@ -73,6 +73,8 @@ _IMAGES, _SOURCES = "augmentation", "starting weights, teachers and votes"
 class Settings:
     """All that a run depends on, so that resuming it needs nothing else.
 
+    Their order is that of the options in the command that `command_line` gives.
+
     Raises:
         UserError: if a value is of another type than its setting, or not one that it may have.
     """
@@ -82,13 +84,6 @@ class Settings:
         None, _DATA, "channels of stem and stages of a se_resnet or mirror_resnet", within=POSITIVE, metavar="CHANNELS"
     )
     dataset: str = option("stack_sharpen", _DATA, "what the network sees", choices=DATASETS)
-    filter: dict[str, float] | None = option(
-        None, _DATA, "parameters of the filter, such as low=50 high=150", metavar="NAME=NUMBER"
-    )
-    image_size: int | None = option(
-        None, _DATA, "input height and width (default: the network's)", within=POSITIVE, metavar="PIXELS"
-    )
-    limit: int | None = option(None, _DATA, "train on this many images, chosen at random", within=POSITIVE, metavar="N")
     epochs: int = option(60, _FITTING, "number of epochs", within=POSITIVE, metavar="N")
     batch_size: int = option(128, _FITTING, "images per batch", within=POSITIVE, metavar="N")
     optimizer: str = option("adamw", _FITTING, "optimizer", choices=("adamw", "muon", "sgd"))
@@ -96,6 +91,7 @@ class Settings:
     weight_decay: float = option(
         0.02, _FITTING, "decoupled weight decay, scaled by the learning rate", within=NOT_NEGATIVE, metavar="RATE"
     )
+    mixup: float = option(0.0, _IMAGES, "alpha of mixup", within=NOT_NEGATIVE, metavar="ALPHA")
     sam: float = option(
         0.0,
         _FITTING,
@@ -106,14 +102,18 @@ class Settings:
     ghost_batches: int = option(
         1, _FITTING, "split each batch into N parts that are normalized separately", within=POSITIVE, metavar="N"
     )
-    label_smoothing: float = option(0.1, _FITTING, "label smoothing, 0 to 1", within=SHARE, metavar="SHARE")
     precision: str = option(
         "float32", _FITTING, "what training computes in; the model is float32", choices=("float32", "bfloat16")
     )
-    keep: str = option("best", _FITTING, "which epoch to keep: best on PublicTest, or last", choices=("best", "last"))
     seed: int = option(0, _FITTING, "seed of weights, order and augmentation", within=SEED, metavar="N")
+    limit: int | None = option(None, _DATA, "train on this many images, chosen at random", within=POSITIVE, metavar="N")
     augment: str = option("standard", _IMAGES, "how images are augmented", choices=AUGMENTATIONS)
-    mixup: float = option(0.0, _IMAGES, "alpha of mixup", within=NOT_NEGATIVE, metavar="ALPHA")
+    filter: dict[str, float] | None = option(
+        None, _DATA, "parameters of the filter, such as low=50 high=150", metavar="NAME=NUMBER"
+    )
+    image_size: int | None = option(
+        None, _DATA, "input height and width (default: the network's)", within=POSITIVE, metavar="PIXELS"
+    )
     start_size: int | None = option(
         None, _IMAGES, "begin with smaller images, to save time (not base_cnn)", within=POSITIVE, metavar="PIXELS"
     )
@@ -148,6 +148,8 @@ class Settings:
         metavar="WEIGHT",
         needs="ferplus",
     )
+    label_smoothing: float = option(0.1, _FITTING, "label smoothing, 0 to 1", within=SHARE, metavar="SHARE")
+    keep: str = option("best", _FITTING, "which epoch to keep: best on PublicTest, or last", choices=("best", "last"))
     data: str
     """Absolute path of the data set."""
     data_fingerprint: str

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from fer_tf.catalogue import channels
 from fer_tf.errors import UserError
 from fer_tf.files import sha256
+from fer_tf.lineage import Ensemble, read
 from fer_tf.quiet import muted_stderr
 from fer_tf.recognizer import Recognizer
 from fer_tf.train.run_folder import RunFolder
@@ -119,9 +120,10 @@ class _OfModelFile:
 
     def origin(self, model: str, dataset: str, widths: list[int] | None) -> dict[str, Any]:
         card = Recognizer(self.file).card
-        if "members" in card.training:
+        lineage = read(card.training)
+        if isinstance(lineage, Ensemble):
             raise UserError(f"{self.file}: is joined of several; name one of them: {card.source_file}")
-        if "quantization" in card.training:
+        if lineage.quantization:
             raise UserError(f"{self.file}: is in INT8; name the file in float that it was made from")
         if card.arithmetic != "standard":
             print(
@@ -163,11 +165,11 @@ class _OfCheckpoint:
     def _read(self, architecture: str, planes: int) -> tuple[dict, int]:
         """Returns the checkpoint's weights, and for how many classes its last layer is."""
         from fer_tf.pytorch.checkpoint import read_state_dict
-        from fer_tf.pytorch.port import recognise
+        from fer_tf.pytorch.port import identify
 
         state = read_state_dict(str(self.file))
         try:
-            found, channels, classes = recognise(state)
+            found, channels, classes = identify(state)
         except UserError as error:
             raise UserError(f"{self.file}: {error}") from None
         if (found, channels) != (architecture, planes):
