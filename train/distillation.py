@@ -32,14 +32,19 @@ def make_targets(
         float32 [N, columns] by name, as `Settings.targets` says. The predictions of teachers that are asked about each
         augmented image are not in them.
     """
-    opinions = {}
-    if settings.teacher_views == "plain":
-        opinions = {"teachers": teachers, "votes": votes if settings.ferplus_weight else None}
-    options = {name: getattr(settings, name) for name in ("teacher_weight", "ferplus_weight", "label_smoothing")}
-    targets = {"classes": soft_targets(split, **opinions, **options)}
-    if settings.ferplus_head:
+    asked_now = settings.teacher_views == "plain"
+    classes = soft_targets(
+        split,
+        teachers=teachers if asked_now else (),
+        teacher_weight=settings.teacher_weight,
+        votes=votes if asked_now and settings.ferplus_weight else None,
+        ferplus_weight=settings.ferplus_weight,
+        label_smoothing=settings.label_smoothing,
+    )
+    targets = {"classes": classes}
+    if votes is not None and settings.ferplus_head:
         targets["votes"] = votes.all_shares
-    if settings.has_evidence:
+    if votes is not None and settings.has_evidence:
         targets["evidence"] = evidence(votes, split.labels, settings.ferplus_weight).astype(np.float32)
     return targets
 

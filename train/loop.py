@@ -68,8 +68,8 @@ def fit(folder: RunFolder, train: Split, public: Split, targets: dict[str, np.nd
     if first_epoch >= settings.epochs:
         return
     ask = None
-    if settings.teacher_views == "varied":
-        ask = ask_in_turn(reopen_teachers(settings.teacher, settings.teacher_origins), evidence)
+    if settings.teacher and settings.teacher_views == "varied":
+        ask = ask_in_turn(reopen_teachers(settings.teacher, settings.teacher_origins or ()), evidence)
     batches = functools.partial(
         training_batches,
         train.images,

@@ -24,10 +24,23 @@ def _parser() -> Parser:
         epilog="Exit codes: 0 done, 1 some cells failed, 2 wrong input, 130 interrupted (give the command again).",
     )
     option = parser.add_argument
-    networks = {"nargs": "+", "choices": ARCHITECTURES, "metavar": "NAME", "default": [OPTIONS["model"].default]}
-    option("--models", **networks, help=f"networks ({', '.join(ARCHITECTURES)}; default: {OPTIONS['model'].default})")
-    datasets = {"nargs": "+", "choices": DATASETS, "metavar": "NAME", "default": list(DATASETS)}
-    option("--datasets", **datasets, help=f"data sets ({', '.join(DATASETS)}; default: all nine)")
+    usual = OPTIONS["model"].default
+    option(
+        "--models",
+        nargs="+",
+        choices=ARCHITECTURES,
+        metavar="NAME",
+        default=[usual],
+        help=f"networks ({', '.join(ARCHITECTURES)}; default: {usual})",
+    )
+    option(
+        "--datasets",
+        nargs="+",
+        choices=DATASETS,
+        metavar="NAME",
+        default=list(DATASETS),
+        help=f"data sets ({', '.join(DATASETS)}; default: all nine)",
+    )
     option("--seeds", nargs="+", type=number(int, SEED), metavar="N", default=[0], help="seeds (default: 0)")
     option("--epochs", type=number(int, POSITIVE), metavar="N", default=25, help="epochs per cell (default: 25)")
     add_option(parser, "limit")

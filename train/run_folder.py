@@ -184,8 +184,9 @@ class RunFolder:
 
         settings = self.settings
         image_size = settings.image_size if image_size is None else image_size
-        options = {"image_size": image_size, "filter_parameters": settings.filter}
-        return create_preprocessor(settings.dataset, settings.model, **options)
+        return create_preprocessor(
+            settings.dataset, settings.model, image_size=image_size, filter_parameters=settings.filter
+        )
 
     def record(self) -> dict[str, Any]:
         """Returns what a model made from the run may tell of its training.
@@ -223,7 +224,7 @@ class RunFolder:
             targets: float32 [N, columns] by name, as `Settings.targets` says.
         """
         with written_aside(self.targets) as temporary, open(temporary, "wb") as file:
-            np.savez(file, **targets)
+            np.savez(file, allow_pickle=False, **targets)
 
     def read_targets(self, count: int) -> dict[str, np.ndarray]:
         """Returns what `write_targets` kept of so many training images; nothing of a run that learns the labels alone.

@@ -1,13 +1,14 @@
 """Sharpness-aware minimization."""
 
 from collections.abc import Callable
+from typing import TypeAlias
 
 import keras
 import tensorflow as tf
 
 from fer_tf.train.heads import network_of
 
-Targets = tf.Tensor | dict[str, tf.Tensor]
+Targets: TypeAlias = tf.Tensor | dict[str, tf.Tensor]
 """Of one output, or of several by name."""
 
 

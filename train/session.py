@@ -126,11 +126,9 @@ def complete(folder: RunFolder, data: fer2013.Fer2013) -> dict[str, Any]:
     settings = folder.settings
     if data.fingerprint() != settings.data_fingerprint:
         raise UserError(f"{folder.path} was trained on other images than {data.source} holds; name theirs")
-    digest = settings.init_sha256
-    if digest and not folder.state.exists() and digest_of(find_start(settings.init)) != digest:
-        raise UserError(
-            f"{settings.init} is not what {folder.path} was to begin with; put that back or start the run anew"
-        )
+    init, digest = settings.init, settings.init_sha256
+    if init and digest and not folder.state.exists() and digest_of(find_start(init)) != digest:
+        raise UserError(f"{init} is not what {folder.path} was to begin with; put that back or start the run anew")
     chosen = choose(data.train.images, settings)
     targets = folder.read_targets(len(data.train))
     with folder.locked():
