@@ -1,0 +1,296 @@
+"""Writes `mirror_resnet`s as ONNX graphs in which onnxruntime can fuse each convolution with what follows it."""
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+from fer_tf.card import OUTPUT_NAME
+from fer_tf.classes import CLASSES
+from fer_tf.models.mirror_parity import Weights, folded, mirrored, split
+
+if TYPE_CHECKING:
+    import keras
+
+SCOPE = "network/"
+"""What the names of all nodes and weights begin with, behind the prefixes that joining model files gives them."""
+
+PARTS = ("middle", "mean", "slope")
+"""What `split` takes kernels apart for: a pixel, the mean of its neighbors, and half their difference."""
+
+_ROWS = {"same": [1], "negative": [-1], "zero": [0], "mean": [0.5, 0, 0.5], "slope": [0.5, 0, -0.5]}
+"""What `ParityWriter` convolves channels by, each by itself."""
+
+_VECTOR = 16
+"""The most channels that onnxruntime computes at once. It fuses groups of multiples of this number only."""
+
+
+def complete(network: "keras.Model", preprocessing: onnx.ModelProto, temperature: float) -> onnx.ModelProto:
+    """Returns the graph of preprocessing, network, temperature and softmax.
+
+    Args:
+        network: A `mirror_resnet`.
+        preprocessing: uint8 [batch, 48, 48] → float32 [batch, height, width, channels]; it is not changed.
+        temperature: Divides the logits.
+    """
+    model = onnx.ModelProto()
+    model.CopyFrom(preprocessing)
+    (images,) = model.graph.output
+    height, width = (side.dim_value for side in images.type.tensor_type.shape.dim[1:3])
+    writer = ParityWriter([folded(network)], (height, width))
+    writer.write([temperature], OUTPUT_NAME)
+    planes = helper.make_node("Transpose", [images.name], [writer.images], name="planes", perm=[0, 3, 1, 2])
+    model.graph.node.extend([planes, *writer.nodes])
+    model.graph.initializer.extend(writer.weights.values())
+    images.CopyFrom(helper.make_tensor_value_info(OUTPUT_NAME, onnx.TensorProto.FLOAT, ["batch", len(CLASSES)]))
+    return model
+
+
+class Writer:
+    """Writes networks that have the same layers as nodes and weights.
+
+    Args:
+        networks: Their weights.
+        size: Height and width of the images in pixels.
+        prefix: Stands before all names.
+    """
+
+    def __init__(self, networks: Sequence[Weights], size: tuple[int, int], prefix: str = ""):
+        self.nodes: list[onnx.NodeProto] = []
+        self.weights: dict[str, onnx.TensorProto] = {}
+        self.images = f"{prefix}{SCOPE}images"
+        """The tensor that goes into the networks, float32 [batch, channels, height, width]."""
+        self._networks, self._size, self._scope = list(networks), size, prefix + SCOPE
+        self._channels: dict[str, int | None] = {}
+
+    def write(self, temperatures: Sequence[float], output: str) -> None:
+        """Writes all from the images to `output`, the mean of the networks' probabilities, [batch, 7].
+
+        Args:
+            temperatures: Of each network; its logits are divided by it.
+            output: The name of the tensor.
+        """
+        answers = []
+        for number, (logits, temperature) in enumerate(zip(self._logits(), temperatures, strict=True)):
+            divisor = self._constant(f"temperature{number}", np.float32(temperature))
+            scaled = self._node("Div", f"scaled{number}", logits, divisor)
+            answers.append(self._node("Softmax", f"softmax{number}", scaled, axis=-1))
+        if len(answers) > 1:
+            self._node("Mean", "average", *answers)
+        self.nodes[-1].output[0] = output
+
+    def _logits(self) -> list[str]:
+        """Writes the networks, and returns the logits of each."""
+        raise NotImplementedError
+
+    def _node(self, kind: str, name: str, *inputs: str, **attributes) -> str:
+        """Writes a node and returns its output, which bears its name."""
+        name = self._scope + name
+        self.nodes.append(helper.make_node(kind, inputs, [name], name=name, **attributes))
+        if kind == "Conv":
+            self._channels[name] = self.weights[inputs[1]].dims[0]
+        else:
+            self._channels[name] = self._channels.get(inputs[0])
+        return name
+
+    def _constant(self, name: str, value: np.ndarray, kind: type = np.float32) -> str:
+        name = self._scope + name
+        self.weights[name] = numpy_helper.from_array(np.asarray(value, kind), name)
+        return name
+
+    def _layer(self, kind: str, name: str, features: str, kernel: np.ndarray, bias: np.ndarray | None, **options):
+        """Writes a `Conv` or `Gemm` with its weights, in ONNX's shapes."""
+        weights = [self._constant(f"{name}/kernel", kernel)]
+        if bias is not None:
+            weights.append(self._constant(f"{name}/bias", bias))
+        return self._node(kind, name, features, *weights, **options)
+
+    def _relu(self, features: str) -> str:
+        return self._node("Relu", f"{features.removeprefix(self._scope)}.relu", features)
+
+    def _smooth(self, name: str, *features: str) -> list[str]:
+        """Takes means of 2×2, which makes the sides shorter by a pixel."""
+        self._size = tuple(side - 1 for side in self._size)
+        return [
+            self._node("AveragePool", f"{name}{number}", tensor, kernel_shape=[2, 2])
+            for number, tensor in enumerate(features)
+        ]
+
+    def _pads(self, *, second: bool = False) -> list[int]:
+        """Returns a 3×3 convolution's padding above, left, below and right, for a stride of 2.
+
+        Args:
+            second: Whether for the second filters of the pairs; an even width gives them other columns.
+        """
+        above, left = (side % 2 for side in self._size)
+        return [above, 1, 1, left] if second else [above, left, 1, 1]
+
+    def _halve(self) -> None:
+        self._size = tuple(-(-side // 2) for side in self._size)
+
+
+class ParityWriter(Writer):
+    """Writes networks by parity, in half the multiply-adds. Several share their convolutions, as groups of these.
+
+    Features are two tensors, one for each half, or their sum and difference. In each, the channels of one network
+    follow those of the other, padded by zeros to the same number.
+
+    onnxruntime computes convolutions in a layout of its own, and adds to their results in passing. To subtract, or to
+    take the same value for all of a channel, it would change the layout and back. So these are convolutions of each
+    channel by itself.
+    """
+
+    def _logits(self) -> list[str]:
+        kernels, biases = self._of("stem")
+        filters = {"first": kernels, "second": [mirrored(kernel, lifting=True) for kernel in kernels]}
+        halves = tuple(
+            self._relu(self._convolve(f"stem.{half}", self.images, kernels, biases, group=1))
+            for half, kernels in filters.items()
+        )
+        for number, blocks in enumerate(self._networks[0].stages(), 1):
+            halves = self._down(*halves, f"stage{number}")
+            for block in blocks:
+                halves = self._residual(*halves, block)
+        pooled = self._node("GlobalAveragePool", "pooled", self._node("Add", "sum", *halves))
+        pooled = self._node("Flatten", "flat", pooled)
+        kernels, biases = self._of("logits")
+        padded = np.zeros((len(kernels), len(kernels), self._padded(map(len, kernels)), len(CLASSES)), np.float32)
+        for number, kernel in enumerate(kernels):
+            padded[number, number, : len(kernel)] = kernel / 2  # the sum of the halves is twice their mean
+        return [
+            self._layer("Gemm", f"logits{number}", pooled, kernel.reshape(-1, len(CLASSES)), bias)
+            for number, (kernel, bias) in enumerate(zip(padded, biases, strict=True))
+        ]
+
+    def _of(self, name: str) -> list[tuple[np.ndarray, ...]]:
+        """Returns the kernels of a layer, and the biases."""
+        return list(zip(*(network.layers[name] for network in self._networks), strict=True))
+
+    def _down(self, first: str, second: str, stage: str) -> tuple[str, str]:
+        """Smooths, and halves height and width."""
+        name, smooth = f"{stage}.down", self._networks[0].smooth
+        odd = self._size[1] % 2 == (0 if smooth else 1)
+        pair = self._parities(name, first, second) if odd else (first, second)
+        if smooth:
+            pair = self._smooth(f"{stage}.smooth", *pair)
+        if odd:
+            mean, difference = self._by_parity(name, *pair, stride=2)
+            halves = self._halves(name, mean, mean, difference)
+        else:
+            halves = self._as_it_is(name, *pair)
+        self._halve()
+        return halves
+
+    def _residual(self, first: str, second: str, name: str) -> tuple[str, str]:
+        """Adds two convolutions, the pairs of channels of their result weighted by what is in all of it."""
+        conv1, conv2 = f"{name}.conv1", f"{name}.conv2"
+        mean, difference = self._by_parity(conv1, *self._parities(conv1, first, second))
+        halves = self._halves(conv1, mean, mean, difference)
+        mean, difference = self._by_parity(conv2, *self._parities(conv2, *halves))
+        everywhere = self._row("zero", f"{name}.zero", mean)
+        weights = self._node("Add", f"{name}.weights", everywhere, self._weights(name, mean))
+        mean = self._node("Mul", f"{name}.mean", mean, weights)
+        difference = self._node("Mul", f"{name}.difference", difference, weights)
+        first = self._node("Add", f"{name}.first", self._row("same", f"{name}.first.before", first), mean)
+        second = self._node("Add", f"{name}.second", self._row("same", f"{name}.second.before", second), mean)
+        return self._halves(name, first, second, difference)
+
+    def _weights(self, name: str, mean: str) -> str:
+        """Squeezes and excites."""
+        weights = self._node("GlobalAveragePool", f"{name}.pooled", mean)
+        for part, activation in (("squeeze", "Relu"), ("excite", "Sigmoid")):
+            kernels, biases = self._of(f"{name}.{part}")
+            kernels = [kernel[None, None] for kernel in kernels]
+            weights = self._convolve(f"{name}.{part}", weights, kernels, biases, pads=[0] * 4)
+            weights = self._node(activation, f"{name}.{part}.{activation.lower()}", weights)
+        return weights
+
+    def _parities(self, name: str, first: str, second: str) -> tuple[str, str]:
+        """Returns the sum and the difference of the halves."""
+        negative = self._row("negative", f"{name}.negative", second)
+        return self._node("Add", f"{name}.sum", first, second), self._node("Add", f"{name}.difference", negative, first)
+
+    def _halves(self, name: str, first: str, second: str, difference: str) -> tuple[str, str]:
+        """Adds half the difference to the first, subtracts it from the second, and returns both after ReLU."""
+        halves = []
+        for half, mean, row in (("first", first, "same"), ("second", second, "negative")):
+            added = self._row(row, f"{name}.{half}.{row}", difference)
+            halves.append(self._relu(self._node("Add", f"{name}.{half}.add", added, mean)))
+        return tuple(halves)
+
+    def _by_parity(self, name: str, total: str, difference: str, stride: int = 1) -> tuple[str, str]:
+        """Convolves sum and difference, and returns the mean of the halves of the result, and half their difference."""
+        kernels, biases = self._of(name)
+        options = {"strides": [1, stride], "pads": [0, 1, 0, 1]}
+        neighbors = {
+            (row, pair): self._row(row, f"{name}.{row}{pair}", features, **options)
+            for pair, features in enumerate((total, difference))
+            for row in ("mean", "slope")
+        }
+        above = 1 if stride == 1 else self._size[0] % 2
+        results = []
+        for number, parity in enumerate(("even", "odd")):
+            pieces = zip(*(np.split(split(kernel)[number], 3, axis=2) for kernel in kernels), strict=True)
+            features = ((total, difference)[number], neighbors["mean", number], neighbors["slope", 1 - number])
+            result = None
+            for part, piece, feature in zip(PARTS, pieces, features, strict=True):
+                part_name = f"{name}.{parity}.{part}"
+                strides = [stride, stride if part == "middle" else 1]
+                bias = biases if (parity, part) == ("even", "middle") else None
+                found = self._convolve(part_name, feature, piece, bias, strides=strides, pads=[above, 0, 1, 0])
+                result = found if result is None else self._node("Add", f"{part_name}.add", found, result)
+            results.append(result)
+        return tuple(results)
+
+    def _as_it_is(self, name: str, first: str, second: str) -> tuple[str, str]:
+        """Convolves halves of even width, which cannot be halved symmetrically, by the filters of either half."""
+        kernels, biases = self._of(name)
+        halves = []
+        for half, filters in (("first", kernels), ("second", [mirrored(kernel) for kernel in kernels])):
+            pads = self._pads(second=half == "second")
+            pieces = zip(*(np.split(kernel, 2, axis=2) for kernel in filters), strict=True)
+            of_first, of_second = (
+                self._convolve(f"{name}.{half}{number}", features, piece, bias, strides=[2, 2], pads=pads)
+                for number, (features, piece, bias) in enumerate(
+                    zip((first, second), pieces, (biases, None), strict=True)
+                )
+            )
+            halves.append(self._relu(self._node("Add", f"{name}.{half}.add", of_second, of_first)))
+        return tuple(halves)
+
+    def _row(self, row: str, name: str, features: str, **options) -> str:
+        """Convolves each channel by a row of weights."""
+        channels = self._channels[features]
+        kernel = np.tile(np.reshape(_ROWS[row], (1, 1, 1, -1)), (channels, 1, 1, 1))
+        inputs = (features, self._constant(f"{row}{channels}", kernel))
+        return self._node("Conv", name, *inputs, kernel_shape=kernel.shape[2:], group=channels, **options)
+
+    def _convolve(
+        self,
+        name: str,
+        features: str,
+        kernels: Sequence[np.ndarray],
+        biases: Sequence[np.ndarray] | None,
+        **options,
+    ) -> str:
+        """Convolves by kernels of Keras's shape, one for each network."""
+        options = {"pads": [1] * 4, "group": len(kernels)} | options
+        height, width, channels, _ = kernels[0].shape
+        if options["group"] > 1:
+            channels = self._padded(kernel.shape[2] for kernel in kernels)
+        filters = self._padded(kernel.shape[3] for kernel in kernels)
+        kernel = np.zeros((len(kernels), filters, channels, height, width), np.float32)
+        bias = np.zeros((len(kernels), filters), np.float32)
+        for number, found in enumerate(kernels):
+            kernel[number, : found.shape[3], : found.shape[2]] = found.transpose(3, 2, 0, 1)
+            if biases:
+                bias[number, : found.shape[3]] = biases[number]
+        kernel, bias = kernel.reshape(-1, channels, height, width), bias.ravel() if biases else None
+        return self._layer("Conv", name, features, kernel, bias, **options)
+
+    def _padded(self, channels: Iterable[int]) -> int:
+        """Returns the number of channels that networks of so many get side by side."""
+        most = max(channels)
+        return most if len(self._networks) == 1 else most + -most % _VECTOR
