@@ -8,10 +8,11 @@ import onnx
 from onnx import numpy_helper, shape_inference
 
 from fer_tf.card import OUTPUT_NAME
-from fer_tf.models.mirror_graph import SCOPE, ParityWriter, Writer
-from fer_tf.models.mirror_parity import Weights
-from fer_tf.models.mirror_plain import PlainWriter
-from fer_tf.models.mirror_weights import prefixes, read
+from fer_tf.mirror.kernels import Weights
+from fer_tf.mirror.parity import ParityWriter
+from fer_tf.mirror.plain import PlainWriter
+from fer_tf.mirror.reader import prefixes, read
+from fer_tf.mirror.writer import SCOPE, Writer
 
 _ALLOWED_PADDING = 0.1
 """Share of the weights. Networks of more different widths are faster apart."""
@@ -27,10 +28,10 @@ def stacked(models: Sequence[onnx.ModelProto]) -> onnx.ModelProto | None:
         models: Of model files; they are not changed.
 
     Returns:
-        The model; None if they are not `mirror_resnet`s with the same layers, similar widths and the same
+        The model; None if they are not two or more `mirror_resnet`s with the same layers, similar widths and the same
         preprocessing, as `export.onnx` writes them.
     """
-    if any(prefixes(model) != [""] or _end(model, "") != OUTPUT_NAME for model in models):
+    if len(models) < 2 or any(prefixes(model) != [""] or _end(model, "") != OUTPUT_NAME for model in models):
         return None
     found = [read(model) for model in models]
     if any(len(networks) > 1 for networks, _ in found):  # which would weigh more than one

@@ -9,8 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from fer_tf.errors import UserError
+from fer_tf.mirror.kernels import join
 from fer_tf.models import load_network
-from fer_tf.models.mirror_parity import join
 from fer_tf.models.mirror_resnet import MirrorConvolution
 from fer_tf.pytorch.checkpoint import StateDict, read_state_dict
 from fer_tf.pytorch.port import identify, port

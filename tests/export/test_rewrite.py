@@ -12,9 +12,9 @@ from fer_tf.card import INPUT_NAME  # noqa: E402
 from fer_tf.export.convert import to_onnx  # noqa: E402
 from fer_tf.export.ensemble import join  # noqa: E402
 from fer_tf.export.rewrite import plain, stacked  # noqa: E402
+from fer_tf.mirror.parity import complete  # noqa: E402
+from fer_tf.mirror.reader import prefixes, read  # noqa: E402
 from fer_tf.models import create_model  # noqa: E402
-from fer_tf.models.mirror_graph import complete  # noqa: E402
-from fer_tf.models.mirror_weights import prefixes, read  # noqa: E402
 from fer_tf.preprocessing.preprocessor import create_preprocessor  # noqa: E402
 
 

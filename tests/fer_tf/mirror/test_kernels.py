@@ -3,8 +3,8 @@ import pytest
 
 keras = pytest.importorskip("keras")
 
+from fer_tf.mirror.kernels import folded, join, mirrored, split  # noqa: E402
 from fer_tf.models import create_model  # noqa: E402
-from fer_tf.models.mirror_parity import folded, join, mirrored, split  # noqa: E402
 
 
 def test_kernels_are_joined_again():

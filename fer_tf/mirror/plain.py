@@ -5,8 +5,8 @@ import re
 import numpy as np
 import onnx
 
-from fer_tf.models.mirror_graph import SCOPE, Writer
-from fer_tf.models.mirror_parity import Weights, mirrored
+from fer_tf.mirror.kernels import Weights, mirrored
+from fer_tf.mirror.writer import SCOPE, Writer
 
 _IN_8_BITS = re.compile(rf"(.*/)?{SCOPE}\d+\.stage(\d+\.\d+\.conv\d|(?!1\.)\d+\.down(\..*)?)")
 

@@ -1,4 +1,4 @@
-"""Reads the weights of `mirror_resnet`s back out of the graphs that `fer_tf.models.mirror_graph` writes."""
+"""Reads the weights of `mirror_resnet`s back out of the graphs that `ParityWriter` writes."""
 
 from collections.abc import Iterable
 
@@ -6,8 +6,9 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from fer_tf.models.mirror_graph import PARTS, SCOPE
-from fer_tf.models.mirror_parity import Weights, join
+from fer_tf.mirror.kernels import Weights, join
+from fer_tf.mirror.parity import PARTS
+from fer_tf.mirror.writer import SCOPE
 
 _STEM = f"{SCOPE}stem.first/kernel"
 

@@ -8,11 +8,12 @@ from onnx import TensorProto, helper
 
 keras = pytest.importorskip("keras")
 
+from fer_tf.mirror.kernels import folded  # noqa: E402
+from fer_tf.mirror.parity import ParityWriter, complete  # noqa: E402
+from fer_tf.mirror.plain import PlainWriter, in_8_bits  # noqa: E402
+from fer_tf.mirror.reader import prefixes, read  # noqa: E402
+from fer_tf.mirror.writer import Writer  # noqa: E402
 from fer_tf.models import create_model  # noqa: E402
-from fer_tf.models.mirror_graph import ParityWriter, Writer, complete  # noqa: E402
-from fer_tf.models.mirror_parity import folded  # noqa: E402
-from fer_tf.models.mirror_plain import PlainWriter, in_8_bits  # noqa: E402
-from fer_tf.models.mirror_weights import prefixes, read  # noqa: E402
 
 SIZES = [(48, 48), (42, 33), (37, 44)]
 """Of 48 pixels all widths are odd where they are halved; of 33 and 44 one is even, and that convolution stays whole."""
