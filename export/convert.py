@@ -79,9 +79,9 @@ def convert(
     return max(differences)
 
 
-def to_onnx(function: Callable) -> onnx.ModelProto:
+def to_onnx(function: tf.types.experimental.PolymorphicFunction) -> onnx.ModelProto:
     """Returns the graph of a `tf.function` that has an input signature, in opset 18."""
-    handlers = {"UnsortedSegmentSum": (_segment_sum, [])}
+    handlers: dict[str, tuple[Callable, list]] = {"UnsortedSegmentSum": (_segment_sum, [])}
     graph, _ = tf2onnx.convert.from_function(
         function, function.input_signature, opset=OPSET, custom_op_handlers=handlers
     )

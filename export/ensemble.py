@@ -1,7 +1,7 @@
 """Averages model files in one file: `python -m export.ensemble A.onnx B.onnx -o C.onnx`."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -180,7 +180,7 @@ def _calibrated(average: np.ndarray, temperature: float) -> np.ndarray:
     return powers / powers.sum(axis=1, keepdims=True)
 
 
-def _joined(names: Sequence[str]) -> str:
+def _joined(names: Iterable[str]) -> str:
     return "+".join(dict.fromkeys(names))
 
 

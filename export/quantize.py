@@ -190,7 +190,7 @@ def _network_layers(model: "onnx.ModelProto") -> list[str]:
     networks = defaultdict(list)
     for node in weighted_nodes(model):
         if not _groups(node):
-            member = _MEMBER.match(node.name).group()
+            member = _MEMBER.findall(node.name)[0]
             # The exporter names the nodes of the preprocessing after the one layer that does it all.
             if not node.name.startswith((f"{member}preprocessor", f"{member}{SCOPE}")):
                 networks[member].append(node.name)
@@ -210,7 +210,7 @@ def _predict(model: "onnx.ModelProto", images: np.ndarray) -> np.ndarray:
 def _float_digest(card: ModelCard) -> str | None:
     """Returns the SHA-256 of the file in float that a model file was made from; None if it is in float itself."""
     quantization = card.lineage.quantization
-    return quantization and quantization.float_sha256
+    return quantization.float_sha256 if quantization else None
 
 
 def _groups(node: "onnx.NodeProto") -> bool:

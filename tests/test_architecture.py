@@ -20,7 +20,7 @@ ALLOWED = {
     "train": {"train", "fer_tf"},
     "export": {"export", "fer_tf", "train.run_folder"},
     "realtime": {"realtime", "fer_tf", "weights"},
-    "weights": set(),
+    "weights": {"fer_tf.errors"},
 }
 HEAVY = {"tensorflow", "keras", "torch"}
 

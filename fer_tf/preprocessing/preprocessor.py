@@ -148,4 +148,4 @@ def _filter_of(dataset: str, arithmetic: str, parameters: dict[str, float]) -> F
     if unknown := [parameter for parameter in parameters if parameter not in known]:
         has = f"its parameters are {', '.join(known)}" if known else "it has no parameters"
         raise UserError(f"no {unknown[0]!r} in data set {dataset}; {has}")
-    return kind and kind(arithmetic=arithmetic, **parameters)
+    return kind(arithmetic=arithmetic, **parameters) if kind else None

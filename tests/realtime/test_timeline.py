@@ -4,7 +4,7 @@ import pytest
 
 from fer_tf.classes import CLASSES
 from fer_tf.realtime.capture import Frame
-from fer_tf.realtime.draw import COLOURS
+from fer_tf.realtime.draw import COLORS
 from fer_tf.realtime.pipeline import Face, Reading
 from fer_tf.realtime.tables import COLUMNS, CsvSink
 from fer_tf.realtime.timeline import Strip, draw_timeline, main, read_strips
@@ -24,8 +24,8 @@ def strip(times, rows, *, source="a", face=0):
 
 
 def area(image, name):
-    """Returns the mask of the pixels in the colour of an expression, without the legend."""
-    mask = (image == COLOURS[name]).all(axis=-1)
+    """Returns the mask of the pixels in the color of an expression, without the legend."""
+    mask = (image == COLORS[name]).all(axis=-1)
     mask[:64] = False
     return mask
 
@@ -153,7 +153,7 @@ def test_what_a_jpeg_cannot_hold_is_said(tmp_path, capfd):
     output = tmp_path / "all.jpg"
     assert main([str(path), "--most", "300", "-o", str(output)]) == 2
     (line,) = capfd.readouterr().err.splitlines()
-    assert "take .png" in line
+    assert "use .png" in line
     assert not output.exists()
 
 
