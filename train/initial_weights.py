@@ -147,13 +147,14 @@ def _read(values: "_Graph", layer: keras.Layer) -> list[np.ndarray]:
 
 def _read_mirror_weights(values: "_Graph", layer: keras.Layer) -> list[np.ndarray]:
     """Returns the same of a graph that `fer_tf.mirror` wrote, in which normalizations are folded into the kernels."""
-    kernel, bias = values.mirror_weights.layers.get(layer.name.removesuffix(".norm"), (None, None))
-    if isinstance(layer, keras.layers.BatchNormalization):
-        found = [np.ones_like(bias), bias]
-    else:
-        found = [kernel] if isinstance(layer, MirrorConvolution) else [kernel, bias]
-    shapes = [tuple(weight.shape) for weight in layer.weights[: len(found)]]
-    if kernel is None or [value.shape for value in found] != shapes:
+    layers = values.mirror_weights.layers if values.mirror_weights else {}
+    found = list(layers.get(layer.name.removesuffix(".norm"), ()))
+    if found and isinstance(layer, keras.layers.BatchNormalization):
+        found[0] = np.ones_like(found[1])
+    elif isinstance(layer, MirrorConvolution):
+        found = found[:1]
+    shapes = [tuple(weight.shape) for weight in layer.weights]
+    if not found or [value.shape for value in found] != shapes[: len(found)]:
         raise values.lacks(layer.name, shapes[0])
     return found
 

@@ -62,10 +62,11 @@ def split(kernel: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         The input of `odd` is the same with u and v swapped.
     """
     first, second = np.split(kernel, 2, axis=2)
-    return tuple(
+    even, odd = (
         np.concatenate([part[:, 1:2], part[:, :1] + part[:, 2:], part[:, :1] - part[:, 2:]], axis=2) / 2
         for part in (first + second[:, ::-1], first - second[:, ::-1])
     )
+    return even, odd
 
 
 def join(even: np.ndarray, odd: np.ndarray) -> np.ndarray:

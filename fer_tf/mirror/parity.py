@@ -18,7 +18,13 @@ if TYPE_CHECKING:
 PARTS = ("middle", "mean", "slope")
 """What `split` takes kernels apart for: a pixel, the mean of its neighbors, and half their difference."""
 
-_ROWS = {"same": [1], "negative": [-1], "zero": [0], "mean": [0.5, 0, 0.5], "slope": [0.5, 0, -0.5]}
+_ROWS: dict[str, list[float]] = {
+    "same": [1],
+    "negative": [-1],
+    "zero": [0],
+    "mean": [0.5, 0, 0.5],
+    "slope": [0.5, 0, -0.5],
+}
 """What `ParityWriter` convolves channels by, each by itself."""
 
 _VECTOR = 16
@@ -60,18 +66,19 @@ class ParityWriter(Writer):
     def _logits(self) -> list[str]:
         kernels, biases = self._of("stem")
         filters = {"first": kernels, "second": [mirrored(kernel, lifting=True) for kernel in kernels]}
-        halves = tuple(
-            self._relu(self._convolve(f"stem.{half}", self.images, kernels, biases, group=1))
+        first, second = (
+            self._relu(self._convolve(f"stem.{half}", self.images, kernels, biases, shared=True))
             for half, kernels in filters.items()
         )
         for number, blocks in enumerate(self._networks[0].stages(), 1):
-            halves = self._down(*halves, f"stage{number}")
+            first, second = self._down(first, second, f"stage{number}")
             for block in blocks:
-                halves = self._residual(*halves, block)
-        pooled = self._node("GlobalAveragePool", "pooled", self._node("Add", "sum", *halves))
+                first, second = self._residual(first, second, block)
+        pooled = self._node("GlobalAveragePool", "pooled", self._node("Add", "sum", first, second))
         pooled = self._node("Flatten", "flat", pooled)
         kernels, biases = self._of("logits")
-        padded = np.zeros((len(kernels), len(kernels), self._padded(map(len, kernels)), len(CLASSES)), np.float32)
+        channels = self._padded(len(kernel) for kernel in kernels)
+        padded = np.zeros((len(kernels), len(kernels), channels, len(CLASSES)), np.float32)
         for number, kernel in enumerate(kernels):
             padded[number, number, : len(kernel)] = kernel / 2  # the sum of the halves is twice their mean
         return [
@@ -79,22 +86,24 @@ class ParityWriter(Writer):
             for number, (kernel, bias) in enumerate(zip(padded, biases, strict=True))
         ]
 
-    def _of(self, name: str) -> list[tuple[np.ndarray, ...]]:
+    def _of(self, name: str) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Returns the kernels of a layer, and the biases."""
-        return list(zip(*(network.layers[name] for network in self._networks), strict=True))
+        layers = [network.layers[name] for network in self._networks]
+        return [kernel for kernel, _ in layers], [bias for _, bias in layers]
 
     def _down(self, first: str, second: str, stage: str) -> tuple[str, str]:
         """Smooths, and halves height and width."""
         name, smooth = f"{stage}.down", self._networks[0].smooth
         odd = self._size[1] % 2 == (0 if smooth else 1)
-        pair = self._parities(name, first, second) if odd else (first, second)
-        if smooth:
-            pair = self._smooth(f"{stage}.smooth", *pair)
         if odd:
-            mean, difference = self._by_parity(name, *pair, stride=2)
+            first, second = self._parities(name, first, second)
+        if smooth:
+            first, second = self._smooth(f"{stage}.smooth", first, second)
+        if odd:
+            mean, difference = self._by_parity(name, first, second, stride=2)
             halves = self._halves(name, mean, mean, difference)
         else:
-            halves = self._as_it_is(name, *pair)
+            halves = self._as_it_is(name, first, second)
         self._halve()
         return halves
 
@@ -129,11 +138,11 @@ class ParityWriter(Writer):
 
     def _halves(self, name: str, first: str, second: str, difference: str) -> tuple[str, str]:
         """Adds half the difference to the first, subtracts it from the second, and returns both after ReLU."""
-        halves = []
-        for half, mean, row in (("first", first, "same"), ("second", second, "negative")):
-            added = self._row(row, f"{name}.{half}.{row}", difference)
-            halves.append(self._relu(self._node("Add", f"{name}.{half}.add", added, mean)))
-        return tuple(halves)
+        first, second = (
+            self._node("Add", f"{name}.{half}.add", self._row(row, f"{name}.{half}.{row}", difference), mean)
+            for half, mean, row in (("first", first, "same"), ("second", second, "negative"))
+        )
+        return self._relu(first), self._relu(second)
 
     def _by_parity(self, name: str, total: str, difference: str, stride: int = 1) -> tuple[str, str]:
         """Convolves sum and difference, and returns the mean of the halves of the result, and half their difference."""
@@ -144,20 +153,25 @@ class ParityWriter(Writer):
             for pair, features in enumerate((total, difference))
             for row in ("mean", "slope")
         }
-        above = 1 if stride == 1 else self._size[0] % 2
+        pads = [1 if stride == 1 else self._size[0] % 2, 0, 1, 0]
         results = []
         for number, parity in enumerate(("even", "odd")):
-            pieces = zip(*(np.split(split(kernel)[number], 3, axis=2) for kernel in kernels), strict=True)
+            pieces = [np.split(split(kernel)[number], 3, axis=2) for kernel in kernels]
             features = ((total, difference)[number], neighbors["mean", number], neighbors["slope", 1 - number])
-            result = None
-            for part, piece, feature in zip(PARTS, pieces, features, strict=True):
-                part_name = f"{name}.{parity}.{part}"
-                strides = [stride, stride if part == "middle" else 1]
-                bias = biases if (parity, part) == ("even", "middle") else None
-                found = self._convolve(part_name, feature, piece, bias, strides=strides, pads=[above, 0, 1, 0])
-                result = found if result is None else self._node("Add", f"{part_name}.add", found, result)
+            result = ""
+            for place, (part, feature) in enumerate(zip(PARTS, features, strict=True)):
+                part_name, first = f"{name}.{parity}.{part}", place == 0
+                found = self._convolve(
+                    part_name,
+                    feature,
+                    [piece[place] for piece in pieces],
+                    biases if first and parity == "even" else None,
+                    strides=[stride, stride if first else 1],  # neighbors have the stride already
+                    pads=pads,
+                )
+                result = self._node("Add", f"{part_name}.add", found, result) if result else found
             results.append(result)
-        return tuple(results)
+        return results[0], results[1]
 
     def _as_it_is(self, name: str, first: str, second: str) -> tuple[str, str]:
         """Convolves halves of even width, which cannot be halved symmetrically, by the filters of either half."""
@@ -165,15 +179,11 @@ class ParityWriter(Writer):
         halves = []
         for half, filters in (("first", kernels), ("second", [mirrored(kernel) for kernel in kernels])):
             pads = self._pads(second=half == "second")
-            pieces = zip(*(np.split(kernel, 2, axis=2) for kernel in filters), strict=True)
-            of_first, of_second = (
-                self._convolve(f"{name}.{half}{number}", features, piece, bias, strides=[2, 2], pads=pads)
-                for number, (features, piece, bias) in enumerate(
-                    zip((first, second), pieces, (biases, None), strict=True)
-                )
-            )
+            ones, others = zip(*(np.split(kernel, 2, axis=2) for kernel in filters), strict=True)
+            of_first = self._convolve(f"{name}.{half}0", first, ones, biases, strides=[2, 2], pads=pads)
+            of_second = self._convolve(f"{name}.{half}1", second, others, None, strides=[2, 2], pads=pads)
             halves.append(self._relu(self._node("Add", f"{name}.{half}.add", of_second, of_first)))
-        return tuple(halves)
+        return halves[0], halves[1]
 
     def _row(self, row: str, name: str, features: str, **options) -> str:
         """Convolves each channel by a row of weights."""
@@ -188,22 +198,23 @@ class ParityWriter(Writer):
         features: str,
         kernels: Sequence[np.ndarray],
         biases: Sequence[np.ndarray] | None,
+        *,
+        shared: bool = False,
         **options,
     ) -> str:
-        """Convolves by kernels of Keras's shape, one for each network."""
-        options = {"pads": [1] * 4, "group": len(kernels)} | options
+        """Convolves by kernels of Keras's shape, one for each network, of features of its own or `shared` ones."""
+        options = {"pads": [1] * 4, "group": 1 if shared else len(kernels)} | options
         height, width, channels, _ = kernels[0].shape
-        if options["group"] > 1:
+        if not shared:
             channels = self._padded(kernel.shape[2] for kernel in kernels)
         filters = self._padded(kernel.shape[3] for kernel in kernels)
-        kernel = np.zeros((len(kernels), filters, channels, height, width), np.float32)
-        bias = np.zeros((len(kernels), filters), np.float32)
-        for number, found in enumerate(kernels):
-            kernel[number, : found.shape[3], : found.shape[2]] = found.transpose(3, 2, 0, 1)
-            if biases:
-                bias[number, : found.shape[3]] = biases[number]
-        kernel, bias = kernel.reshape(-1, channels, height, width), bias.ravel() if biases else None
-        return self._layer("Conv", name, features, kernel, bias, **options)
+        stacked = np.zeros((len(kernels), filters, channels, height, width), np.float32)
+        for number, kernel in enumerate(kernels):
+            stacked[number, : kernel.shape[3], : kernel.shape[2]] = kernel.transpose(3, 2, 0, 1)
+        bias = None
+        if biases:
+            bias = np.concatenate([np.pad(part, (0, filters - len(part))) for part in biases])
+        return self._layer("Conv", name, features, stacked.reshape(-1, channels, height, width), bias, **options)
 
     def _padded(self, channels: Iterable[int]) -> int:
         """Returns the number of channels that networks of so many get side by side."""

@@ -39,7 +39,7 @@ def read(model: onnx.ModelProto, prefix: str = "") -> tuple[list[Weights], list[
     smooth = any(node.name.startswith(f"{scope}stage1.smooth") for node in model.graph.node)
     shares = [_share(values, number, count) for number in range(count)]
     if count > 1:
-        shares = map(_unpadded, shares)
+        shares = [_unpadded(share) for share in shares]
     temperatures = [float(values[f"temperature{number}"]) for number in range(count)]
     return [Weights(_layers(share), smooth) for share in shares], temperatures
 
@@ -59,7 +59,7 @@ def _share(values: dict[str, np.ndarray], number: int, count: int) -> dict[str, 
 
 def _unpadded(share: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Returns the same without the filters of zeros that fill a network up to the width of the widest."""
-    widths = {}
+    widths: dict[str, int] = {}
     for name, value in share.items():
         filters = np.flatnonzero(value.reshape(-1, value.shape[-1]).any(axis=0)) + 1
         widths[_output(name)] = max(widths.get(_output(name), 0), *filters)

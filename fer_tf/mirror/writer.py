@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import onnx
+from numpy.typing import ArrayLike
 from onnx import helper, numpy_helper
 
 from fer_tf.mirror.kernels import Weights
@@ -27,7 +28,7 @@ class Writer:
         self.images = f"{prefix}{SCOPE}images"
         """The tensor that goes into the networks, float32 [batch, channels, height, width]."""
         self._networks, self._size, self._scope = list(networks), size, prefix + SCOPE
-        self._channels: dict[str, int | None] = {}
+        self._channels: dict[str, int] = {}
 
     def write(self, temperatures: Sequence[float], output: str) -> None:
         """Writes all from the images to `output`, the mean of the networks' probabilities, [batch, 7].
@@ -38,7 +39,7 @@ class Writer:
         """
         answers = []
         for number, (logits, temperature) in enumerate(zip(self._logits(), temperatures, strict=True)):
-            divisor = self._constant(f"temperature{number}", np.float32(temperature))
+            divisor = self._constant(f"temperature{number}", temperature)
             scaled = self._node("Div", f"scaled{number}", logits, divisor)
             answers.append(self._node("Softmax", f"softmax{number}", scaled, axis=-1))
         if len(answers) > 1:
@@ -55,16 +56,18 @@ class Writer:
         self.nodes.append(helper.make_node(kind, inputs, [name], name=name, **attributes))
         if kind == "Conv":
             self._channels[name] = self.weights[inputs[1]].dims[0]
-        else:
-            self._channels[name] = self._channels.get(inputs[0])
+        elif inputs[0] in self._channels:
+            self._channels[name] = self._channels[inputs[0]]
         return name
 
-    def _constant(self, name: str, value: np.ndarray, kind: type = np.float32) -> str:
+    def _constant(self, name: str, value: ArrayLike, kind: type = np.float32) -> str:
         name = self._scope + name
         self.weights[name] = numpy_helper.from_array(np.asarray(value, kind), name)
         return name
 
-    def _layer(self, kind: str, name: str, features: str, kernel: np.ndarray, bias: np.ndarray | None, **options):
+    def _layer(
+        self, kind: str, name: str, features: str, kernel: np.ndarray, bias: np.ndarray | None, **options
+    ) -> str:
         """Writes a `Conv` or `Gemm` with its weights, in ONNX's shapes."""
         weights = [self._constant(f"{name}/kernel", kernel)]
         if bias is not None:
@@ -76,7 +79,7 @@ class Writer:
 
     def _smooth(self, name: str, *features: str) -> list[str]:
         """Takes means of 2×2, which makes the sides shorter by a pixel."""
-        self._size = tuple(side - 1 for side in self._size)
+        self._size = (self._size[0] - 1, self._size[1] - 1)
         return [
             self._node("AveragePool", f"{name}{number}", tensor, kernel_shape=[2, 2])
             for number, tensor in enumerate(features)
@@ -92,4 +95,4 @@ class Writer:
         return [above, 1, 1, left] if second else [above, left, 1, 1]
 
     def _halve(self) -> None:
-        self._size = tuple(-(-side // 2) for side in self._size)
+        self._size = (-(-self._size[0] // 2), -(-self._size[1] // 2))

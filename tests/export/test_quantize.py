@@ -119,12 +119,13 @@ def test_preprocessing_last_layer_and_calibration_stay_in_float(int8):
 @pytest.fixture(scope="module")
 def mirror_resnet(tmp_path_factory) -> Path:
     """A network of random weights, as `export.onnx` writes it."""
-    pytest.importorskip("keras")
+    keras = pytest.importorskip("keras")
     from fer_tf.export.convert import convert
     from fer_tf.models import create_model
     from fer_tf.preprocessing.preprocessor import create_preprocessor
 
     path = tmp_path_factory.mktemp("mirror_resnet") / "m.onnx"
+    keras.utils.set_random_seed(0)
     network = create_model("mirror_resnet", "original", widths=(16, 16, 32), blocks=(1, 1))
     random = np.random.default_rng(0)
     for variable in network.variables:

@@ -24,6 +24,7 @@ def faces() -> np.ndarray:
 
 def model_of(dataset="original", widths=(32, 64, 128), *, blocks=(1, 1), size=48, temperature=1.0, seed=0):
     """A model with preprocessing and a network with random statistics."""
+    keras.utils.set_random_seed(seed)
     network = create_model("mirror_resnet", dataset, widths=widths, blocks=blocks, dropout=0)
     random = np.random.default_rng(seed)
     for variable in network.variables:

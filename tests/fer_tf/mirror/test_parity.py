@@ -21,6 +21,7 @@ SIZES = [(48, 48), (42, 33), (37, 44)]
 
 def network_of(widths, blocks, *, dataset="stack_sharpen", seed=0) -> keras.Model:
     """A network with random statistics, whose logits are of about the size of a trained one's."""
+    keras.utils.set_random_seed(seed)
     model = create_model("mirror_resnet", dataset, widths=widths, blocks=blocks, dropout=0)
     random = np.random.default_rng(seed)
     for variable in model.variables:
