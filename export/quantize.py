@@ -82,7 +82,7 @@ def quantize_file(
         UserError: if source, data or output is not what it should be, or if more than `ALLOWED_LOSS` is lost.
     """
     if source.is_dir():
-        from fer_tf.export.onnx import export_run
+        from fer_tf.export.from_run import export_run
         from fer_tf.train.run_folder import RunFolder
 
         source = export_run(RunFolder.open(source), force=force)

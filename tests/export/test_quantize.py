@@ -177,12 +177,12 @@ def test_convolutions_of_single_channels_stay_in_float(tmp_path):
 
 
 def test_of_a_run_it_is_the_exported_file(mirror_resnet, labelled, tmp_path, monkeypatch):
-    from fer_tf.export import onnx as export_onnx
+    from fer_tf.export import from_run
     from fer_tf.train import run_folder
 
     exported = Path(shutil.copy(mirror_resnet, tmp_path / "exported.onnx"))
     monkeypatch.setattr(run_folder.RunFolder, "open", lambda path: path)
-    monkeypatch.setattr(export_onnx, "export_run", lambda folder, force: exported if folder == tmp_path else None)
+    monkeypatch.setattr(from_run, "export_run", lambda folder, force: exported if folder == tmp_path else None)
     monkeypatch.setattr(quantize, "ALLOWED_LOSS", 1)
     assert quantize.main([str(tmp_path), "--data", str(labelled), "--images", "32"]) == 0
     card = Recognizer(tmp_path / "exported-int8.onnx").card
