@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from fer_tf.errors import UserError
-from fer_tf.models.mirror_parity import join
+from fer_tf.mirror.kernels import join
 from fer_tf.models.mirror_resnet import MirrorConvolution
 
 
@@ -35,6 +35,8 @@ def load_model_file(model: keras.Model, path: str, batches: Iterable[tf.Tensor])
     values = _Graph(path)
     norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
     read = _read_by_parity if values.has(".even") else _read
+    if values.mirror_weights:
+        read = _read_mirror_weights
     for layer in (layer for layer in model.layers if layer.weights):
         found = read(values, layer)
         if layer in norms:
@@ -53,7 +55,7 @@ def load_model_file(model: keras.Model, path: str, batches: Iterable[tf.Tensor])
         variance = np.maximum(square - mean**2, 0)
         factor, summand, *_ = layer.get_weights()
         layer.set_weights([factor * np.sqrt(variance + layer.epsilon), summand + factor * mean, mean, variance])
-    return values.has(".smooth")
+    return values.mirror_weights.smooth if values.mirror_weights else values.has(".smooth")
 
 
 def _read(values: "_Graph", layer: keras.Layer) -> list[np.ndarray]:
@@ -76,8 +78,22 @@ def _read(values: "_Graph", layer: keras.Layer) -> list[np.ndarray]:
     return found
 
 
+def _read_mirror_weights(values: "_Graph", layer: keras.Layer) -> list[np.ndarray]:
+    """Returns the same of a graph that `fer_tf.mirror` wrote, in which normalizations are folded into the kernels."""
+    layers = values.mirror_weights.layers if values.mirror_weights else {}
+    found = list(layers.get(layer.name.removesuffix(".norm"), ()))
+    if found and isinstance(layer, keras.layers.BatchNormalization):
+        found[0] = np.ones_like(found[1])
+    elif isinstance(layer, MirrorConvolution):
+        found = found[:1]
+    shapes = [tuple(weight.shape) for weight in layer.weights]
+    if not found or [value.shape for value in found] != shapes[: len(found)]:
+        raise values.lacks(layer.name, shapes[0])
+    return found
+
+
 def _read_by_parity(values: "_Graph", layer: keras.Layer) -> list[np.ndarray]:
-    """Returns the same of a graph that `by_parity` has made, in which normalisations are folded into the kernels."""
+    """Returns the same of a graph that version 0.1 wrote by parity."""
     if isinstance(layer, keras.layers.BatchNormalization):
         width, name = layer.gamma.shape[0], layer.name.removesuffix(".norm")
         # Both halves of a layer that is not computed by parity share one summand, named after either of them.
@@ -117,11 +133,15 @@ class _Graph:
         from google.protobuf.message import DecodeError
         from onnx import numpy_helper
 
+        from fer_tf.mirror.reader import prefixes, read
+
         try:
-            graph = onnx.load(path).graph
+            model = onnx.load(path)
         except (DecodeError, OSError, ValueError) as error:
             raise UserError(f"{path}: not a readable ONNX file ({error})") from None
-        self._path = path
+        self._path, graph = path, model.graph
+        self.mirror_weights = next((read(model, prefix)[0][0] for prefix in prefixes(model)), None)
+        """Of the first network that `fer_tf.mirror` wrote; None if there is none."""
         constants = {tensor.name: tensor for tensor in graph.initializer}
         self._values = [
             (f"{name}|{node.name}", node.op_type, numpy_helper.to_array(constants[name]))
@@ -158,11 +178,15 @@ class _Graph:
             if value.dtype == np.float32 and alike:
                 return value.reshape(shape)
         if default is None:
-            raise UserError(
-                f"{self._path}: has no float32 weights of shape {list(shape)} for the layer {layers[0]}; "
-                "expected a model file of the same architecture, made by export.onnx or export.from_pth"
-            )
+            raise self.lacks(layers[0], shape)
         return default
+
+    def lacks(self, layer: str, shape: tuple[int, ...]) -> UserError:
+        """Returns an error that says that there are no such weights."""
+        return UserError(
+            f"{self._path}: has no float32 weights of shape {list(shape)} for the layer {layer}; "
+            "expected a model file of the same architecture, made by export.onnx or export.from_pth"
+        )
 
     def _of(self, layers: list[str], role: str, operation: str) -> Iterator[np.ndarray]:
         """Yields the factors or summands whose name, or whose node's, tells that they come from one of the layers."""

@@ -43,13 +43,14 @@ def test_a_model_file_gives_weights_that_answer_and_normalize_as_it_does(name, p
 
 @pytest.mark.parametrize(
     ("architecture", "size", "plain"),
-    [("se_resnet", 48, False), ("mirror_resnet", 48, True), ("mirror_resnet", 44, False)],
+    [("se_resnet", 48, False), ("mirror_resnet", 48, True), ("mirror_resnet", 48, False), ("mirror_resnet", 42, False)],
 )
 def test_a_model_file_of_a_new_network_gives_all_its_weights(
     architecture, size, plain, photographs, tmp_path, monkeypatch
 ):
-    """Files that do not ship: of a SE-ResNet; of a mirror-equivariant network from before `by_parity`, with each kernel
-    twice in the graph; and of one for 44 pixels, whose second convolution of stride 2 is of an even width."""
+    """Files that do not ship: of a SE-ResNet; of a mirror-equivariant network as Keras computes it, with each kernel
+    twice in the graph; of one by parity; and of one for 42 pixels, whose second convolution of stride 2 is of an even
+    width."""
     create = functools.partial(create_model, architecture, "original", widths=(8, 8, 16), blocks=(1, 1), dropout=0)
     model, preprocessor = create(), create_preprocessor("original", architecture, image_size=size)
     if plain:
@@ -76,3 +77,18 @@ def test_a_model_file_of_another_data_set_or_of_8_bits_is_refused():
     resnet50 = create_model("resnet50", "stack_sharpen")
     with pytest.raises(UserError, match="no float32 weights of shape"):
         load_model_file(resnet50, str(WEIGHTS / "resnet50-stack_sharpen-int8.onnx"), [])
+
+
+def test_a_mirror_resnet_of_another_width_or_data_set_is_refused(photographs, tmp_path):
+    create = functools.partial(create_model, "mirror_resnet", blocks=(1, 1))
+    card = Recognizer(WEIGHTS / "mirror_resnet-original.onnx").card
+    preprocessor = create_preprocessor("original", "mirror_resnet")
+    convert(create("original", widths=(8, 8, 16)), preprocessor, card, tmp_path / "m.onnx")
+    for other, layer in (
+        (create("original", widths=(8, 8, 32)), "stage2.down"),
+        (create("stack_sharpen", widths=(8, 8, 16)), "stem"),
+        (create_model("mirror_resnet", "original", blocks=(1, 2), widths=(8, 8, 16)), "stage2.1.conv1"),
+        (create_model("base_cnn", "original"), "conv1"),
+    ):
+        with pytest.raises(UserError, match=f"no float32 weights of shape .* for the layer {layer}; expected"):
+            load_model_file(other, str(tmp_path / "m.onnx"), [])
