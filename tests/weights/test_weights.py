@@ -44,7 +44,7 @@ def test_resnet50_beats_the_originals_on_its_protocol():
 
 def test_each_model_that_ships_has_its_report_and_all_are_small():
     folder = weights.DEFAULT_MODEL.parent
-    models = sorted(folder.glob("*.onnx"))
+    models = sorted({*folder.glob("*.onnx")} - {weights.FACE_DETECTOR})
     for model in models:
         report = json.loads(model.with_suffix(".json").read_text())
         assert report["card"] == json.loads(json.dumps(dataclasses.asdict(Recognizer(model).card)))
