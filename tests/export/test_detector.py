@@ -3,15 +3,17 @@ import json
 import struct
 import zipfile
 
+import cv2
 import numpy as np
 import onnxruntime
 import pytest
 
-from fer_tf import weights
+from fer_tf import fer2013, weights
 from fer_tf.detector_card import DETECTOR_KEY, INPUTS, OUTPUTS, DetectorCard
 from fer_tf.errors import UserError
 from fer_tf.export import detector
 from fer_tf.files import sha256
+from fer_tf.realtime.demo import demo_clip
 from fer_tf.recognizer import Recognizer
 
 onnx = pytest.importorskip("onnx")
@@ -134,17 +136,71 @@ def test_a_card_of_another_format_is_refused():
         DetectorCard.from_json('{"format_version": 2}')
 
 
-def read(session, image):
-    """What the graph finds, as libfacedetection's rows: truncated, and the width of a box before its sides are."""
-    boxes, scores, landmarks = session.run(list(OUTPUTS), {"image": image})
-    sizes = boxes[:, 2:] - boxes[:, :2]
-    return np.concatenate([100 * scores[:, None], boxes[:, :2], sizes, landmarks.reshape(-1, 10)], axis=1).astype(int)
+@pytest.fixture(scope="module")
+def find():
+    """What the shipped graph finds, as libfacedetection's rows: truncated, and the size of a box before its sides."""
+    session = onnxruntime.InferenceSession(weights.FACE_DETECTOR)
+
+    def find(image):
+        boxes, scores, landmarks = session.run(list(OUTPUTS), {"image": image})
+        sizes = boxes[:, 2:] - boxes[:, :2]
+        return np.concatenate([100 * scores[:, None], boxes[:, :2], sizes, landmarks.reshape(-1, 10)], 1).astype(int)
+
+    return find
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 300), (31, 33), (32, 32), (97, 250), (240, 320), (480, 640)])
-def test_it_finds_what_libfacedetection_finds_in_generated_frames(libfacedetection, size):
-    session = onnxruntime.InferenceSession(weights.FACE_DETECTOR)
-    random = np.random.default_rng(sum(size))
-    noise = random.integers(0, 256, (*size, 3), np.uint8)
+def test_it_finds_what_libfacedetection_finds_in_noise(libfacedetection, find, size):
+    noise = np.random.default_rng(sum(size)).integers(0, 256, (*size, 3), np.uint8)
     for image in (noise, np.full_like(noise, 255), np.zeros_like(noise)):
-        assert sorted(read(session, image).tolist()) == sorted(libfacedetection(image).tolist())
+        assert sorted(find(image).tolist()) == sorted(libfacedetection(image).tolist())
+
+
+def test_it_finds_what_libfacedetection_finds_in_photographs(libfacedetection, find):
+    data = pytest.importorskip("skimage.data")
+    photographs = [cv2.cvtColor(getattr(data, name)(), cv2.COLOR_RGB2BGR) for name in ("astronaut", "coffee", "rocket")]
+    faces = 0
+    for image in (*photographs, *list(demo_clip()[0])[::25]):
+        for width in (image.shape[1], 333):
+            scaled = cv2.resize(image, (width, image.shape[0] * width // image.shape[1]))
+            found = find(scaled)
+            assert sorted(found.tolist()) == sorted(libfacedetection(scaled).tolist())
+            faces += len(found)
+    assert faces > 40
+
+
+def test_it_finds_what_libfacedetection_finds_among_fer2013s_faces(libfacedetection, find, fer2013_path):
+    images, random, faces = fer2013.load(fer2013_path).public.images, np.random.default_rng(0), 0
+    for _ in range(40):
+        height, width = random.integers(160, 500, 2)
+        frame = cv2.resize(random.integers(0, 256, (4, 5, 3), np.uint8), (width, height), interpolation=cv2.INTER_CUBIC)
+        for _ in range(4):
+            side = int(random.integers(24, 150))
+            left, top = random.integers(0, (width - side, height - side))
+            face = cv2.resize(images[random.integers(len(images))], (side, side), interpolation=cv2.INTER_CUBIC)
+            frame[top : top + side, left : left + side] = face[:, :, None]
+        found = find(frame)
+        assert sorted(found.tolist()) == sorted(libfacedetection(frame).tolist())
+        faces += len(found)
+    assert faces > 60
+
+
+def test_it_finds_what_libfacedetection_found_elsewhere(find):
+    pytest.importorskip("skimage")
+    rows = [find(frame) for frame in list(demo_clip()[0])[30:250:63]]
+    np.testing.assert_allclose(np.concatenate(rows), FOUND, atol=1)
+
+
+FOUND = (
+    (95, 204, 101, 242, 306, 270, 214, 383, 214, 325, 280, 274, 320, 379, 320),
+    (94, 424, 83, 140, 177, 462, 153, 527, 148, 498, 180, 470, 212, 528, 208),
+    (94, 103, 77, 115, 138, 134, 127, 188, 132, 160, 155, 132, 177, 179, 182),
+    (94, 84, 107, 162, 205, 128, 178, 203, 187, 158, 227, 121, 247, 193, 254),
+    (94, 406, 63, 99, 126, 434, 111, 484, 109, 463, 137, 439, 157, 485, 155),
+    (93, 440, 301, 82, 103, 461, 338, 502, 338, 480, 358, 463, 373, 499, 373),
+    (94, 408, 304, 97, 121, 437, 350, 484, 349, 462, 374, 439, 394, 482, 394),
+    (94, 443, 65, 104, 128, 473, 110, 521, 108, 498, 135, 477, 155, 520, 154),
+    (93, 122, 60, 80, 104, 142, 98, 182, 99, 160, 118, 144, 133, 179, 134),
+    (93, 102, 291, 120, 147, 136, 343, 192, 347, 161, 375, 134, 397, 183, 400),
+)
+"""What libfacedetection found in four frames of the demo clip."""
