@@ -5,14 +5,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from fer_tf import weights
-from fer_tf.catalogue import IMAGE_SIZE
 from fer_tf.classes import CLASSES
 from fer_tf.errors import UserError
 from fer_tf.realtime.capture import to_bgr
+from fer_tf.realtime.crop import crop_face
 from fer_tf.realtime.detect import Detections, FaceDetector
 from fer_tf.realtime.track import Tracker
 from fer_tf.recognizer import Recognizer
@@ -51,7 +50,7 @@ class Face:
     track: int
     """Stays with the face from frame to frame; counted from 0 in each stream."""
     crop: np.ndarray
-    """uint8 [48, 48], gray: what the models saw."""
+    """uint8 [48, 48], gray: what the models saw. It is turned level if the eye line was tilted by more than 10°."""
     readings: tuple[Reading, ...]
     """One for each model, the main one first."""
 
@@ -152,7 +151,7 @@ class Pipeline:
         if not tracks:
             return []
         boxes = [tuple(map(int, np.rint(track.box))) for track in tracks]
-        crops = np.stack([crop_face(image, box) for box in boxes])
+        crops = np.stack([crop_face(image, box, track.landmarks) for box, track in zip(boxes, tracks, strict=True)])
         rows = np.stack([recognizer(crops) for recognizer in self._recognizers], axis=1)
         faces = []
         for track, box, crop, raw in zip(tracks, boxes, crops, rows, strict=True):
@@ -165,27 +164,3 @@ class Pipeline:
     def reset(self) -> None:
         """Forgets the faces; the next frame begins another stream."""
         self._tracker.reset()
-
-
-def crop_face(image: np.ndarray, box: tuple[int, int, int, int], *, size: int = IMAGE_SIZE) -> np.ndarray:
-    """Cuts a face out of a frame: the square as high as the box and around its centre, never stretched.
-
-    What of the square lies outside the frame repeats the frame's border.
-
-    Args:
-        image: uint8 [H, W, 3], BGR.
-        box: Left, top, width and height in pixels.
-        size: Side of the result in pixels.
-
-    Returns:
-        uint8 [size, size], gray.
-    """
-    left, top, width, height = box
-    side = max(1, height)
-    rows = np.clip(np.arange(top, top + side), 0, image.shape[0] - 1)
-    columns = np.clip(np.arange(side) + left + (width - side) // 2, 0, image.shape[1] - 1)
-    inside = image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    gray = cv2.cvtColor(inside, cv2.COLOR_BGR2GRAY)
-    square = gray[np.ix_(rows - rows[0], columns - columns[0])]
-    interpolation = cv2.INTER_AREA if side >= size else cv2.INTER_CUBIC
-    return cv2.resize(square, (size, size), interpolation=interpolation)

@@ -8,8 +8,8 @@ import pytest
 from fer_tf import photograph
 from fer_tf.classes import CLASSES
 from fer_tf.realtime import demo, predict
+from fer_tf.realtime.crop import crop_face
 from fer_tf.realtime.detect import FaceDetector
-from fer_tf.realtime.pipeline import crop_face
 from fer_tf.recognizer import Recognizer
 
 
@@ -42,8 +42,9 @@ def test_each_face_of_each_picture_is_printed(model, pictures, capsys):
     assert lines[0].endswith("1 one.png: 1 face found")
     assert lines[2].endswith("2 two.jpg: 2 faces found")
     image = cv2.imread(str(pictures / "1 one.png"))
-    (box,) = FaceDetector()(image).boxes
-    (row,) = Recognizer(model)(crop_face(image, tuple(map(int, box)))[None])
+    found = FaceDetector()(image)
+    (box,) = found.boxes
+    (row,) = Recognizer(model)(crop_face(image, tuple(map(int, box)), found.landmarks[0])[None])
     words = lines[1].split()
     assert words[:3] == ["0", CLASSES[row.argmax()], f"{row.max():.0%}"]
     assert words[4::2][:4] == [str(side) for side in box]
