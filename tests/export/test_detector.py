@@ -149,28 +149,37 @@ def find():
     return find
 
 
+def assert_equal(found, expected):
+    """All rows are equal, but for a pixel where another processor's rounding leads to another whole number."""
+    assert len(found) == len(expected)
+    apart = np.abs(found[:, None] - expected[None]).max(axis=-1, initial=0)
+    assert (apart <= 1).any(axis=0).all()
+    assert len(expected) < 50 or (apart == 0).any(axis=0).mean() >= 0.98
+
+
 @pytest.mark.parametrize("size", [(1, 1), (1, 300), (31, 33), (32, 32), (97, 250), (240, 320), (480, 640)])
 def test_it_finds_what_libfacedetection_finds_in_noise(libfacedetection, find, size):
     noise = np.random.default_rng(sum(size)).integers(0, 256, (*size, 3), np.uint8)
     for image in (noise, np.full_like(noise, 255), np.zeros_like(noise)):
-        assert sorted(find(image).tolist()) == sorted(libfacedetection(image).tolist())
+        assert_equal(find(image), libfacedetection(image))
 
 
 def test_it_finds_what_libfacedetection_finds_in_photographs(libfacedetection, find):
     data = pytest.importorskip("skimage.data")
     photographs = [cv2.cvtColor(getattr(data, name)(), cv2.COLOR_RGB2BGR) for name in ("astronaut", "coffee", "rocket")]
-    faces = 0
+    rows = []
     for image in (*photographs, *list(demo_clip()[0])[::25]):
         for width in (image.shape[1], 333):
             scaled = cv2.resize(image, (width, image.shape[0] * width // image.shape[1]))
-            found = find(scaled)
-            assert sorted(found.tolist()) == sorted(libfacedetection(scaled).tolist())
-            faces += len(found)
-    assert faces > 40
+            rows.append((find(scaled), libfacedetection(scaled)))
+            assert_equal(*rows[-1])
+    found, expected = map(np.concatenate, zip(*rows, strict=True))
+    assert len(found) > 50
+    assert_equal(found, expected)
 
 
 def test_it_finds_what_libfacedetection_finds_among_fer2013s_faces(libfacedetection, find, fer2013_path):
-    images, random, faces = fer2013.load(fer2013_path).public.images, np.random.default_rng(0), 0
+    images, random, rows = fer2013.load(fer2013_path).public.images, np.random.default_rng(0), []
     for _ in range(40):
         height, width = random.integers(160, 500, 2)
         frame = cv2.resize(random.integers(0, 256, (4, 5, 3), np.uint8), (width, height), interpolation=cv2.INTER_CUBIC)
@@ -179,10 +188,11 @@ def test_it_finds_what_libfacedetection_finds_among_fer2013s_faces(libfacedetect
             left, top = random.integers(0, (width - side, height - side))
             face = cv2.resize(images[random.integers(len(images))], (side, side), interpolation=cv2.INTER_CUBIC)
             frame[top : top + side, left : left + side] = face[:, :, None]
-        found = find(frame)
-        assert sorted(found.tolist()) == sorted(libfacedetection(frame).tolist())
-        faces += len(found)
-    assert faces > 60
+        rows.append((find(frame), libfacedetection(frame)))
+        assert_equal(*rows[-1])
+    found, expected = map(np.concatenate, zip(*rows, strict=True))
+    assert len(found) > 60
+    assert_equal(found, expected)
 
 
 def test_it_finds_what_libfacedetection_found_elsewhere(find):
