@@ -63,9 +63,9 @@ def _direction(landmarks: np.ndarray, least_tilt: float) -> tuple[float, float]:
     right, down = (float(value) for value in np.subtract(landmarks[1], landmarks[0], dtype=np.float64))
     length = math.sqrt(right * right + down * down)
     # Eyes that lie one above the other, or upside down, are no eyes that the detector knows.
-    if not right > 0 or abs(down) <= length * math.sin(math.radians(least_tilt)):
-        return 1.0, 0.0
-    return right / length, down / length
+    if right > 0 and abs(down) > length * math.sin(math.radians(least_tilt)):
+        return right / length, down / length
+    return 1.0, 0.0
 
 
 def _gray_square(image: np.ndarray, left: int, top: int, side: int) -> np.ndarray:

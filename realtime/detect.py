@@ -121,7 +121,7 @@ class FaceDetector:
         scale = np.array([width / image.shape[1], height / image.shape[0]], np.float32)
         found = self._find(np.ascontiguousarray(image), self.smallest_face * reduction)
         boxes = found.boxes * np.tile(scale, 2)
-        kept = boxes[:, 3] >= self.smallest_face
+        kept = np.isfinite(boxes).all(axis=1) & (boxes[:, 3] >= self.smallest_face)
         return Detections(
             np.rint(boxes[kept]).astype(np.int32),
             None if found.scores is None else found.scores[kept],
@@ -159,6 +159,8 @@ class YuNet:
             raise UserError(
                 f"the face detector cannot search {width}x{height} pixels ({reason}); choose a smaller --search-size"
             ) from None
+        if not len(boxes) == len(scores) == len(landmarks):
+            raise UserError("the face detector does not give a score and landmarks for each box; export it again")
         sure = scores >= self._confidence
         boxes = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
         return Detections(_framed(boxes[sure]), scores[sure], landmarks[sure])

@@ -110,8 +110,12 @@ def test_a_tilted_face_is_turned_level(smooth, box, angle):
     assert np.abs(crop.astype(float) - expected).mean() < 1
 
 
+ODD = [np.array([(0, 0), (5, down), (3, 3), (0, 6), (5, 6)]) for down in (np.nan, np.inf)]
+
+
 @pytest.mark.parametrize(
-    "landmarks", [None, eyes(0), eyes(9.9), eyes(-9.9), eyes(90), eyes(135), eyes(180), np.zeros((5, 2)), eyes(np.nan)]
+    "landmarks",
+    [None, eyes(0), eyes(9.9), eyes(-9.9), eyes(90), eyes(135), eyes(180), np.zeros((5, 2)), eyes(np.nan), *ODD],
 )
 def test_other_faces_stay_as_they_are(smooth, landmarks):
     box = (500, 300, 90, 100)

@@ -245,6 +245,26 @@ def test_a_face_detector_of_another_kind_is_refused(make_detector_file, changes,
     assert str(caught.value).startswith(f"{path}: ")
 
 
+class Session:
+    """Stands for onnxruntime's, and gives what it is told to."""
+
+    def __init__(self, *arrays):
+        self.arrays = [np.array(array, np.float32) for array in arrays]
+
+    def run(self, *_):
+        return self.arrays
+
+
+def test_boxes_that_are_no_numbers_are_left_out(monkeypatch):
+    detector = FaceDetector()
+    boxes = [(0, 0, 50, 60), (0, 0, np.inf, np.inf), (0, np.nan, 50, 60)]
+    monkeypatch.setattr(detector._find, "_session", Session(boxes, np.ones(3), np.zeros((3, 5, 2))))
+    assert len(detector(np.zeros((480, 640, 3), np.uint8))) == 1
+    monkeypatch.setattr(detector._find, "_session", Session(boxes, np.ones(2), np.zeros((3, 5, 2))))
+    with pytest.raises(UserError, match="for each box"):
+        detector(np.zeros((480, 640, 3), np.uint8))
+
+
 def test_what_onnxruntime_cannot_do_is_one_line(monkeypatch):
     detector = FaceDetector()
 
