@@ -1,7 +1,8 @@
-"""Makes the two ResNet50s that the benchmark runs: `python -m benchmarks.checkpoints FOLDER NAME…`.
+"""Makes the ResNet50s that the benchmark runs: `python -m benchmarks.checkpoints FOLDER NAME…`.
 
-Their weights are random, from a seed, with the statistics of trained ones: time does not depend on what they say.
-The name says what each is fed. Each is written as PyTorch's checkpoint, as a model file in float, and as one in INT8.
+Their weights are random, from a seed, with the statistics of trained ones, since speed does not depend on what they
+predict. The name tells what the input is. Each is written as a PyTorch checkpoint, and as model files in float32 and
+INT8.
 """
 
 from pathlib import Path
@@ -15,10 +16,10 @@ from fer_tf.files import written_aside
 
 @command
 def main(argv: list[str] | None = None) -> None:
-    """Makes what is not there yet."""
+    """Makes the files that are missing."""
     parser = Parser("benchmarks.checkpoints", description="Make the benchmark's ResNet50s.")
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("names", nargs="+", metavar="NAME", help="of a checkpoint, as export.from_pth knows them")
+    parser.add_argument("folder", type=Path, help="where they go")
+    parser.add_argument("names", nargs="+", metavar="NAME", help="name of a checkpoint, as export.from_pth reads it")
     arguments = parser.parse_args(argv)
     folder = arguments.folder
     folder.mkdir(parents=True, exist_ok=True)

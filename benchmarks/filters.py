@@ -10,16 +10,17 @@ from fer_tf.command import Parser, command, positive
 from fer_tf.quiet import muted_stderr
 
 ALL_IMAGES = 35_887
-"""Images in FER-2013."""
+"""Number of images in FER-2013."""
 
 
 @command
 def main(argv: list[str] | None = None) -> int:
-    """Runs each filter both ways on the same images, checks that they agree, and prints how long they took."""
+    """Runs each filter both ways on the same images, checks that the results agree, and prints the rates."""
     parser = Parser("benchmarks.filters", description=__doc__)
-    parser.add_argument("--images", type=positive(), default=ALL_IMAGES, help="for the layers (default %(default)s)")
-    parser.add_argument("--plain-images", type=positive(), default=8, help="for plain NumPy (default %(default)s)")
-    parser.add_argument("--batch-size", type=positive(), default=64, help="default %(default)s")
+    option = parser.add_argument
+    option("--images", type=positive(), default=ALL_IMAGES, help="images for the layers (default: %(default)s)")
+    option("--plain-images", type=positive(), default=8, help="images for plain NumPy (default: %(default)s)")
+    option("--batch-size", type=positive(), default=64, help="images per batch (default: %(default)s)")
     arguments = parser.parse_args(argv)
     with muted_stderr():
         from fer_tf.preprocessing.filters import FILTERS
@@ -35,7 +36,7 @@ def main(argv: list[str] | None = None) -> int:
         plain_rate = len(few) / seconds
         differing = np.mean(np.asarray(filtered(few)) != expected)
         if differing > 1e-3:
-            raise RuntimeError(f"{name}: {differing:.2%} of the pixels differ, so the times compare nothing")
+            raise RuntimeError(f"{name}: {differing:.2%} of the pixels differ, so the times cannot be compared")
         mapped = evaluation_batches(many, filtered, batch_size=arguments.batch_size)
         _, seconds = fastest(lambda mapped=mapped: list(mapped))
         rate = arguments.images / seconds
@@ -46,7 +47,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def fastest(function: Callable[[], object], repeats: int = 3) -> tuple[object, float]:
-    """Returns the result and the fewest seconds of several calls, after one to warm up."""
+    """Returns the result and the shortest time of several calls in seconds, after one warm-up call."""
     result = function()
     seconds = []
     for _ in range(repeats):
@@ -66,14 +67,14 @@ def generated_images(count: int) -> np.ndarray:
 
 
 def windows(image: np.ndarray, size: int = 3):
-    """Yields each pixel's place and its neighbourhood, edges repeated."""
+    """Yields the place and the neighborhood of each pixel; edges are repeated."""
     padded = np.pad(image, size // 2, mode="edge")
     for y, x in np.ndindex(*image.shape):
         yield (y, x), padded[y : y + size, x : x + size]
 
 
 def weighted(image: np.ndarray, kernel: np.ndarray) -> np.ndarray:
-    """Returns the sums of each neighbourhood, weighted by the kernel."""
+    """Returns the sums of each neighborhood, weighted by the kernel."""
     result = np.empty(image.shape)
     for place, window in windows(image, len(kernel)):
         result[place] = (window * kernel).sum()
@@ -81,20 +82,20 @@ def weighted(image: np.ndarray, kernel: np.ndarray) -> np.ndarray:
 
 
 def gaussian(size: int, sigma: float) -> np.ndarray:
-    """Returns a normalised Gaussian kernel."""
+    """Returns a normalized Gaussian kernel."""
     profile = np.exp(-((np.arange(size) - size // 2) ** 2) / (2 * sigma**2))
     return np.outer(profile, profile) / profile.sum() ** 2
 
 
 def hist_median(image: np.ndarray) -> np.ndarray:
-    """Returns the equalised image under a 3×3 median."""
+    """Returns the equalized image under a 3×3 median."""
     histogram = np.zeros(256, int)
     for level in image.ravel():
         histogram[level] += 1
     cdf = histogram.cumsum()
-    equalised = ((cdf - cdf.min()) * 255 // (cdf.max() - cdf.min()))[image]
+    equalized = ((cdf - cdf.min()) * 255 // (cdf.max() - cdf.min()))[image]
     result = np.empty_like(image)
-    for place, window in windows(equalised):
+    for place, window in windows(equalized):
         result[place] = sorted(window.ravel())[4]
     return result
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from fer_tf.command import Parser, UserError, command
+from fer_tf.command import Parser, command
+from fer_tf.errors import UserError
 from fer_tf.files import check_writable, named_errors, written_aside
 from fer_tf.realtime.demo import FPS, demo_clip
 from fer_tf.realtime.draw import draw_faces
@@ -22,7 +23,7 @@ QUALITY = 50
 @command
 def main(argv: list[str] | None = None) -> int:
     """Labels the clip and writes the picture."""
-    parser = Parser(prog="python -m benchmarks.moving_picture", description=__doc__)
+    parser = Parser("benchmarks.moving_picture", description=__doc__)
     parser.add_argument("-o", "--output", required=True, type=Path, metavar="FILE.webp", help="picture to write")
     arguments = parser.parse_args(argv)
     if arguments.output.suffix.lower() != ".webp":

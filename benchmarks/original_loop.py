@@ -1,12 +1,12 @@
-"""The first project's webcam loop, rebuilt from its description, to be measured against.
+"""The first project's webcam loop, rebuilt from its description as a baseline.
 
-Haar frontal faces (scale 1.3, 5 neighbours) on the whole gray frame; for each face two passes of a ResNet50, one
-after the other: of the gray face as three channels and of the sharpened one, which wraps, since it is sharpened in
-8 bits at 224 x 224; two labels over the box. What was slow there for other reasons is left out: it showed every third
-frame only, while here each is analysed, and its sharpening is vectorised here.
+It finds frontal faces by a Haar cascade (scale 1.3, 5 neighbors) on the full gray frame. Each face goes through two
+ResNet50s, one after the other: as three gray channels, and sharpened. The sharpening works in 8 bits at 224 x 224 and
+wraps around. Two labels are drawn over the box. Other causes of slowness are left out: the original showed only every
+third frame, while here all are analyzed, and the sharpening is vectorized.
 
-`python -m benchmarks.original_loop FRAMES.npy ONE.pth TWO.pth` reads numbers of frames from standard input, a line
-each, works through so many frames, and answers with a line of JSON: the seconds and the faces.
+`python -m benchmarks.original_loop FRAMES.npy ONE.pth TWO.pth` reads numbers of frames from standard input, one per
+line, analyzes that many frames, and answers with a line of JSON: seconds and faces.
 """
 
 import json
@@ -85,7 +85,7 @@ def sharpen(gray: np.ndarray) -> np.ndarray:
     return gray + 2 * (gray - cv2.GaussianBlur(gray, (3, 3), 1))
 
 
-def analyse(frame: np.ndarray, cascade: cv2.CascadeClassifier, networks: list[ResNet50]) -> int:
+def analyze(frame: np.ndarray, cascade: cv2.CascadeClassifier, networks: list[ResNet50]) -> int:
     """Labels the faces of a frame on the frame itself and returns their number."""
     gray = cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY)
     boxes = cascade.detectMultiScale(gray, 1.3, 5)
@@ -105,7 +105,7 @@ def serve(frames: np.ndarray, networks: list[ResNet50]) -> Iterator[dict]:
     for line in sys.stdin:
         images = [frames[index % len(frames)].copy() for index in range(int(line))]
         start = time.perf_counter()
-        faces = sum(analyse(image, cascade, networks) for image in images)
+        faces = sum(analyze(image, cascade, networks) for image in images)
         yield {"seconds": time.perf_counter() - start, "faces": faces}
 
 

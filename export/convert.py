@@ -10,16 +10,14 @@ import tensorflow as tf
 import tf2onnx
 from keras import ops
 
-from fer_tf.card import INPUT_NAME, METADATA_KEY, OUTPUT_NAME, ModelCard
+from fer_tf.card import INPUT_NAME, OUTPUT_NAME, ModelCard
 from fer_tf.catalogue import ARCHITECTURES, IMAGE_SIZE, imported
 from fer_tf.classes import CLASSES
-from fer_tf.errors import UserError
-from fer_tf.files import written_aside
+from fer_tf.export.publish import TOLERANCE, compare, publish
 from fer_tf.recognizer import Recognizer
 
 OPSET = 18
-TOLERANCE = 1e-5
-_BATCHES = (1, 32)
+_BATCH = 32
 
 
 def convert(
@@ -34,18 +32,17 @@ def convert(
 ) -> float:
     """Writes a model file: preprocessing, network, temperature and softmax in one graph.
 
-    A network is written as its `exported_as` computes it. The file takes its place only after onnx.checker has passed
-    and onnxruntime has agreed with the network as it was trained at each batch size, 1 and 32.
+    A network is written as its `exported_as` computes it. The file takes its place only after onnxruntime has agreed
+    with the network as it was trained, at batch sizes 1 and 32: see `publish`.
 
     Args:
         network: float32 [N, H, W, C] → logits, float32 [N, 7].
         preprocessor: uint8 [N, 48, 48] → float32 [N, H, W, C].
         card: What goes into the metadata; its temperature divides the logits.
         path: The file to write, `.onnx`.
-        faces: uint8 [N ≥ 32, 48, 48] to compare on; None generates some.
+        faces: uint8 [N ≥ 32, 48, 48] to compare on; None takes `proof_faces`.
         check: A further proof, which raises if the file, as onnxruntime runs it, fails it.
-        tolerance: Largest difference of a probability between onnxruntime and Keras that is allowed. A temperature
-            below 1 widens the rounding errors of the logits, so it allows as many times more.
+        tolerance: Largest difference from Keras that is allowed, as in `fer_tf.export.publish.compare`.
 
     Returns:
         The largest difference of a probability between onnxruntime and Keras that was measured.
@@ -53,9 +50,6 @@ def convert(
     Raises:
         UserError: if `path` does not end in `.onnx`, or if the file fails its proof; nothing is written then.
     """
-    path = Path(path)
-    if path.suffix != ".onnx":
-        raise UserError(f"{path}: a model file is called <name>.onnx")
 
     def recognize_by(network: keras.Model) -> Callable:
         @tf.function(input_signature=[tf.TensorSpec((None, IMAGE_SIZE, IMAGE_SIZE), tf.uint8, name=INPUT_NAME)])
@@ -70,30 +64,33 @@ def convert(
     cheaper = architecture and architecture.exported_as
     graph = to_onnx(recognize_by(imported(cheaper)(network, *shape[1:3]) if cheaper else network))
     _name_interface(graph)
-    graph.producer_name, graph.producer_version = "fer-tf", ""
-    onnx.helper.set_model_props(graph, {METADATA_KEY: card.to_json()})
-    onnx.checker.check_model(graph, full_check=True)
-    faces = sample_faces() if faces is None else faces
-    with written_aside(path) as temporary:
-        onnx.save(graph, temporary)
-        recognizer = Recognizer(temporary)
-        difference = _compare(recognizer, recognize_by(network), faces, tolerance / min(card.temperature, 1))
+    faces = proof_faces() if faces is None else faces
+    differences = []
+
+    def prove(recognizer: Recognizer) -> None:
+        recognize = recognize_by(network)
+        single, batch = range(8), range(0, len(faces) - _BATCH + 1, _BATCH)
+        for chunk in [*(faces[n : n + 1] for n in single), *(faces[n : n + _BATCH] for n in batch)]:
+            expected = recognize(tf.constant(chunk)).numpy()
+            differences.append(compare(recognizer, chunk, expected, source="Keras", tolerance=tolerance))
         if check:
             check(recognizer)
-    return difference
+
+    publish(graph, card, Path(path), prove)
+    return max(differences)
 
 
-def to_onnx(function: Callable) -> onnx.ModelProto:
+def to_onnx(function: tf.types.experimental.PolymorphicFunction) -> onnx.ModelProto:
     """Returns the graph of a `tf.function` that has an input signature, in opset 18."""
-    handlers = {"UnsortedSegmentSum": (_segment_sum, [])}
+    handlers: dict[str, tuple[Callable, list]] = {"UnsortedSegmentSum": (_segment_sum, [])}
     graph, _ = tf2onnx.convert.from_function(
         function, function.input_signature, opset=OPSET, custom_op_handlers=handlers
     )
     return graph
 
 
-def sample_faces(count: int = 64, seed: int = 0) -> np.ndarray:
-    """Returns generated stand-ins for faces, uint8 [count, 48, 48]: smooth, rough, flat and extreme images."""
+def proof_faces(count: int = 64, seed: int = 0) -> np.ndarray:
+    """Returns generated images to compare on, uint8 [count, 48, 48]: smooth, rough, flat and extreme ones."""
     random = np.random.default_rng(seed)
     rows, columns = np.mgrid[:IMAGE_SIZE, :IMAGE_SIZE] / IMAGE_SIZE
     waves = random.uniform(-6, 6, (2, count, 1, 1))
@@ -141,16 +138,3 @@ def _name_interface(graph: onnx.ModelProto) -> None:
         for size in ("batch", *shape):
             dimensions.add(**{"dim_param" if isinstance(size, str) else "dim_value": size})
     del graph.graph.value_info[:]  # they still carry the old names
-
-
-def _compare(recognizer: Recognizer, recognize: Callable, faces: np.ndarray, tolerance: float) -> float:
-    """Runs the file in onnxruntime against Keras and returns the largest difference."""
-    largest = 0.0
-    for batch in _BATCHES:
-        for start in range(0, len(faces) - batch + 1, batch) if batch > 1 else range(8):
-            chunk = faces[start : start + batch]
-            difference = np.abs(recognizer(chunk) - recognize(tf.constant(chunk)).numpy()).max()
-            largest = float(np.maximum(largest, difference))  # unlike max(), it keeps a NaN
-    if not largest <= tolerance:
-        raise UserError(f"onnxruntime differs from Keras by {largest:.1e} (allowed {tolerance:.1e}); nothing written")
-    return largest

@@ -1,24 +1,27 @@
-"""Joins model files into one: `python -m export.ensemble A.onnx B.onnx -o C.onnx`."""
+"""Averages model files in one file: `python -m export.ensemble A.onnx B.onnx -o C.onnx`."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fer_tf import fer2013
-from fer_tf.card import INPUT_NAME, METADATA_KEY, OUTPUT_NAME, ModelCard
+from fer_tf.card import INPUT_NAME, OUTPUT_NAME, ModelCard
 from fer_tf.command import Parser, command
 from fer_tf.errors import UserError
-from fer_tf.export.output import check_output
-from fer_tf.files import sha256, written_aside
+from fer_tf.export.publish import check_output, compare, publish
+from fer_tf.files import sha256
+from fer_tf.installation import program
+from fer_tf.lineage import Ensemble
 from fer_tf.recognizer import Recognizer, predict
 
-TOLERANCE = 1e-5
-"""Of a probability; a temperature below 1 widens rounding errors, so it is divided by that."""
+if TYPE_CHECKING:
+    import onnx
 
 _COMPARED = 128
-"""How many images the written file is held against its parts on."""
+"""How many images the file that was written is compared with its members on."""
 
 
 @command
@@ -26,18 +29,18 @@ def main(argv: list[str] | None = None) -> None:
     """Joins model files."""
     parser = Parser(
         "export.ensemble",
-        description="Join model files into one file of the same kind, whose probabilities are the average of theirs, "
-        "calibrated anew on PublicTest. Each keeps its own preprocessing.",
+        description="Combine model files into one that averages their probabilities, and calibrate it on PublicTest. "
+        "Each model keeps its own preprocessing.",
     )
     option = parser.add_argument
-    option("files", nargs="+", type=Path, metavar="FILE.onnx", help="model files; one of them is enough with --mirror")
-    option("-o", "--output", type=Path, required=True, metavar="OUT", help="model file to write")
-    option("--mirror", action="store_true", help="average over the mirrored faces, too; twice the cost")
-    option("--data", metavar="PATH", help="zip, folder or CSV (default $FER2013, data/fer2013.zip, …)")
-    option("--force", action="store_true", help="replace a file that was made from something else")
+    option("files", nargs="+", type=Path, metavar="FILE.onnx", help="model files; with --mirror, one is enough")
+    option("-o", "--output", type=Path, required=True, metavar="OUT.onnx", help="file to write")
+    option("--mirror", action="store_true", help="also average over mirrored faces, at twice the cost")
+    option("--data", metavar="PATH", help="FER-2013: a zip, folder or CSV (default: $FER2013, data/fer2013.zip, …)")
+    option("--force", action="store_true", help="overwrite OUT.onnx even if it was made from other files")
     arguments = parser.parse_args(argv)
     join_files(arguments.files, arguments.output, mirror=arguments.mirror, data=arguments.data, force=arguments.force)
-    print(f"next: python -m realtime.webcam --model {arguments.output}")
+    print(f"next: {program('realtime.webcam')} --model {arguments.output}")
 
 
 def join_files(
@@ -80,6 +83,7 @@ def join_files(
     probabilities = _calibrated(average, temperature)
     metrics = measure(probabilities, public.labels, temperature)
     cards = [member.card for member in members]
+    origins = [card.as_origin(digest) for card, digest in zip(cards, digests, strict=True)]
     card = ModelCard(
         name=output.stem,
         architecture=_joined(card.architecture for card in cards),
@@ -88,29 +92,19 @@ def join_files(
         framework=_joined(card.framework for card in cards),
         source_file=names,
         source_sha256=digest,
-        training={
-            "mirror": mirror,
-            "members": [card.as_origin(digest) for card, digest in zip(cards, digests, strict=True)],
-        },
+        training=Ensemble.of(origins, mirror=mirror).record,
         metrics=metrics,
         temperature=temperature,
     )
     graph = join([onnx.load(path) for path in sources], temperature, mirror=mirror)
-    onnx.helper.set_model_props(graph, {METADATA_KEY: card.to_json()})
-    onnx.checker.check_model(graph, full_check=True)
-    with written_aside(output) as temporary:
-        onnx.save(graph, temporary)
-        found = predict(Recognizer(temporary), public.images[:_COMPARED])
-        difference = np.abs(found - probabilities[:_COMPARED]).max()
-        allowed = TOLERANCE / min(temperature, 1)
-        if not difference <= allowed:
-            raise UserError(f"the joined file differs from its members by {difference:.1e} (allowed {allowed:.1e})")
+    faces, expected = public.images[:_COMPARED], probabilities[:_COMPARED]
+    publish(graph, card, output, lambda joined: compare(joined, faces, expected, source="the average of its members"))
     for source, alone in zip(sources, answers, strict=False):  # the mirrored ones stand behind
         print(f"{source}: {(alone.argmax(axis=1) == public.labels).mean():.2%} on PublicTest")
     print(f"{output}: {metrics['accuracy']:.2%} on PublicTest, temperature {temperature:.3f}")
 
 
-def join(models: Sequence["onnx.ModelProto"], temperature: float, *, mirror: bool = False) -> "onnx.ModelProto":  # noqa: F821
+def join(models: Sequence["onnx.ModelProto"], temperature: float, *, mirror: bool = False) -> "onnx.ModelProto":
     """Returns a model that gives softmax(log(average of the models' probabilities) / temperature).
 
     Args:
@@ -163,7 +157,7 @@ def join(models: Sequence["onnx.ModelProto"], temperature: float, *, mirror: boo
     graph = helper.make_graph(nodes, "ensemble", first.graph.input, first.graph.output, initializers)
     imports = [helper.make_opsetid(*opset) for opset in sorted(opsets)]
     version = max(model.ir_version for model in models)
-    return helper.make_model(graph, opset_imports=imports, ir_version=version, producer_name="fer-tf")
+    return helper.make_model(graph, opset_imports=imports, ir_version=version)
 
 
 def _answers(members: Sequence[Recognizer], images: np.ndarray, mirror: bool) -> list[np.ndarray]:
@@ -180,7 +174,7 @@ def _calibrated(average: np.ndarray, temperature: float) -> np.ndarray:
     return powers / powers.sum(axis=1, keepdims=True)
 
 
-def _joined(names: Sequence[str]) -> str:
+def _joined(names: Iterable[str]) -> str:
     return "+".join(dict.fromkeys(names))
 
 

@@ -1,4 +1,4 @@
-"""Turns a PyTorch checkpoint into a model file: `python -m export.from_pth Resnet50_Original.pth`."""
+"""Converts a PyTorch checkpoint to a model file: `python -m export.from_pth Resnet50_Original.pth`."""
 
 import re
 from pathlib import Path
@@ -11,8 +11,10 @@ from fer_tf.catalogue import DATASETS
 from fer_tf.classes import CLASSES
 from fer_tf.command import Parser, command, positive
 from fer_tf.errors import UserError
-from fer_tf.export.output import check_output
+from fer_tf.export.publish import check_output, compare
 from fer_tf.files import sha256
+from fer_tf.installation import program
+from fer_tf.lineage import Imported
 from fer_tf.pytorch.checkpoint import read_state_dict
 from fer_tf.pytorch.forward import torch_logits
 from fer_tf.quiet import muted_stderr
@@ -35,16 +37,16 @@ def main(argv: list[str] | None = None) -> None:
     """Imports one checkpoint."""
     parser = Parser(
         "export.from_pth",
-        description="Turn a BaseCNN or ResNet50 checkpoint of PyTorch into one ONNX file, with its original "
-        "preprocessing inside, and prove it against PyTorch's own forward pass.",
+        description="Convert a PyTorch checkpoint of a BaseCNN or ResNet50 to one ONNX file that includes its original "
+        "preprocessing. The file is compared with PyTorch's own forward pass before it is kept.",
     )
     option = parser.add_argument
-    option("file", metavar="FILE.pth", help="a state_dict; nothing in it is run")
-    option("-o", "--output", help="model file (default: <stem>.onnx beside the checkpoint)")
-    option("--dataset", choices=DATASETS, help="what the network was fed (default: by the first project's file names)")
-    option("--image-size", type=positive(), metavar="PIXELS", help="of a ResNet50's input (default 224)")
-    option("--temperature-data", metavar="PATH", help="FER-2013, to fit the temperature on its PublicTest (default: 1)")
-    option("--force", action="store_true", help="replace a file that was made from something else")
+    option("file", metavar="FILE.pth", help="checkpoint with a state_dict; no code in it is run")
+    option("-o", "--output", metavar="OUT.onnx", help="file to write (default: FILE.onnx)")
+    option("--dataset", choices=DATASETS, help="what the network was trained on (default: inferred from the file name)")
+    option("--image-size", type=positive(), metavar="PIXELS", help="input size of a ResNet50 (default: 224)")
+    option("--temperature-data", metavar="PATH", help="FER-2013, to calibrate on its PublicTest (default: none)")
+    option("--force", action="store_true", help="overwrite OUT.onnx even if it was made from another checkpoint")
     arguments = parser.parse_args(argv)
     path = import_checkpoint(
         Path(arguments.file),
@@ -54,7 +56,7 @@ def main(argv: list[str] | None = None) -> None:
         temperature_data=arguments.temperature_data,
         force=arguments.force,
     )
-    print(f"next: python -m realtime.webcam --model {path}")
+    print(f"next: {program('realtime.webcam')} --model {path}")
 
 
 def import_checkpoint(
@@ -89,12 +91,12 @@ def import_checkpoint(
     with muted_stderr():
         from scipy.special import softmax
 
-        from fer_tf.export.convert import convert, sample_faces
+        from fer_tf.export.convert import convert, proof_faces
         from fer_tf.models import create_model
         from fer_tf.preprocessing.preprocessor import create_preprocessor
-        from fer_tf.pytorch.port import port, recognise
+        from fer_tf.pytorch.port import identify, port
     try:
-        architecture, channels, classes = recognise(state)
+        architecture, channels, classes = identify(state)
         if classes != len(CLASSES):
             raise UserError(f"its last layer is for {classes} classes; expected {len(CLASSES)}: {', '.join(CLASSES)}")
         dataset = _dataset_of(source, dataset, architecture, channels)
@@ -114,11 +116,11 @@ def import_checkpoint(
         framework="torch",
         source_file=source.name,
         source_sha256=digest,
-        training=preprocessor.resizing,
+        training=Imported(preprocessor.resizing).record,
         metrics=metrics,
         temperature=temperature,
     )
-    faces = sample_faces()
+    faces = proof_faces()
     expected = softmax(torch_logits(state, np.asarray(preprocessor(faces))) / temperature, axis=1)
     convert(
         network,
@@ -171,15 +173,12 @@ def _calibrated(network, preprocessor, public: fer2013.Split) -> tuple[float, di
 
 
 def _prove(recognizer: Recognizer, faces: np.ndarray, expected: np.ndarray) -> None:
-    """Holds the file against PyTorch's probabilities for the faces; says how far apart they are."""
-    found = recognizer(faces)
-    difference = np.abs(found - expected).max()
+    """Compares the file with PyTorch's probabilities for the faces, and prints how far apart they are."""
+    difference = compare(recognizer, faces, expected, source="PyTorch", tolerance=TOLERANCE)
     best = np.sort(expected, axis=1)
     clear = best[:, -1] - best[:, -2] > _MARGIN
-    same = (found.argmax(axis=1) == expected.argmax(axis=1))[clear].all()
-    allowed = TOLERANCE / min(recognizer.card.temperature, 1)  # one below 1 widens differences between logits
-    if not (difference <= allowed and same):
-        raise UserError(f"onnxruntime differs from PyTorch by {difference:.1e} (allowed {allowed:.0e})")
+    if (recognizer(faces).argmax(axis=1) != expected.argmax(axis=1))[clear].any():
+        raise UserError("onnxruntime and PyTorch disagree about the top class; nothing written")
     print(f"PyTorch and onnxruntime differ by at most {difference:.1e} on {len(faces)} faces, with the same top class")
 
 

@@ -5,8 +5,10 @@ from pathlib import Path
 from fer_tf.card import ModelCard
 from fer_tf.command import Parser, command
 from fer_tf.errors import UserError
-from fer_tf.export.output import check_output
+from fer_tf.export.publish import check_output
 from fer_tf.files import sha256
+from fer_tf.installation import program
+from fer_tf.lineage import Run
 from fer_tf.quiet import muted_stderr
 from fer_tf.train.run_folder import RunFolder
 
@@ -16,15 +18,17 @@ def main(argv: list[str] | None = None) -> None:
     """Writes the model file of a run."""
     parser = Parser(
         "export.onnx",
-        description="Write one ONNX file that holds filter, stack, scaling, network, calibration and softmax.",
+        description="Export a finished run as one ONNX file: preprocessing, network, calibration and softmax. The file "
+        "is compared with Keras before it is kept.",
     )
-    parser.add_argument("run", nargs="?", metavar="RUN_DIR", help="a finished run (default: the newest below runs/)")
-    parser.add_argument("-o", "--output", help="model file (default RUN_DIR/<architecture>-<dataset>.onnx)")
-    parser.add_argument("--force", action="store_true", help="replace a file that was made from something else")
+    option = parser.add_argument
+    option("run", nargs="?", metavar="RUN_DIR", help="folder of a finished run (default: the newest in runs/)")
+    option("-o", "--output", metavar="OUT.onnx", help="file to write (default: RUN_DIR/<architecture>-<dataset>.onnx)")
+    option("--force", action="store_true", help="overwrite OUT.onnx even if it was made from another run")
     arguments = parser.parse_args(argv)
     folder = RunFolder.open(arguments.run) if arguments.run else RunFolder.newest()
     path = export_run(folder, arguments.output, force=arguments.force)
-    print(f"next: python -m realtime.webcam --model {path}")
+    print(f"next: {program('realtime.webcam')} --model {path}")
 
 
 def export_run(folder: RunFolder, output: Path | str | None = None, *, force: bool = False) -> Path:
@@ -58,7 +62,7 @@ def export_run(folder: RunFolder, output: Path | str | None = None, *, force: bo
         framework="keras",
         source_file=folder.model.name,
         source_sha256=digest,
-        training=folder.record() | preprocessor.resizing,
+        training=Run(folder.record() | preprocessor.resizing).record,
         metrics=metrics,
         temperature=temperature,
     )

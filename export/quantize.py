@@ -1,4 +1,4 @@
-"""Makes the network of a model file compute in 8 bits: `python -m export.quantize FILE.onnx --data PATH`."""
+"""Quantizes the network in a model file to 8 bits: `python -m export.quantize FILE.onnx --data PATH`."""
 
 import dataclasses
 import logging
@@ -9,28 +9,34 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from tqdm import tqdm
 
 from fer_tf import fer2013
-from fer_tf.card import INPUT_NAME, METADATA_KEY
+from fer_tf.card import INPUT_NAME, ModelCard
 from fer_tf.command import Parser, command, positive
 from fer_tf.errors import UserError
-from fer_tf.export.output import check_output
-from fer_tf.files import sha256, written_aside
+from fer_tf.export.publish import check_output, compare, publish
+from fer_tf.files import sha256
+from fer_tf.graph import WEIGHTED_OPERATORS, weighted_nodes
+from fer_tf.installation import program
+from fer_tf.lineage import Quantization
 from fer_tf.recognizer import Recognizer, predict
+
+if TYPE_CHECKING:
+    import onnx
 
 ALLOWED_LOSS = 0.005
 """Of accuracy on PublicTest; a file that loses more is not written."""
 
 _BATCH = 16
-_KEY = "quantization"
 _MEMBER = re.compile(r"(?:member\d+/)*")
 """What `fer_tf.export.ensemble` puts before the names of nodes, once for each time that they were joined."""
 
-# What lies between them in 8 bits too would gain no time, and cost BaseCNN a third of a point.
-_LAYERS = ("Conv", "Gemm", "MatMul")
+_COMPARED = 128
+"""How many images the file that was written is compared with what was measured on."""
 
 
 @command
@@ -38,21 +44,27 @@ def main(argv: list[str] | None = None) -> None:
     """Quantizes one model file."""
     parser = Parser(
         "export.quantize",
-        description="Write a model file whose network computes in 8 bits, calibrated on training images. "
-        "Preprocessing, last layer, temperature and softmax stay in float. It is refused if it loses more than "
-        f"{100 * ALLOWED_LOSS} points of accuracy on PublicTest.",
+        description="Quantize the network in a model file to 8 bits, calibrated on training images. Preprocessing, the "
+        "last layer, temperature and softmax stay in float. Nothing is written if the accuracy on PublicTest drops by "
+        f"more than {100 * ALLOWED_LOSS} points.",
     )
     option = parser.add_argument
-    option("file", metavar="FILE.onnx", type=Path, help="model file in float")
-    option("--data", metavar="PATH", help="FER-2013 as zip, folder or CSV (default: $FER2013, data/fer2013.zip)")
-    option("-o", "--output", type=Path, metavar="OUT", help="model file (default: <stem>-int8.onnx beside FILE)")
-    option("--images", type=positive(), default=512, metavar="N", help="to calibrate on (default %(default)s)")
-    option("--force", action="store_true", help="replace a file that was made from something else")
+    option("file", metavar="FILE.onnx", type=Path, help="model file in float32")
+    option("--data", metavar="PATH", help="FER-2013: a zip, folder or CSV (default: $FER2013, data/fer2013.zip, …)")
+    option("-o", "--output", type=Path, metavar="OUT.onnx", help="file to write (default: FILE-int8.onnx)")
+    option(
+        "--images",
+        type=positive(),
+        default=512,
+        metavar="N",
+        help="number of calibration images (default: %(default)s)",
+    )
+    option("--force", action="store_true", help="overwrite OUT.onnx even if it was made from another file")
     arguments = parser.parse_args(argv)
     path = quantize_file(
         arguments.file, arguments.output, data=arguments.data, images=arguments.images, force=arguments.force
     )
-    print(f"next: python -m realtime.webcam --model {path}")
+    print(f"next: {program('realtime.webcam')} --model {path}")
 
 
 def quantize_file(
@@ -72,56 +84,43 @@ def quantize_file(
     """
     recognizer = Recognizer(source)
     card = recognizer.card
-    if _quantized(card.training):
+    if card.lineage.is_quantized:
         raise UserError(f"{source}: is in INT8 already, or part of it; name the file in float that it was made from")
     digest = sha256(source)
     path = output or source.with_name(f"{source.stem}-int8.onnx")
-    check_output(
-        path, [source], digest, force=force, digest_of=lambda card: card.training.get(_KEY, {}).get("float_sha256")
-    )
+    check_output(path, [source], digest, force=force, digest_of=_float_digest)
     splits = fer2013.load(fer2013.find(data))
     if not len(splits.train) or not len(splits.public):
         raise UserError(f"{splits.source}: it needs training images to calibrate on and a PublicTest to measure on")
-    import onnx
-
     from fer_tf.metrics import measure
 
     public = splits.public
     before = measure(predict(recognizer, public.images, description="PublicTest in float32"), public.labels)["accuracy"]
     faces = splits.train.images[np.random.default_rng(0).permutation(len(splits.train))[:images]]
     model = quantize(source, faces)
-    with written_aside(path) as temporary:
-        onnx.save(model, temporary)
-        probabilities = predict(Recognizer(temporary), public.images, description="PublicTest in INT8")
-        metrics = measure(probabilities, public.labels, card.temperature)
-        change = metrics["accuracy"] - before
-        if change < -ALLOWED_LOSS:
-            raise UserError(
-                f"{source}: {before:.2%} correct on PublicTest would be {metrics['accuracy']:.2%} in INT8, more than "
-                f"{100 * ALLOWED_LOSS} points less; nothing written. Another number of --images may do better"
-            )
-        quantization = {
-            "weights": "int8 of 7 bits",
-            "activations": "uint8",
-            "images": len(faces),
-            "float_sha256": digest,
-        }
-        card = dataclasses.replace(
-            card,
-            name=path.stem,
-            training=card.training | {_KEY: quantization},
-            metrics=metrics | {"accuracy_in_float": before, "accuracy_change": change},
+    probabilities = _predict(model, public.images)
+    metrics = measure(probabilities, public.labels, card.temperature)
+    change = metrics["accuracy"] - before
+    if change < -ALLOWED_LOSS:
+        raise UserError(
+            f"{source}: {before:.2%} correct on PublicTest would be {metrics['accuracy']:.2%} in INT8, more than "
+            f"{100 * ALLOWED_LOSS} points less; nothing written. Another number of --images may do better"
         )
-        onnx.helper.set_model_props(model, {METADATA_KEY: card.to_json()})
-        onnx.checker.check_model(model, full_check=True)
-        onnx.save(model, temporary)
-        Recognizer(temporary)
+    quantization = Quantization("int8 of 7 bits", "uint8", len(faces), digest)
+    card = dataclasses.replace(
+        card,
+        name=path.stem,
+        training=card.lineage.quantized(quantization).record,
+        metrics=metrics | {"accuracy_in_float": before, "accuracy_change": change},
+    )
+    compared, expected = public.images[:_COMPARED], probabilities[:_COMPARED]
+    publish(model, card, path, lambda int8: compare(int8, compared, expected, source="what was measured"))
     print(f"PublicTest: {before:.2%} correct in float32, {metrics['accuracy']:.2%} in INT8: {100 * change:+.2f} points")
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB instead of {source.stat().st_size / 1e6:.1f} MB")
     return path
 
 
-def quantize(source: Path, faces: np.ndarray) -> "onnx.ModelProto":  # noqa: F821
+def quantize(source: Path, faces: np.ndarray) -> "onnx.ModelProto":
     """Returns a model with its network in INT8, and with all else, the card too, as it is in `source`.
 
     Weights are int8, scaled for each channel; activations are uint8. Weights use 7 of their bits, from -64 to 64:
@@ -151,14 +150,16 @@ def quantize(source: Path, faces: np.ndarray) -> "onnx.ModelProto":  # noqa: F82
 
     names = _network_layers(onnx.load(source))
     if not names:
-        raise UserError(f"{source}: has no network that can be quantized; expected a file that export.onnx wrote")
+        wanted = f"expected a file that {program('export.onnx')} wrote"
+        raise UserError(f"{source}: has no network that can be quantized; {wanted}")
     with tempfile.TemporaryDirectory() as folder, _without_warnings():
         path = Path(folder) / "model.onnx"
         quantize_static(
             shutil.copy(source, folder),  # onnxruntime writes a file beside it, and removes that again
             path,
             Batches(),
-            op_types_to_quantize=list(_LAYERS),
+            # What lies between them in 8 bits too would gain no time, and cost BaseCNN a third of a point.
+            op_types_to_quantize=list(WEIGHTED_OPERATORS),
             nodes_to_quantize=names,
             per_channel=True,
             activation_type=QuantType.QUInt8,
@@ -166,33 +167,42 @@ def quantize(source: Path, faces: np.ndarray) -> "onnx.ModelProto":  # noqa: F82
             reduce_range=True,  # weights of 7 bits
             extra_options={"CalibMovingAverage": True},
         )
-        model = onnx.load(path)
-    model.producer_name, model.producer_version = "fer-tf", ""
-    return model
+        return onnx.load(path)
 
 
-def _network_layers(model: "onnx.ModelProto") -> list[str]:  # noqa: F821
+def _network_layers(model: "onnx.ModelProto") -> list[str]:
     """Returns the names of the nodes to quantize: the layers of the network, or of each in an ensemble, but its last.
 
     Those that convolve each channel by itself stay in float, too: in a network computed by parity they add neighbours
     and turn signs, which 8 bits would only blur.
     """
     networks = defaultdict(list)
-    for node in model.graph.node:
-        if node.op_type in _LAYERS and not _groups(node):
-            member = _MEMBER.match(node.name).group()
+    for node in weighted_nodes(model):
+        if not _groups(node):
+            member = _MEMBER.findall(node.name)[0]
             # The exporter names the nodes of the preprocessing after the one layer that does it all.
             if not node.name.startswith(f"{member}preprocessor"):
                 networks[member].append(node.name)
     return [name for names in networks.values() for name in names[:-1]]
 
 
-def _quantized(training: dict) -> bool:
-    """Tells whether a model, or one of those that it is joined of, is in INT8."""
-    return _KEY in training or any(_quantized(member["training"]) for member in training.get("members", ()))
+def _predict(model: "onnx.ModelProto", images: np.ndarray) -> np.ndarray:
+    """Returns the probabilities of a model that is not a file yet."""
+    import onnx
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        onnx.save(model, path)
+        return predict(Recognizer(path), images, description="PublicTest in INT8")
 
 
-def _groups(node: "onnx.NodeProto") -> bool:  # noqa: F821
+def _float_digest(card: ModelCard) -> str | None:
+    """Returns the SHA-256 of the file in float that a model file was made from; None if it is in float itself."""
+    quantization = card.lineage.quantization
+    return quantization.float_sha256 if quantization else None
+
+
+def _groups(node: "onnx.NodeProto") -> bool:
     """Tells whether a convolution has groups of channels."""
     return any(attribute.name == "group" and attribute.i > 1 for attribute in node.attribute)
 

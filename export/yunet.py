@@ -4,6 +4,7 @@ W. Wu, H. Peng, S. Yu: YuNet: A Tiny Millisecond-level Face Detector. Machine In
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import onnx
@@ -79,7 +80,7 @@ class _Graph:
         self._nodes: list[onnx.NodeProto] = []
         self._constants: dict[tuple, onnx.TensorProto] = {}
 
-    def __call__(self, kind: str, *inputs: str, named: str | Sequence[str] = "", **attributes: object) -> str:
+    def __call__(self, kind: str, *inputs: str, named: str | Sequence[str] = "", **attributes: Any) -> str:
         """Adds a node and returns the name of its output, or of its first."""
         name = f"{kind.lower()}{len(self._nodes)}"
         outputs = [named or name] if isinstance(named, str) else [f"{name}_{part}" for part in named]
@@ -117,7 +118,7 @@ class _Graph:
         pointwise = np.concatenate([self._weights[f"{name}_pw_weight"].reshape(-1, inputs, 1, 1) for name in names])
         depthwise = joined("_dw_weight", 9, -1).T.reshape(-1, 1, 3, 3).copy()
         x = self("Conv", x, self.constant(pointwise), self.constant(joined("_pw_bias", -1)), kernel_shape=[1, 1])
-        around = {"kernel_shape": [3, 3], "pads": [1] * 4, "group": len(depthwise)}
+        around: dict[str, Any] = {"kernel_shape": [3, 3], "pads": [1] * 4, "group": len(depthwise)}
         return self("Conv", x, self.constant(depthwise), self.constant(joined("_dw_bias", -1)), **around)
 
     def head(self, level: int, x: str) -> str:
@@ -125,7 +126,7 @@ class _Graph:
         return self.unit(x, *(f"bbox_head__multi_level_{head}__{level}" for head in _HEADS))
 
     def model(self) -> onnx.ModelProto:
-        faces = {"boxes": ["faces", 4], "scores": ["faces"], "landmarks": ["faces", 5, 2]}
+        faces: dict[str, list[str | int]] = {"boxes": ["faces", 4], "scores": ["faces"], "landmarks": ["faces", 5, 2]}
         (image,) = INPUTS
         graph = helper.make_graph(
             self._nodes,
@@ -161,7 +162,11 @@ def _features(graph: _Graph, x: str) -> list[str]:
         return graph("MaxPool", x, kernel_shape=[2, 2], strides=[2, 2])
 
     def doubled(x: str) -> str:
-        nearest = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+        nearest: dict[str, Any] = {
+            "mode": "nearest",
+            "coordinate_transformation_mode": "asymmetric",
+            "nearest_mode": "floor",
+        }
         return graph("Resize", x, "", graph.constant(np.array([1, 1, 2, 2], np.float32)), **nearest)
 
     x = halved(unit(graph.stem(x), "backbone__model0_dp"))

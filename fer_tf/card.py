@@ -10,6 +10,7 @@ from fer_tf.catalogue import ARCHITECTURES
 from fer_tf.classes import CLASSES
 from fer_tf.errors import UserError
 from fer_tf.files import to_json
+from fer_tf.lineage import Lineage, Origin, read
 
 FORMAT_VERSION = 1
 METADATA_KEY = "fer.card"
@@ -21,7 +22,7 @@ LICENSE = (
     "with their owners"
 )
 INTENDED_USES = (
-    "naming the expression that a face shows in images and video: labelling footage, studying preprocessing "
+    "naming the expression that a face shows in images and video: labeling footage, studying preprocessing "
     "and networks, art and play with the consent of those filmed"
 )
 EXCLUDED_USES = (
@@ -37,26 +38,25 @@ class ModelCard:
     """What a model file is and where it comes from.
 
     Raises:
-        UserError: if a field has a value that no model file may carry.
+        UserError: if a field has a value that is not allowed in a model file.
     """
 
     name: str
-    """That of the file when it was written, without its suffix; what tables and windows call the model."""
+    """The file's name when it was written, without its suffix. Tables and windows show it."""
     architecture: str
     dataset: str
     """The preprocessing in the graph, one of `fer_tf.catalogue.DATASETS`."""
     arithmetic: str
-    """Of the filters: `standard`, or `original` for imported checkpoints."""
+    """How the filters compute: `standard`, or `original` for imported checkpoints."""
     framework: str
-    """What the weights were trained with: `keras` or `torch`."""
+    """What trained the weights: `keras` or `torch`."""
     source_file: str
     """Name of the file that the weights come from."""
     source_sha256: str
     training: dict[str, Any]
-    """The settings of the run that made the weights. Of an imported checkpoint these are not known: then only how large
-    its input is, and how it gets there, if that is not 48 pixels."""
+    """How the weights came about; `fer_tf.lineage` reads and writes it."""
     metrics: dict[str, Any]
-    """What was measured on PublicTest, the split that chose the weights; empty if nothing was."""
+    """Figures on PublicTest, the split that chose the weights; empty if nothing was measured."""
     temperature: float = 1.0
     """Divides the logits before the softmax; 1 if none was fitted."""
     labels: tuple[str, ...] = CLASSES
@@ -83,24 +83,30 @@ class ModelCard:
 
     @property
     def is_mirror_equivariant(self) -> bool:
-        """Whether it answers alike for a face and its mirror image, up to rounding, by how it is made."""
+        """Whether a face and its mirror image get the same answer, up to rounding, by the network's design."""
         network = ARCHITECTURES.get(self.architecture)
         return network is not None and network.mirror_equivariant and self.dataset == "original"
+
+    @property
+    def lineage(self) -> Lineage:
+        """Where the model comes from: `training`, to be asked instead of looked into."""
+        return read(self.training)
 
     def to_json(self) -> str:
         """Returns the card as JSON with one key for each field."""
         return to_json(dataclasses.asdict(self))
 
     def as_origin(self, sha256: str) -> dict[str, Any]:
-        """Returns what the card of a model made from this one says of it; `sha256` is that of its file."""
-        return {"name": self.name, "sha256": sha256, "temperature": self.temperature, "training": self.training}
+        """Returns what the card of a model made from this one records about it; `sha256` is of this model's file."""
+        return Origin(self.name, sha256, self.temperature, self.lineage).to_record()
 
     @classmethod
     def from_json(cls, text: str) -> "ModelCard":
-        """Reads what `to_json` wrote.
+        """Reads a card that `to_json` wrote.
 
         Raises:
-            UserError: on text that is no JSON object, another format version, a missing or unknown key or a bad value.
+            UserError: if the text is not a JSON object, has another format version, lacks a key, has an unknown key or
+                a bad value.
         """
         try:
             values = json.loads(text)

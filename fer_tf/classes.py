@@ -4,7 +4,7 @@ CLASSES = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
 """Class names by index: alphabetical, the order of the Kaggle folders."""
 
 CHALLENGE_CLASSES = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
-"""Class names by the `emotion` column of the challenge's CSV, which is another order."""
+"""Class names in the order of the challenge's CSV, whose `emotion` column has their indices."""
 
 ALIASES = {
     "anger": "angry",

@@ -1,4 +1,4 @@
-"""How every command of the toolkit parses, fails and ends."""
+"""How every command parses its arguments, reports errors and exits."""
 
 import argparse
 import functools
@@ -14,11 +14,11 @@ from fer_tf.installation import program, remedy
 from fer_tf.quiet import configure_tensorflow
 
 _SIGPIPE = 13
-"""What ends most programs whose reader has gone; Windows has no such signal, and no name for it."""
+"""The signal that ends most programs when whatever reads their output is gone; Windows has no name for it."""
 
 
 class Parser(argparse.ArgumentParser):
-    """An `ArgumentParser` with `--version`, whose errors are one line without the usage.
+    """An `ArgumentParser` with `--version`. Its errors are one line, without the usage.
 
     Args:
         module: The command's module as in the checkout, such as `train.run`; the usage line is made from it.
@@ -30,7 +30,7 @@ class Parser(argparse.ArgumentParser):
         self.add_argument("--version", action="version", version=f"fer-tf {__version__}")
 
     def error(self, message: str) -> NoReturn:
-        """Raises `UserError` with the complaint."""
+        """Raises `UserError` with the message."""
         raise UserError(f"{message} (see {self.prog} --help)")
 
 
@@ -54,31 +54,30 @@ def positive(kind: type = int) -> Callable[[str], int | float]:
 
 
 threads = _checked(int, lambda value: 0 < value <= 1024, "a whole number from 1 to 1024")
-"""An argparse type for how many threads are used."""
-
+"""An argparse type for a number of threads."""
 
 share = _checked(float, lambda value: 0 <= value <= 1, "a number from 0 to 1")
-"""An argparse type for a part of a whole."""
+"""An argparse type for a fraction."""
 
 amount = _checked(float, lambda value: 0 <= value < float("inf"), "a number, 0 or more")
-"""An argparse type for what there may be none of."""
+"""An argparse type for an amount that may be zero."""
 
 seed = _checked(int, lambda value: 0 <= value < 2**31, "a whole number from 0 to 2147483647")
-"""An argparse type for the seed of a random generator."""
+"""An argparse type for a random seed."""
 
 
 def command(main: Callable[[list[str] | None], int | None]) -> Callable[..., int]:
-    """Decorates a `main(argv)`: what a user can cause ends in one line on stderr and an exit code, never a traceback.
+    """Decorates a `main(argv)`, so that errors that a user can cause are one line on stderr and never a traceback.
 
-    Exit codes: what `main` returns (0 for None); 2 for wrong input; 130 after Ctrl-C; 141, without a word, if whoever
-    read its output has gone.
+    Exit codes: what `main` returns (0 for None); 2 for wrong input; 130 after Ctrl-C; 141, silently, if the reader of
+    its output is gone.
     """
 
     @functools.wraps(main)
     def wrapper(argv: list[str] | None = None) -> int:
         configure_tensorflow()
         _open_what_is_closed()
-        # What a terminal has no letters for is written as \x… instead of ending the program.
+        # Characters that the terminal cannot show are escaped instead of ending the program.
         if hasattr(sys.stdout, "reconfigure"):
             sys.stdout.reconfigure(errors="backslashreplace")
         try:
@@ -93,7 +92,7 @@ def command(main: Callable[[list[str] | None], int | None]) -> Callable[..., int
                 raise
             return _fail(f"this needs {error.name}, which is not installed; {todo}")
         except BrokenPipeError:
-            # The reader of our output (`| head`) has seen enough; stop Python from complaining at exit.
+            # The reader of our output (`| head`) is gone; this keeps Python from complaining at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 128 + _SIGPIPE
         except OSError as error:
@@ -110,7 +109,7 @@ def command(main: Callable[[list[str] | None], int | None]) -> Callable[..., int
 
 
 def _open_what_is_closed() -> None:
-    """Gives a program that was started without stdout or stderr (`>&-`) ones that lead nowhere."""
+    """Opens the null device as stdout or stderr where a program was started without them (`>&-`)."""
     for descriptor, name in ((1, "stdout"), (2, "stderr")):
         if getattr(sys, name) is None:
             nowhere = os.open(os.devnull, os.O_WRONLY)

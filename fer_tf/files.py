@@ -1,4 +1,4 @@
-"""Files that are whole or not there: each is written under another name and moved into place."""
+"""Writes files so that they are complete or absent: under a temporary name first, then moved into place."""
 
 import errno
 import hashlib
@@ -15,19 +15,19 @@ from fer_tf.errors import UserError
 
 @contextmanager
 def written_aside(path: Path | str) -> Iterator[Path]:
-    """Yields a temporary path beside `path`; on success the file written there takes its place, on failure it goes.
+    """Yields a temporary path beside `path`. On success the file there replaces `path`; on failure it is removed.
 
-    The temporary name keeps the suffix, by which many writers choose their format. Missing folders are made, and go
-    with it.
+    The temporary name keeps the suffix, by which many writers choose their format. Missing folders are created, and
+    removed again on failure.
 
     Raises:
-        OSError: if no file can be written there.
+        OSError: if the file cannot be written.
     """
     path = Path(path)
     if path.exists() and not path.is_file() and not path.is_dir():
         yield path  # a pipe or device, which nothing can take the place of
         return
-    path = path.resolve()  # of a link, what it points to
+    path = path.resolve()  # a link stays, and its target is replaced
     missing = [folder for folder in (path.parent, *path.parent.parents) if not folder.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.part{os.getpid()}{path.suffix}")
@@ -40,7 +40,7 @@ def written_aside(path: Path | str) -> Iterator[Path]:
         os.replace(temporary, path)
     except BaseException as error:
         if isinstance(error, OSError) and error.filename in (None, str(temporary)):
-            error.filename = str(path)  # of a full disk Python says no more than that it is full
+            error.filename = str(path)  # a full disk is reported without a name
         temporary.unlink(missing_ok=True)
         with suppress(OSError):  # others may have written there meanwhile
             for folder in missing:
@@ -49,7 +49,7 @@ def written_aside(path: Path | str) -> Iterator[Path]:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Removes what writers that were killed left in `folder`, and nothing that is merely called alike."""
+    """Removes the temporary files of killed writers from `folder`, and no files with similar names."""
     for path in folder.glob(".*.part*"):
         if re.fullmatch(r"\..*\.part\d+(\.\w+)?", path.name) and path.is_file():
             path.unlink(missing_ok=True)
@@ -62,9 +62,9 @@ def write_text(path: Path | str, text: str) -> None:
 
 
 def to_json(value: Any) -> str:
-    """Returns `value` as indented JSON that UTF-8 can hold, also of paths that are not UTF-8."""
+    """Returns `value` as indented JSON, valid in UTF-8 even if it holds paths that are not."""
     text = json.dumps(value, indent=2, ensure_ascii=False)
-    # Python has lone surrogates for the bytes of such a path; their escapes are those of JSON.
+    # Python keeps the bytes of such a path as lone surrogates, which Python and JSON escape alike.
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
@@ -80,14 +80,14 @@ def sha256(path: Path | str) -> str:
 
 
 def check_writable(path: Path | str, *, in_place: bool = False) -> None:
-    """Tells whether a file can be written, without making it or its folder.
+    """Checks that a file can be written, without creating it or its folder.
 
     Args:
-        path: Of a file that is to be written, or to be replaced; its folder need not be there yet.
-        in_place: Whether a file that is there is opened and not replaced, so that its folder need not be writable.
+        path: The file to write or replace; its folder need not exist yet.
+        in_place: Whether an existing file is written to, not replaced, so that its folder need not be writable.
 
     Raises:
-        UserError: if none can.
+        UserError: if it cannot.
     """
     path = Path(path)
     try:
@@ -108,7 +108,7 @@ def check_writable(path: Path | str, *, in_place: bool = False) -> None:
 
 @contextmanager
 def named_errors(path: Path | str) -> Iterator[None]:
-    """Turns what the system says about a file that cannot be written into a `UserError`."""
+    """Turns the error of a file that cannot be written into a `UserError`."""
     try:
         yield
     except OSError as error:

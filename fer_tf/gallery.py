@@ -1,4 +1,4 @@
-"""Draws what the networks see, faces by data set: `python -m fer_tf.gallery`."""
+"""Draws what the networks see, faces by data set: `python -m fer_tf.gallery -o gallery.png`."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SCALE = 3
-"""Pixels of the picture for a pixel of a face."""
+"""How many times a face is enlarged."""
 
 _CELL = IMAGE_SIZE * SCALE
 _GAP = 8
@@ -42,7 +42,7 @@ def main(argv: list[str] | None = None) -> int:
         description="Draw what the networks see: a row for each face, a column for each data set.",
     )
     parser.add_argument("images", nargs="*", metavar="IMAGE", type=Path, help="faces, cropped (default a photograph)")
-    parser.add_argument("-o", "--output", default="docs/gallery.png", type=Path, help="default %(default)s")
+    parser.add_argument("-o", "--output", required=True, metavar="FILE.png", type=Path, help="the picture to write")
     parser.add_argument("--arithmetic", choices=("standard", "original"), default="standard", help="of the filters")
     arguments = parser.parse_args(argv)
     if arguments.output.suffix.lower() != ".png":
@@ -65,7 +65,7 @@ def read_face(path: Path) -> np.ndarray:
 
     Raises:
         OSError: if the file cannot be opened.
-        UserError: if it is no image.
+        UserError: if it is not an image.
     """
     image = decode(path.read_bytes(), cv2.IMREAD_GRAYSCALE)
     if image is None:
@@ -74,11 +74,11 @@ def read_face(path: Path) -> np.ndarray:
 
 
 def sample_faces() -> list[tuple[str, np.ndarray]]:
-    """Returns one face in six variations, and what they are called: uint8 [48, 48] each.
+    """Returns six variations of one face as pairs of a name and an image, uint8 [48, 48].
 
     Raises:
-        ModuleNotFoundError: if scikit-image, which brings the photograph, is not installed.
-        UserError: if its copy of the photograph cannot be read.
+        ModuleNotFoundError: if scikit-image, which contains the photograph, is not installed.
+        UserError: if the photograph cannot be read.
     """
     photograph = read_photograph(cv2.IMREAD_GRAYSCALE)
     face = _shrunk(photograph[56:180, 160:284])
@@ -98,15 +98,15 @@ def sample_faces() -> list[tuple[str, np.ndarray]]:
 def draw(faces: list[tuple[str, np.ndarray]], arithmetic: str = "standard") -> "Figure":
     """Draws the gallery.
 
-    Stacks are shown as ResNet50 gets them, their three channels as red, green and blue. A data set that does not
+    Stacks are shown as ResNet50 takes them, with their three channels as red, green and blue. A data set that does not
     exist in this arithmetic has no column.
 
     Args:
-        faces: Names and images, uint8 [48, 48], a row each.
+        faces: Pairs of a name and an image, uint8 [48, 48]; each becomes a row.
         arithmetic: One of `fer_tf.preprocessing.filters.ARITHMETICS`.
 
     Returns:
-        The picture, to be saved with 100 dots per inch.
+        The picture, to be saved at 100 dots per inch.
     """
     from matplotlib.figure import Figure
 
@@ -140,7 +140,7 @@ def draw(faces: list[tuple[str, np.ndarray]], arithmetic: str = "standard") -> "
 
 
 def _columns(images: np.ndarray, arithmetic: str) -> dict[str, np.ndarray]:
-    """Returns what ResNet50 gets of the images before they are scaled, uint8 [N, 48, 48, 3], by data set."""
+    """Returns the input of ResNet50 before scaling, uint8 [N, 48, 48, 3], by data set."""
     from fer_tf.catalogue import DATASETS
     from fer_tf.preprocessing.preprocessor import create_preprocessor
 

@@ -1,28 +1,42 @@
-"""Decoding image files, and cutting what is in them."""
+"""Decodes and crops images."""
 
 import cv2
 import numpy as np
 
 from fer_tf.quiet import muted_stderr
 
-IMAGE_SUFFIXES = (".avif", ".bmp", ".jp2", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-"""Of the files that are taken for images where a folder is named."""
+READABLE_SUFFIXES = (
+    ".avif",
+    ".bmp",
+    ".jp2",
+    ".jpeg",
+    ".jpg",
+    ".pbm",
+    ".pgm",
+    ".png",
+    ".ppm",
+    ".tif",
+    ".tiff",
+    ".webp",
+)
+"""Suffixes of the files in a folder that are read as images."""
 
 
 def middle_square(image: np.ndarray) -> np.ndarray:
-    """Returns the square in the middle of [H, W] or [H, W, C], as a view: as large as it can be."""
+    """Returns the largest square in the middle of an image, [H, W] or [H, W, C], as a view."""
     side = min(image.shape[:2])
     top, left = ((length - side) // 2 for length in image.shape[:2])
     return image[top : top + side, left : left + side]
 
 
 def decode(content: bytes, flag: int = cv2.IMREAD_COLOR) -> np.ndarray | None:
-    """Returns the image in a file's content; a photograph turned as its camera was held, but for `IMREAD_UNCHANGED`.
+    """Decodes the content of an image file.
 
-    The content and not a path, since on Windows OpenCV opens no path with letters beyond the system's own.
+    A photograph is rotated as its EXIF data says, except with `IMREAD_UNCHANGED`. This takes the content and not a
+    path because on Windows OpenCV cannot open every path.
 
     Args:
-        content: Of the file.
+        content: The bytes of the file.
         flag: One of OpenCV's `IMREAD_…`.
 
     Returns:

@@ -5,7 +5,7 @@ import sys
 from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
-from urllib.parse import unquote, urlparse
+from urllib.parse import urlparse
 from urllib.request import url2pathname
 
 _NAME = "fer-tf"
@@ -16,15 +16,16 @@ _NO_TENSORFLOW = (3, 14)
 _EXTRA_OF_MODULE = {
     "keras": "train",
     "matplotlib": "train",
+    "onnx": "train",
     "platformdirs": "train",
     "scipy": "train",
     "sklearn": "train",
     "tensorflow": "train",
-    "onnx": "export",
     "tf2onnx": "export",
     "torch": "pth",
     "skimage": "demo",
 }
+"""The extra that brings each module that the live loop does without."""
 
 
 def in_checkout() -> bool:
@@ -33,15 +34,15 @@ def in_checkout() -> bool:
 
 
 def program(module: str) -> str:
-    """Returns what a user types to run a command.
+    """Returns what a user types to run a command, for messages that name one.
 
     Args:
         module: Its module as in the checkout, such as `train.run`.
 
     Returns:
-        `python -m train.run` in a checkout; elsewhere the console command, such as `fer-train`.
+        `python -m train.run` in the folder of a checkout; elsewhere the console command, such as `fer-train`.
     """
-    if in_checkout():
+    if in_checkout() and Path.cwd() == _ROOT:
         return f"python -m {module}"
     inside = module if module.startswith("fer_tf.") else f"fer_tf.{module}"
     with suppress(metadata.PackageNotFoundError):
@@ -52,38 +53,37 @@ def program(module: str) -> str:
 
 
 def remedy(module: str) -> str | None:
-    """Returns what to do about a module that an extra would have installed; None if no extra has it."""
+    """Returns what to do about a missing module; None if none of the extras would have installed it."""
     extra = _EXTRA_OF_MODULE.get(module.partition(".")[0])
     if extra is None:
         return None
     if extra != "demo" and sys.version_info >= _NO_TENSORFLOW:
         python = ".".join(map(str, sys.version_info[:2]))
         return f"training and export need TensorFlow, which has no wheels for Python {python}; use Python 3.11 to 3.13"
-    return f"run: pip install {_requirement(extra)}"
+    requirement = _requirement(extra)
+    return f"run: pip install {requirement}" if requirement else f"install {_NAME} with its extra {extra!r}"
 
 
-def _requirement(extra: str) -> str:
-    """Returns what to give to pip, so that it adds an extra to what is installed, from where that came."""
+def _requirement(extra: str) -> str | None:
+    """Returns what pip needs to add an extra from where we were installed from; None if nothing was installed."""
     if in_checkout():
         return f'-e "{_ROOT}[{extra}]"'
-    origin = _origin()
+    try:
+        distribution = metadata.distribution(_NAME)
+    except metadata.PackageNotFoundError:
+        return None
+    origin = json.loads(distribution.read_text("direct_url.json") or "{}")  # PEP 610; an index leaves none
     url = origin.get("url", "")
     if "dir_info" in origin:
         editable = "-e " if origin["dir_info"].get("editable") else ""
         return f'{editable}"{_path(url)}[{extra}]"'
     if "vcs_info" in origin:
-        return f'"{_NAME}[{extra}] @ {origin["vcs_info"]["vcs"]}+{url}"'
+        vcs = origin["vcs_info"]
+        return f'"{_NAME}[{extra}] @ {vcs["vcs"]}+{url}@{vcs["commit_id"]}"'
     if url.startswith("file:"):
         return f'"{_path(url)}[{extra}]"'
     return f'"{_NAME}[{extra}] @ {url}"' if url else f'"{_NAME}[{extra}]"'
 
 
-def _origin() -> dict:
-    """Returns where pip found this distribution, as PEP 610 says; empty for an index."""
-    with suppress(metadata.PackageNotFoundError, ValueError):
-        return json.loads(metadata.distribution(_NAME).read_text("direct_url.json") or "{}")
-    return {}
-
-
 def _path(url: str) -> str:
-    return url2pathname(unquote(urlparse(url).path))
+    return url2pathname(urlparse(url).path)

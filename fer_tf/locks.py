@@ -1,19 +1,22 @@
-"""Locks on files, which keep two runs from writing the same one."""
+"""Locks on files, so that no two runs write to the same one."""
 
+import errno
 import os
+from contextlib import suppress
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import IO, Any, BinaryIO
 
 from fer_tf.errors import UserError
 
-try:
+fcntl: Any = None  # of Unix
+msvcrt: Any = None  # of Windows
+with suppress(ImportError):
     import fcntl
-except ImportError:  # Windows
-    fcntl = None
+with suppress(ImportError):
     import msvcrt
 
-_LOCKED_BYTE = 2**31 - 2
-"""Windows locks bytes against reading, too, so the one that stands for the file lies where no table of ours reaches."""
+_LOCKED_BYTE = 2**42
+"""Windows keeps others from reading a locked byte, so this one, which stands for the file, lies beyond its end."""
 
 
 def lock(file: IO) -> None:
@@ -26,21 +29,22 @@ def lock(file: IO) -> None:
     if fcntl:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return
-    place = file.tell()
-    file.seek(_LOCKED_BYTE)
+    descriptor = file.fileno()
+    position = os.lseek(descriptor, 0, os.SEEK_CUR)
+    os.lseek(descriptor, _LOCKED_BYTE, os.SEEK_SET)
     try:
-        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # locks from the position on
     except PermissionError as error:  # how Windows says that someone else holds it
-        raise BlockingIOError(error.errno, os.strerror(error.errno)) from None
+        raise BlockingIOError(errno.EACCES, os.strerror(errno.EACCES)) from error
     finally:
-        file.seek(place)
+        os.lseek(descriptor, position, os.SEEK_SET)
 
 
 def claim(path: Path | str) -> BinaryIO:
-    """Opens a file to append to, and keeps our other runs from writing it until it is closed.
+    """Opens a file to append to, and keeps other runs from claiming it until it is closed.
 
     Raises:
-        UserError: if another run is writing it.
+        UserError: if another run has claimed it.
         OSError: if it cannot be opened.
     """
     file = open(path, "ab")  # noqa: SIM115

@@ -1,4 +1,4 @@
-"""What a classifier is measured by: accuracy with its interval, F1, recall and calibration."""
+"""What a classifier is measured by: accuracy with its confidence interval, F1, recall and calibration."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -22,8 +22,8 @@ def measure(probabilities: np.ndarray, labels: np.ndarray, temperature: float = 
 
     Returns:
         `n`; `accuracy`, with `accuracy_interval`, its 95 % Wilson interval; `macro_f1` over the classes that occur;
-        `cross_entropy`, the mean of `surprise`; `ece_before` and `ece_after` the temperature; `recall` by class, None
-        for a class that does not occur.
+        `cross_entropy`, the mean of `negative_log_likelihood`; `ece_before` and `ece_after` the temperature; `recall`
+        by class, None for a class that does not occur.
     """
     predicted = probabilities.argmax(axis=1)
     correct = int((predicted == labels).sum())
@@ -32,9 +32,9 @@ def measure(probabilities: np.ndarray, labels: np.ndarray, temperature: float = 
     return {
         "n": len(labels),
         "accuracy": correct / len(labels),
-        "accuracy_interval": interval(correct, len(labels)),
+        "accuracy_interval": wilson_interval(correct, len(labels)),
         "macro_f1": float(f1_score(labels, predicted, labels=present, average="macro", zero_division=0)),
-        "cross_entropy": float(surprise(probabilities, labels).mean()),
+        "cross_entropy": float(negative_log_likelihood(probabilities, labels).mean()),
         "ece_before": expected_calibration_error(_uncalibrated(probabilities, temperature), labels),
         "ece_after": expected_calibration_error(probabilities, labels),
         "recall": {name: float(recall[i]) if i in recall else None for i, name in enumerate(CLASSES)},
@@ -42,7 +42,7 @@ def measure(probabilities: np.ndarray, labels: np.ndarray, temperature: float = 
 
 
 def diagnose(probabilities: np.ndarray, labels: np.ndarray, temperature: float = 1.0) -> dict[str, Any]:
-    """Returns where and how surely a classifier errs on one split, ready for JSON.
+    """Returns the confusions and the calibration of a classifier on one split, ready for JSON.
 
     Args:
         probabilities: float [N, 7], calibrated, N > 0.
@@ -50,10 +50,10 @@ def diagnose(probabilities: np.ndarray, labels: np.ndarray, temperature: float =
         temperature: What the calibration divided the logits by.
 
     Returns:
-        `confusion`: numbers of images, a row for each label and a column for each prediction; `recall`: by class that
-        occurs its `n`, `value` and 95 % Wilson `interval`; `reliability_before` and `reliability_after` the
-        temperature: of ten bins of confidence the mean `confidence`, the `accuracy` (None of empty ones) and `n`;
-        `coverage`: `accuracy` on each `share` of the images, the surest first.
+        `confusion`: numbers of images, a row for each label and a column for each prediction. `recall`: for each class
+        that occurs, `n`, `value` and the 95 % Wilson `interval`. `reliability_before` and `reliability_after` the
+        temperature: for each of ten bins of confidence, the mean `confidence`, the `accuracy` (both None if it is
+        empty) and `n`. `coverage`: the `accuracy` on each `share` of the images, the most confident first.
     """
     confusion = confusion_matrix(labels, probabilities.argmax(axis=1), labels=range(len(CLASSES)))
     shares = np.linspace(0.05, 1, 20).round(2)
@@ -61,7 +61,7 @@ def diagnose(probabilities: np.ndarray, labels: np.ndarray, temperature: float =
     for index, name in enumerate(CLASSES):
         if count := int(confusion[index].sum()):
             right = int(confusion[index, index])
-            report["recall"][name] = {"n": count, "value": right / count, "interval": interval(right, count)}
+            report["recall"][name] = {"n": count, "value": right / count, "interval": wilson_interval(right, count)}
     for when, found in (("before", _uncalibrated(probabilities, temperature)), ("after", probabilities)):
         confidence, accuracy, counts = reliability(found, labels)
         report[f"reliability_{when}"] = {
@@ -69,11 +69,11 @@ def diagnose(probabilities: np.ndarray, labels: np.ndarray, temperature: float =
             "accuracy": [value if count else None for value, count in zip(accuracy.tolist(), counts, strict=True)],
             "n": counts.tolist(),
         }
-    report["coverage"] = {"share": shares.tolist(), "accuracy": coverage(probabilities, labels, shares)}
+    report["coverage"] = {"share": shares.tolist(), "accuracy": coverage(probabilities, labels, shares.tolist())}
     return report
 
 
-def interval(right: int, count: int) -> list[float]:
+def wilson_interval(right: int, count: int) -> list[float]:
     """Returns the 95 % Wilson interval, low and high, of a share that is `right` of `count`."""
     found = binomtest(right, count).proportion_ci(0.95, method="wilson")
     return [float(found.low), float(found.high)]
@@ -103,30 +103,30 @@ def measure_votes(probabilities: np.ndarray, shares: np.ndarray, majority: np.nd
     return {
         "n": count,
         "accuracy": right / count if count else None,
-        "accuracy_interval": interval(right, count) if count else None,
+        "accuracy_interval": wilson_interval(right, count) if count else None,
         "n_voted": int(voted.sum()),
         "cross_entropy": float(-(shares[voted] * log).sum(axis=1).mean()) if voted.any() else None,
     }
 
 
-def surprise(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Returns minus the logarithm of what each label was given, in nats: float [N] of float [N, C] and int [N]."""
+def negative_log_likelihood(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Returns the loss of each image in nats, float [N], from probabilities, float [N, C], and labels, int [N]."""
     given = probabilities[np.arange(len(labels)), labels]
     return -np.log(np.maximum(given, np.finfo(np.float32).tiny))
 
 
 def paired_difference(one: np.ndarray, other: np.ndarray) -> tuple[float, float | None]:
-    """Returns by how much the mean of the other values is above that of the first, and the standard error of that.
+    """Returns how far the mean of `other` is above the mean of `one`, and the standard error of that difference.
 
-    The same images are hard for most models, so the error of the difference is far below that of either mean. Two
-    models can be told apart by their `surprise` long before they can be by their accuracies.
+    The same images are hard for most models, so this error is far below that of either mean. Two models can be told
+    apart by their `negative_log_likelihood` long before their accuracies differ significantly.
 
     Args:
         one: float [N], a value for each image, N > 0.
         other: float [N], for the same images.
 
     Returns:
-        The difference and its standard error, which is None of a single image.
+        The difference and its standard error, which is None for a single image.
     """
     differences = np.subtract(other, one, dtype=np.float64)
     error = float(differences.std(ddof=1) / np.sqrt(len(differences))) if len(differences) > 1 else None
@@ -134,15 +134,15 @@ def paired_difference(one: np.ndarray, other: np.ndarray) -> tuple[float, float 
 
 
 def mcnemar(one: np.ndarray, other: np.ndarray) -> tuple[int, int, float]:
-    """Holds two classifiers against each other on the same images, by McNemar's exact test.
+    """Compares two classifiers on the same images by McNemar's exact test.
 
     Args:
         one: bool [N]: where the first is right.
         other: bool [N]: where the second is right.
 
     Returns:
-        How many images only the first has right, how many only the second, and the probability of so uneven a split
-        if neither were better.
+        How many images only the first gets right, how many only the second, and the probability (p-value) of a split at
+        least as uneven if neither were better.
     """
     first, second = int((one & ~other).sum()), int((~one & other).sum())
     return first, second, float(binomtest(first, first + second).pvalue) if first + second else 1.0
@@ -164,7 +164,7 @@ def coverage(probabilities: np.ndarray, labels: np.ndarray, shares: Sequence[flo
 def reliability(probabilities: np.ndarray, labels: np.ndarray, bins: int = 10) -> tuple[np.ndarray, ...]:
     """Returns mean confidence, accuracy and number of images of each bin of confidence: float, float and int [bins].
 
-    Bins are of equal width over 0 to 1, each open on the left; what an empty one has is NaN.
+    The bins have equal width over 0 to 1, and each is open on the left. The means of an empty bin are NaN.
     """
     confidence = probabilities.max(axis=1).astype(np.float64)
     right = probabilities.argmax(axis=1) == labels
@@ -192,8 +192,8 @@ def expected_calibration_error(probabilities: np.ndarray, labels: np.ndarray, bi
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     """Returns the temperature, 0.05 to 20, with the least cross-entropy of softmax(logits / temperature).
 
-    Of a few images, which may all be right, the least one can be that of an extreme temperature. So the logarithm has a
-    prior, normal around 0 with a variance of 1/2, which thousands of images outweigh.
+    On a few images, which may all be right, the optimum can be an extreme temperature. So its logarithm has a prior,
+    normal around 0 with a variance of 1/2, which thousands of images outweigh.
 
     Source: Guo et al., On Calibration of Modern Neural Networks, 2017, arXiv 1706.04599.
 

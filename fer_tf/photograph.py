@@ -1,4 +1,4 @@
-"""The photograph that demo and gallery are made of: NASA's portrait of Eileen Collins, in the public domain."""
+"""The photograph in the demo and the gallery: NASA's portrait of Eileen Collins, in the public domain."""
 
 from pathlib import Path
 
@@ -13,8 +13,8 @@ def read_photograph(flag: int = cv2.IMREAD_COLOR) -> np.ndarray:
     """Returns the photograph, 512 pixels square: uint8 [512, 512, 3], BGR, or [512, 512] for `cv2.IMREAD_GRAYSCALE`.
 
     Raises:
-        ModuleNotFoundError: if scikit-image, which brings it, is not installed.
-        UserError: if its copy cannot be read.
+        ModuleNotFoundError: if scikit-image, which contains it, is not installed.
+        UserError: if it cannot be read.
     """
     import skimage  # an extra, and needed for nothing else
 

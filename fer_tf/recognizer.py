@@ -13,6 +13,7 @@ from fer_tf.classes import CLASSES
 from fer_tf.command import Parser, command
 from fer_tf.detector_card import DETECTOR_KEY
 from fer_tf.errors import UserError
+from fer_tf.installation import program
 
 _BATCH = 64
 """How many images `predict` gives to one call."""
@@ -49,7 +50,7 @@ class Recognizer:
     ):
         path = Path(path)
         if not path.is_file():
-            raise UserError(f"{path}: no such model file; expected an .onnx file that export.onnx wrote")
+            raise UserError(f"{path}: no such model file; expected an .onnx file that {program('export.onnx')} wrote")
         present = onnxruntime.get_available_providers()
         absent = [provider for provider in providers if provider not in present]
         if absent:
@@ -124,7 +125,8 @@ def _read_card(path: Path, session: onnxruntime.InferenceSession) -> ModelCard:
         raise UserError(f"{path}: is a face detector; pass it as --detector-model")
     text = metadata.get(METADATA_KEY)
     if text is None:
-        raise UserError(f"{path}: no model card ({METADATA_KEY}) in it; expected a file that export.onnx wrote")
+        wanted = f"expected a file that {program('export.onnx')} wrote"
+        raise UserError(f"{path}: no model card ({METADATA_KEY}) in it; {wanted}")
     try:
         card = ModelCard.from_json(text)
     except UserError as error:
@@ -145,8 +147,8 @@ def _read_card(path: Path, session: onnxruntime.InferenceSession) -> ModelCard:
 @command
 def main(argv: list[str] | None = None) -> None:
     """Prints the card of a model file as JSON."""
-    parser = Parser("fer_tf.recognizer", description="Print the card of a model file.")
-    parser.add_argument("file", help="model file (.onnx)")
+    parser = Parser("fer_tf.recognizer", description="Print the model card of a model file as JSON.")
+    parser.add_argument("file", metavar="FILE.onnx", help="model file")
     print(Recognizer(parser.parse_args(argv).file).card.to_json())
 
 

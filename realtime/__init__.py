@@ -1,6 +1,6 @@
-"""Model file and a camera in, labelled frames and rows out. `python -m realtime.webcam`.
+"""The live loop: a model file and a camera in, labeled frames and tables out. `python -m realtime.webcam`.
 
-A source (`sources`, `capture`) gives frames, a `Pipeline` finds the faces of a frame (`detect`), keeps them apart
-(`track`) and names their expressions, `draw` paints them, and sinks (`record`, `tables`, `display`) keep or show the
-result; `loop` joins them by threads (`stage`).
+A source (`sources`, `capture`) yields frames. A `Pipeline` finds the faces in each frame (`detect`), tracks them
+(`track`) and recognizes their expressions. `draw` draws the results, and sinks (`record`, `tables`, `display`) keep or
+show them. `loop` connects all of them by threads (`stage`).
 """

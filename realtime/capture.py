@@ -1,4 +1,4 @@
-"""What a source of frames is: images at hand, a video file, or a camera or stream that goes on by itself."""
+"""Sources of frames: images in memory, a video file, or a live camera or stream."""
 
 import math
 import threading
@@ -13,11 +13,11 @@ import numpy as np
 from fer_tf.errors import UserError
 
 DEFAULT_FPS = 25.0
-"""Frames a second where the source does not say, or says nonsense."""
+"""Frames per second, where the source gives none or an implausible value."""
 
 
 class SourceError(UserError):
-    """A source that cannot be opened or read. Where there are several, the others are not concerned."""
+    """A source cannot be opened or read. Other sources of the same run are not affected."""
 
 
 @dataclass(frozen=True)
@@ -25,52 +25,57 @@ class Frame:
     """One frame of a source."""
 
     image: np.ndarray
-    """uint8 [H, W, 3], BGR. Its owner may draw on it."""
+    """uint8 [H, W, 3], BGR. Whoever takes the frame may draw on it."""
     index: int
-    """From 0."""
+    """Number of the frame in its source, from 0."""
     time_s: float
-    """Seconds since the first frame: of the stream for files, of the clock for live sources."""
+    """Seconds since the first frame, by the timestamps of a file or by the clock for a live source."""
     captured: float = field(default_factory=time.monotonic, compare=False)
-    """When it was read: seconds of `time.monotonic()`."""
+    """When it was read, in seconds of `time.monotonic()`."""
 
 
 class Source(Protocol):
-    """Gives frames, once."""
+    """A source of frames; it can be iterated over once."""
 
     name: str
-    """As the user gave it, without a password in it; of a camera `camera` and its number or device."""
+    """What the user named, without any password; a camera is `camera` with its number or device."""
     fps: float
+    """Nominal frames per second, above 0."""
     live: bool
-    """Whether it goes on by itself, so that the clock is its time."""
+    """Whether it is a camera or stream, whose frames do not wait to be read."""
     length: int | None
     """Number of frames, if known."""
     failure: str | None
-    """After the last frame: why it came too early, if it did."""
-    problem: str | None
-    """Why no frame comes at present, if that is so."""
+    """Set after the last frame if that came too early: why."""
+
+    @property
+    def problem(self) -> str | None:
+        """Why no frames are arriving at present; None if all is well."""
 
     def __iter__(self) -> Iterator[Frame]:
-        """Yields the frames, and gives the device or file back at the end."""
+        """Yields the frames, then releases the device or file."""
 
     def close(self) -> None:
-        """Ends the iteration, from any thread, as soon as no read is under way."""
+        """Ends the iteration after the current read. Any thread may call it."""
 
 
 class ClipSource:
-    """Images that are at hand or are made on the way.
+    """Images in memory, or generated one by one.
 
     Args:
-        name: What to call it.
-        images: Of any kind that `to_bgr` takes.
-        fps: Frames a second.
+        name: Name of the source.
+        images: Images of any kind that `to_bgr` takes.
+        fps: Frames per second.
         length: Number of images.
     """
 
-    live = False
-    failure = problem = None
+    live: bool = False
+    failure: str | None = None
+    problem: str | None = None
 
     def __init__(self, name: str, images: Iterable[np.ndarray], *, fps: float, length: int):
-        self.name, self.fps, self.length = name, fps, length
+        self.name, self.fps = name, fps
+        self.length: int | None = length
         self._images = images
 
     def __iter__(self) -> Iterator[Frame]:
@@ -79,21 +84,21 @@ class ClipSource:
             yield Frame(to_bgr(image), index, index / self.fps)
 
     def close(self) -> None:
-        """Does nothing: there is nothing to give back."""
+        """Does nothing: there is nothing to release."""
 
 
 class FileSource:
-    """A video that has an end, read by OpenCV: every frame of it, at the times of its stream.
+    """A video file, read by OpenCV: every frame, with its own timestamp.
 
-    Where pixels are not square, as in DVDs, frames are stretched as a player would.
+    Frames whose pixels are not square, as on DVDs, are stretched the way players do.
 
     Args:
-        name: What to call it.
-        capture: Opened already.
+        name: Name of the source.
+        capture: An opened capture.
     """
 
-    live = False
-    problem = None
+    live: bool = False
+    problem: str | None = None
 
     def __init__(self, name: str, capture: cv2.VideoCapture):
         self.name, self.fps = name, _fps_of(capture)
@@ -106,21 +111,21 @@ class FileSource:
         self._closed = threading.Event()
 
     def __iter__(self) -> Iterator[Frame]:
-        """Yields the frames until there are no more.
+        """Yields the frames.
 
         Raises:
-            SourceError: if there is none at all.
+            SourceError: if there are none.
         """
         index, start, position, time_s = 0, 0.0, 0.0, -1.0
         try:
             while not self._closed.is_set() and (image := _read(self._capture)) is not None:
-                # Frames of a file need not be equally far apart; in a file without times all have the same.
+                # A file may have a variable frame rate, or no timestamps at all; then every position is the same.
                 before, position = position, self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
                 start = start if index else position
                 elapsed = position - start
                 if elapsed > time_s:
                     time_s = elapsed
-                elif position >= before and elapsed > 0:  # a time that is given twice, or one after a step back
+                elif position >= before and elapsed > 0:  # a repeated timestamp, or one after a step back
                     time_s += 0.001
                 else:
                     time_s += 1 / self.fps
@@ -134,35 +139,36 @@ class FileSource:
             return
         if not index:
             raise SourceError(f"{self.name}: it opens, but gives no frame; is it damaged?")
-        # Many containers know how long they last only, so that the number of frames is a guess if these are unevenly
-        # apart; and they may be a little wrong about that, too.
+        # Many containers store their duration only. Then the number of frames is a guess if the rate varies, and the
+        # duration itself may be slightly wrong.
         if self.length and index < 0.9 * self.length and position < 0.9 * self._end_s:
             self.failure = f"{self.name}: ends after {index} of {self.length} frames; it seems to be cut off"
 
     def close(self) -> None:
-        """Ends the iteration after the frame that is being read."""
+        """Ends the iteration after the current frame."""
         self._closed.set()
 
 
 class LiveSource:
-    """A camera or stream, opened anew whenever it stops, with pauses that grow from half a second to ten.
+    """A camera or stream. When it stops it is reopened, after pauses that grow from half a second to ten.
 
     Args:
-        name: What to call it.
-        open_capture: Opens it; what it returns may turn out not to be opened.
-        remedy: What its user can do if it cannot be opened.
+        name: Name of the source.
+        open_capture: Returns a capture, which need not have opened.
+        remedy: What the user can do if it cannot be opened; part of the error message.
 
     Raises:
         SourceError: if it cannot be opened the first time.
     """
 
-    live = True
-    length = failure = None
+    live: bool = True
+    length: int | None = None
+    failure: str | None = None
 
     patience = 0.5
-    """Seconds that reads may fail before the source is opened anew."""
+    """Seconds for which reads may fail before the source is reopened."""
     silence = 3.0
-    """Seconds without a frame that are a problem, even if no read has failed."""
+    """Seconds without a frame that count as a problem, even if no read has failed."""
 
     def __init__(self, name: str, open_capture: Callable[[], cv2.VideoCapture], *, remedy: str):
         self.name = name
@@ -176,10 +182,10 @@ class LiveSource:
         self._lost = False
 
     def __iter__(self) -> Iterator[Frame]:
-        """Yields frames until it is closed; their times are those of the clock.
+        """Yields frames until it is closed, timed by the clock.
 
         Raises:
-            SourceError: if there is no first one.
+            SourceError: if there is no first frame.
         """
         index, attempts, start = 0, 0, 0.0
         opened = time.monotonic()
@@ -208,28 +214,28 @@ class LiveSource:
 
     @property
     def problem(self) -> str | None:
-        """Why no frame comes at present: for how long there has been none. None if all is well."""
+        """For how long no frame has arrived; None if all is well."""
         silent = time.monotonic() - self._last_frame
         if self._lost or silent >= self.silence:
             return f"no frame for {math.ceil(silent)} s, trying again"
         return None
 
     def close(self) -> None:
-        """Ends the iteration after the read or the pause that is under way."""
+        """Ends the iteration after the current read or pause."""
         self._closed.set()
 
 
 def to_bgr(image: np.ndarray) -> np.ndarray:
-    """Returns a frame of any kind that cameras and files give as the one kind that everything here takes.
+    """Converts an image of any kind that cameras and files give to 8-bit BGR.
 
     Args:
-        image: uint8 or uint16, gray [H, W] or [H, W, 1], BGR [H, W, 3], or BGRA [H, W, 4].
+        image: uint8 or uint16; gray [H, W] or [H, W, 1], BGR [H, W, 3], or BGRA [H, W, 4].
 
     Returns:
-        uint8 [H, W, 3], BGR; the alpha channel is left away, and of 16 bits the upper 8 are kept.
+        uint8 [H, W, 3], BGR. The alpha channel is dropped; of 16 bits the upper 8 are kept.
 
     Raises:
-        UserError: on anything else.
+        UserError: if the image has another shape or dtype.
     """
     if image.dtype == np.uint16:
         image = (image >> 8).astype(np.uint8)
@@ -249,16 +255,16 @@ def _fps_of(capture: cv2.VideoCapture) -> float:
 
 
 def _stretch_of(capture: cv2.VideoCapture) -> tuple[float, float]:
-    """Returns by how much frames must be stretched, horizontally and vertically, for their pixels to be square."""
+    """Returns the factors, horizontal and vertical, that make the pixels of a frame square."""
     width, height = (capture.get(name) for name in (cv2.CAP_PROP_SAR_NUM, cv2.CAP_PROP_SAR_DEN))
     ratio = width / height if width > 0 and height > 0 else 1.0
-    if not 0.25 <= ratio <= 4:  # nonsense
+    if not 0.25 <= ratio <= 4:  # implausible
         return 1.0, 1.0
-    # OpenCV has turned the frame already if its camera was held upright.
+    # OpenCV has already rotated the frames of a camera that was held upright.
     return (1.0, ratio) if capture.get(cv2.CAP_PROP_ORIENTATION_META) % 180 == 90 else (ratio, 1.0)
 
 
 def _read(capture: cv2.VideoCapture) -> np.ndarray | None:
-    """Returns the next frame, uint8 [H, W, 3], or None if there is none or nothing in it."""
+    """Returns the next frame, uint8 [H, W, 3], or None if there is none or it is empty."""
     present, image = capture.read()
     return to_bgr(image) if present and image is not None and image.size else None

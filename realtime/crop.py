@@ -1,7 +1,7 @@
-"""Cuts a face out of a frame, as the models want it: a gray square of 48 pixels, turned level where the head is tilted.
+"""Face crops: gray squares of 48 pixels, turned level where the head is tilted.
 
-Every step is plain arithmetic on whole numbers, or on float64 without a fused multiply-add, in the order that stands
-here. A program in another language that follows it gets the same gray levels.
+Every step is arithmetic on whole numbers, or on float64 without fused multiply-adds, in the order written here. A port
+to another language that follows it gets the same gray levels.
 """
 
 import functools
@@ -13,10 +13,10 @@ import numpy as np
 from fer_tf.catalogue import IMAGE_SIZE
 
 LEAST_TILT = 10.0
-"""Degrees up to which a face is left as it is: below, the landmarks err as much as heads are tilted."""
+"""Tilt in degrees up to which faces are left as they are: it is no larger than the error of the landmarks."""
 
 _TURNED_SIDE = 2 * IMAGE_SIZE
-"""A square is reduced by a whole factor to about this many pixels, if it has more, before it is turned."""
+"""Side in pixels to which larger squares are reduced, by a whole factor, before they are turned."""
 
 
 def crop_face(
@@ -27,17 +27,16 @@ def crop_face(
     size: int = IMAGE_SIZE,
     least_tilt: float = LEAST_TILT,
 ) -> np.ndarray:
-    """Cuts a face out of a frame: the square as high as the box and around its center, never stretched.
+    """Crops a face: the square around the center of its box, and as high as the box, without distortion.
 
-    A face whose eye line is tilted by more than `least_tilt` degrees is turned level, around the center of the box.
-    What of the square lies outside the frame repeats the frame's border.
+    A face whose eye line is tilted by more than `least_tilt` degrees is turned level around that center. Where the
+    square extends beyond the frame, the border of the frame is repeated.
 
     Args:
         image: uint8 [H, W, 3], BGR.
         box: Left, top, width and height in pixels.
-        landmarks: float [5, 2]: x and y of the eyes, nose and corners of the mouth, as in `Detections`; None leaves the
-            face as it is.
-        size: Side of the result in pixels.
+        landmarks: float [5, 2], in pixels, as in `Detections`; None leaves the face as it is.
+        size: Side of the crop in pixels.
         least_tilt: Degrees, 0 to 90.
 
     Returns:
@@ -59,10 +58,10 @@ def tilt(landmarks: np.ndarray) -> float:
 
 
 def _direction(landmarks: np.ndarray, least_tilt: float) -> tuple[float, float]:
-    """Returns cosine and sine of the angle by which a face is to be turned; 1 and 0 if it is not."""
+    """Returns cosine and sine of the angle to turn a face by; 1 and 0 to leave it."""
     right, down = (float(value) for value in np.subtract(landmarks[1], landmarks[0], dtype=np.float64))
     length = math.sqrt(right * right + down * down)
-    # Eyes that lie one above the other, or upside down, are no eyes that the detector knows.
+    # The detector finds no faces that lie on the side or upside down, so such eyes are an error.
     if right > 0 and abs(down) > length * math.sin(math.radians(least_tilt)):
         return right / length, down / length
     return 1.0, 0.0
@@ -80,26 +79,26 @@ def _gray_square(image: np.ndarray, left: int, top: int, side: int) -> np.ndarra
 
 
 def _turned(image: np.ndarray, left: int, top: int, side: int, cosine: float, sine: float) -> np.ndarray:
-    """Returns a square that is turned around its center: uint8 [n, n], where n is `side` over a whole factor.
+    """Turns a square around its center, with bilinear interpolation: uint8 [n, n], n being `side` over a whole factor.
 
-    The upright square around it is averaged over blocks of `factor` × `factor` pixels first, so that no more points are
-    read than are needed. Then each point is read between four pixels. Both round half up.
+    The upright square around it is first averaged over blocks of factor × factor pixels. Both steps round half up.
     """
     factor = max(1, side // _TURNED_SIDE)
     count = max(1, side // factor)  # pixels of the result
     reach = count * 3 // 4 + 2  # half of the upright square, in blocks; the half diagonal is 0.71 of the side
-    # In half pixels of the frame, since the center may lie between two pixels.
-    start = [(2 * corner + side - 2 * reach * factor) // 2 for corner in (left, top)]
-    around = _gray_square(image, *start, 2 * reach * factor)
+    # Halved at the end, since the center may lie between two pixels.
+    start_x, start_y = ((2 * corner + side - 2 * reach * factor) // 2 for corner in (left, top))
+    around = _gray_square(image, start_x, start_y, 2 * reach * factor)
     if factor > 1:
         sums = cv2.integral(around, sdepth=cv2.CV_64F)[::factor, ::factor]
         sums = np.diff(np.diff(sums, axis=0), axis=1)
         around = np.floor((2 * sums + factor * factor) / (2 * factor * factor))
     around = around.astype(np.float64)
-    middle = [(corner + side / 2 - begin) / factor - 0.5 for corner, begin in zip((left, top), start, strict=True)]
+    middle_x = (left + side / 2 - start_x) / factor - 0.5
+    middle_y = (top + side / 2 - start_y) / factor - 0.5
     offsets = (np.arange(count) - (count - 1) / 2) * (side / factor / count)
-    x = middle[0] + cosine * offsets[None, :] - sine * offsets[:, None]
-    y = middle[1] + sine * offsets[None, :] + cosine * offsets[:, None]
+    x = middle_x + cosine * offsets[None, :] - sine * offsets[:, None]
+    y = middle_y + sine * offsets[None, :] + cosine * offsets[:, None]
     column, row = np.floor(x).astype(np.intp), np.floor(y).astype(np.intp)
     right, down = x - column, y - row
     place = row * (2 * reach) + column
@@ -107,13 +106,14 @@ def _turned(image: np.ndarray, left: int, top: int, side: int, cosine: float, si
     upper = flat[place] + right * (flat[place + 1] - flat[place])
     place += 2 * reach
     lower = flat[place] + right * (flat[place + 1] - flat[place])
-    return np.floor(upper + down * (lower - upper) + 0.5).astype(np.uint8)
+    turned: np.ndarray = np.floor(upper + down * (lower - upper) + 0.5)
+    return turned.astype(np.uint8)
 
 
 def resample(square: np.ndarray, size: int) -> np.ndarray:
-    """Returns a gray square at another size: by area if that is smaller, else by Keys's cubic interpolation.
+    """Resizes a gray square: by area to shrink, by cubic interpolation to enlarge.
 
-    The sums are whole numbers below 2**53, and are divided once and rounded half up.
+    The weighted sums are whole numbers below 2**53. They are divided once, and rounded half up.
 
     Args:
         square: uint8 [side, side].
@@ -126,31 +126,35 @@ def resample(square: np.ndarray, size: int) -> np.ndarray:
     if side == size:
         return square
     if side > size:
-        # A table of the sums of all that is above and on the left; between its entries it grows evenly.
+        # The summed-area table of an image whose pixels are squares is linear between its entries.
         table = cv2.integral(square, sdepth=cv2.CV_64F)
         sums = np.diff(np.diff(_between(_between(table, size).T, size).T, axis=0), axis=1)
         total = side * side
     else:
         sums = _cubic(_cubic(square.astype(np.float64), size).T, size).T
         total = (4 * (2 * size) ** 3) ** 2
-    return np.floor(np.clip((2 * sums + total) / (2 * total), 0, 255)).astype(np.uint8)
+    rounded: np.ndarray = np.floor(np.clip((2 * sums + total) / (2 * total), 0, 255))
+    return rounded.astype(np.uint8)
 
 
 def _between(table: np.ndarray, size: int) -> np.ndarray:
-    """Returns, times `size`, what the rows of a table of sums hold at the edges of the result's: [size + 1, n]."""
+    """Interpolates the rows of a summed-area table at the edges of the new pixels, times `size`: [size + 1, n]."""
     side = len(table) - 1
     rows, parts = np.divmod(np.arange(size + 1) * side, size)
-    return (size - parts)[:, None] * table[rows] + parts[:, None] * table[np.minimum(rows + 1, side)]
+    between: np.ndarray = (size - parts)[:, None] * table[rows] + parts[:, None] * table[np.minimum(rows + 1, side)]
+    return between
 
 
 def _cubic(values: np.ndarray, size: int) -> np.ndarray:
-    """Returns rows between rows, the border repeated: [size, n] of [side, n]; the weights sum to 4 (2 size)³."""
-    return sum(weights[:, None] * values[rows] for rows, weights in _taps(len(values), size))
+    """Interpolates between rows, the border repeated: [side, n] to [size, n], times 4 (2 size)³."""
+    terms = [weights[:, None] * values[rows] for rows, weights in _taps(len(values), size)]
+    between: np.ndarray = np.sum(terms, axis=0)
+    return between
 
 
 @functools.lru_cache(maxsize=2 * IMAGE_SIZE)
 def _taps(side: int, size: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Returns the four rows around each row of the result, and the weight of each: twice int64 [size].
+    """Returns the four rows around each new row, and the weights of each: pairs of int64 [size].
 
     R. G. Keys: Cubic Convolution Interpolation for Digital Image Processing. IEEE Transactions on Acoustics, Speech,
     and Signal Processing 29, 1981; with a slope of -3/4, as in OpenCV.

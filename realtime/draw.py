@@ -1,4 +1,4 @@
-"""Paints faces on a frame (box, label and seven bars), and what the loop has to say in its corners."""
+"""Draws faces on a frame (box, label and seven bars), and the status of the loop."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,9 +9,12 @@ import numpy as np
 
 from fer_tf.catalogue import IMAGE_SIZE
 from fer_tf.classes import CLASSES
-from fer_tf.realtime.pipeline import Face, Reading
+from fer_tf.realtime.pipeline import Box, Face, Reading
 
-COLOURS = {
+Color = tuple[int, int, int]
+"""Blue, green and red, 0 to 255."""
+
+COLORS = {
     "angry": (0, 94, 213),
     "disgust": (115, 158, 0),
     "fear": (167, 121, 204),
@@ -20,28 +23,26 @@ COLOURS = {
     "sad": (178, 114, 0),
     "surprise": (0, 159, 230),
 }
-"""BGR by class: the palette of Okabe and Ito, which colour-blind people can tell apart."""
+"""BGR by class: the palette of Okabe and Ito (2008), which is safe for color-blind viewers."""
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _WHITE, _BLACK, _GRAY, _DARK = (255, 255, 255), (0, 0, 0), (185, 185, 185), (75, 75, 75)
 
 _QUIET = 0.75
-"""Height of what is said quietly, as a share of other text."""
+"""Height of secondary text, as a share of other text."""
 
 _LARGEST_PANEL = 0.75
-"""Share of the frame's width or height that a panel may take."""
+"""Largest size of a panel, as a share of the frame's width or height."""
 
 _HIDDEN_AT_MOST = 0.1
-"""What a panel may hide of faces, labels and other panels where there are several faces, as shares of them added."""
+"""How much of faces, labels and other panels a panel may hide if there are several faces: the sum of shares."""
 
 _LONGEST_NAME = 9
-"""Width that the name of a model may take, in heights of text."""
-
-Box = tuple[int, int, int, int]
+"""Largest width of a model's name, in heights of text."""
 
 
 class Pen:
-    """Writes text, of which the font has only ASCII.
+    """Writes ASCII text, which is all that the font has.
 
     Args:
         text: Height of a capital in pixels.
@@ -57,22 +58,22 @@ class Pen:
         return cv2.getTextSize(text, _FONT, self.scale * size, self.line)[0][0]
 
     def fit(self, text: str, width: int, size: float = 1.0) -> str:
-        """Returns `text` without so much of its beginning as goes beyond `width`."""
+        """Cuts `text` at its beginning until it fits into `width` pixels."""
         shown = text
         while len(text) > 1 and self.measure(shown, size) > width:
             text = text[1:]
             shown = f"..{text}"
         return shown
 
-    def write(self, image: np.ndarray, text: str, origin: tuple[int, int], colour: tuple, size: float = 1.0) -> None:
-        """Writes `text` on the image, from the left end of its baseline on."""
+    def write(self, image: np.ndarray, text: str, origin: tuple[int, int], color: Color, size: float = 1.0) -> None:
+        """Writes `text` on the image; `origin` is the left end of its baseline."""
         text = text.encode("ascii", "replace").decode()
         line = max(1, round(self.line * size**2))
-        cv2.putText(image, text, origin, _FONT, self.scale * size, colour, line, cv2.LINE_AA)
+        cv2.putText(image, text, origin, _FONT, self.scale * size, color, line, cv2.LINE_AA)
 
 
 class _Style(Pen):
-    """Sizes in pixels, all of them from the size of the frame."""
+    """Sizes in pixels, in proportion to the frame."""
 
     def __init__(self, image: np.ndarray):
         height, width = image.shape[:2]
@@ -84,24 +85,24 @@ class _Style(Pen):
 
 @dataclass(frozen=True)
 class _Chip:
-    """What one model says of a face, above its box."""
+    """The label of one model, above the box of a face."""
 
     box: Box
     loud: str
     quiet: str
-    colour: tuple[int, int, int]
+    color: Color
 
     def draw(self, image: np.ndarray, style: _Style) -> None:
         x, y, width, height = self.box
-        cv2.rectangle(image, (x, y), (x + width - 1, y + height - 1), self.colour, cv2.FILLED)
-        ink = _BLACK if np.dot(self.colour, (0.114, 0.587, 0.299)) > 110 else _WHITE
+        cv2.rectangle(image, (x, y), (x + width - 1, y + height - 1), self.color, cv2.FILLED)
+        ink = _BLACK if np.dot(self.color, (0.114, 0.587, 0.299)) > 110 else _WHITE
         left, baseline = x + style.margin, y + (height + style.text) // 2
         style.write(image, self.loud, (left, baseline), ink)
         style.write(image, self.quiet, (left + style.measure(self.loud) + style.margin, baseline), ink, _QUIET)
 
 
 class _Panel:
-    """Seven bars for each model, under the models' names if there are several, and what they saw of the face."""
+    """Seven bars for each model, under the models' names if there are several, and the models' input."""
 
     def __init__(self, style: _Style, models: Sequence[str], *, details: bool, show_input: bool):
         self.style, self.models = style, models
@@ -109,7 +110,7 @@ class _Panel:
         self.head = style.row if len(models) > 1 else 0
         self.bar = max([5 * style.text, *(style.measure(name, _QUIET) for name in models if self.head)])
         bars_height = self.head + style.row * len(CLASSES)
-        # A whole factor, so that each pixel is a square.
+        # A whole factor, so that all pixels have the same size.
         self.crop = max(1, bars_height // IMAGE_SIZE) * IMAGE_SIZE if show_input else 0
         parts = [self.crop] * show_input + [self.names] * details + [self.bar] * details * len(models)
         width = sum(parts) + style.margin * (len(parts) + 1)
@@ -128,8 +129,8 @@ class _Panel:
             left += self.crop + self.style.margin
         if self.details:
             self._draw_bars(image, left, top, face)
-        # Says whose panel it is.
-        cv2.rectangle(image, (x, y), (x + width - 1, y + height - 1), _colour(face), self.style.line)
+        # The color tells whose panel it is.
+        cv2.rectangle(image, (x, y), (x + width - 1, y + height - 1), _color(face), self.style.line)
 
     def _draw_bars(self, image: np.ndarray, left: int, top: int, face: Face) -> None:
         style = self.style
@@ -146,21 +147,21 @@ class _Panel:
                 cv2.rectangle(image, (left, upper), (left + self.bar, baseline), _DARK, cv2.FILLED)
                 length = round(self.bar * float(probability))
                 if length:
-                    cv2.rectangle(image, (left, upper), (left + length, baseline), COLOURS[name], cv2.FILLED)
+                    cv2.rectangle(image, (left, upper), (left + length, baseline), COLORS[name], cv2.FILLED)
             left += self.bar + style.margin
 
 
 def draw_faces(image: np.ndarray, faces: Sequence[Face], *, details: bool = True, show_input: bool = False) -> None:
-    """Paints a box, a label for each model and a panel for each face on the image itself.
+    """Draws a box, a label for each model and a panel for each face on the image, in place.
 
-    Text grows with the frame. Labels and panels stay inside it. Panels keep off the faces; where there is no room
-    for all of them, the largest faces have theirs.
+    Text scales with the frame. Labels and panels stay inside it. Panels avoid the faces; if there is not enough room,
+    the largest faces get theirs first.
 
     Args:
-        image: uint8 [H, W, 3], BGR; changed.
+        image: uint8 [H, W, 3], BGR; modified.
         faces: The faces of this frame.
-        details: Whether a panel has the seven probabilities, in a column for each model.
-        show_input: Whether a panel has what the models saw of the face, enlarged.
+        details: Whether panels show the seven probabilities, in a column for each model.
+        show_input: Whether panels show the models' input, enlarged.
     """
     if not faces:
         return
@@ -176,27 +177,27 @@ def draw_faces(image: np.ndarray, faces: Sequence[Face], *, details: bool = True
             if len(faces) == 1 or hidden <= _HIDDEN_AT_MOST:
                 taken.append(place)
                 panel.draw(image, place, faces[index])
-    for face, own in zip(faces, chips, strict=True):  # last, so that no panel hides a label
+    for face, own in zip(faces, chips, strict=True):  # last, so that panels never hide labels
         left, top, width, height = face.box
         corner = (left + width - 1, top + height - 1)
-        cv2.rectangle(image, (left, top), corner, _colour(face), 2 * style.line, cv2.LINE_AA)
+        cv2.rectangle(image, (left, top), corner, _color(face), 2 * style.line, cv2.LINE_AA)
         for chip in own:
             chip.draw(image, style)
 
 
 def draw_status(image: np.ndarray, lines: Sequence[str], *, alarm: str | None = None) -> None:
-    """Paints lines in the lower left corner, and a problem across the bottom, both over whatever is there.
+    """Draws status lines in the lower left corner and an alarm across the bottom of the image, in place.
 
     Args:
-        image: uint8 [H, W, 3], BGR; changed.
-        lines: What is quietly said, such as the frames per second; may be empty.
-        alarm: What the user has to know, if there is such a thing.
+        image: uint8 [H, W, 3], BGR; modified.
+        lines: Status lines, such as the frames per second; may be empty.
+        alarm: What the user must know, if anything.
     """
     style = _Style(image)
     width, height = style.frame
     if alarm:
         height = max(0, height - 2 * style.row)
-        image[height:] = COLOURS["angry"]
+        image[height:] = COLORS["angry"]
         text = style.fit(alarm, width - 2 * style.margin)
         style.write(image, text, (style.margin, height + style.row + style.text // 2), _WHITE)
     if lines:
@@ -207,33 +208,33 @@ def draw_status(image: np.ndarray, lines: Sequence[str], *, alarm: str | None = 
             style.write(image, line, (style.margin, top + index * style.row), _WHITE, _QUIET)
 
 
-def _colour(shown: Face | Reading) -> tuple[int, int, int]:
-    return COLOURS[shown.label] if shown.certain else _GRAY
+def _color(shown: Face | Reading) -> Color:
+    return COLORS[shown.label] if shown.certain else _GRAY
 
 
 def _chips(face: Face, models: Sequence[str], style: _Style) -> list[_Chip]:
-    """Returns a label for each model, one above the other over the box and inside the frame."""
+    """Returns the labels of all models, stacked above the box and inside the frame."""
     loud = [f"{reading.label} {reading.confidence:.0%}" for reading in face.readings]
     quiet = [model if len(models) > 1 else "" for model in models]
     for index, reading in enumerate(face.readings):
         if not reading.certain:
             loud[index], quiet[index] = "uncertain", f"{loud[index]} {quiet[index]}".strip()
     quiet[0] = f"{quiet[0]} id {face.track}".strip()
-    colours = map(_colour, face.readings)
+    colors = map(_color, face.readings)
     left, top = face.box[0] - style.line, face.box[1] - style.line - style.row * len(models)
     top = min(max(top, 0), max(0, style.frame[1] - style.row * len(models)))
     chips = []
-    for index, (one, other, colour) in enumerate(zip(loud, quiet, colours, strict=True)):
+    for index, (one, other, color) in enumerate(zip(loud, quiet, colors, strict=True)):
         width = style.measure(one) + style.measure(other, _QUIET) + 3 * style.margin
         box = _clamp((left, top + index * style.row, width, style.row), style.frame)
-        chips.append(_Chip(box, one, other, colour))
+        chips.append(_Chip(box, one, other, color))
     return chips
 
 
 def _short_names(models: Sequence[str], style: _Style) -> list[str]:
-    """Returns the names of models without the parts between hyphens that all begin or end with, and not too long.
+    """Shortens the names of models: hyphenated parts that all names start or end with are dropped.
 
-    A name that is too long loses parts from its end while it differs from the others, and then what is too much of its
+    A name that is still too long loses parts at its end while it differs from the others, and then characters at its
     beginning.
     """
     names = [model.split("-") for model in models]

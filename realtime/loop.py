@@ -1,4 +1,4 @@
-"""The live loop: frames are read in one thread, analysed in a second, and drawn, kept and shown in the caller's."""
+"""The live loop: one thread reads frames, a second analyzes them, and the caller's draws, records and shows them."""
 
 import contextlib
 import dataclasses
@@ -20,53 +20,56 @@ from fer_tf.realtime.capture import Frame, Source, SourceError
 from fer_tf.realtime.display import Window
 from fer_tf.realtime.draw import draw_faces, draw_status
 from fer_tf.realtime.pipeline import Face, Pipeline
-from fer_tf.realtime.record import ImageSink, VideoSink
+from fer_tf.realtime.record import ImageSink, Recording
 from fer_tf.realtime.stage import Stage
 from fer_tf.realtime.tables import CsvSink
 
 FIRST_FRAME_SECONDS = 15.0
-"""After which a live source that has not given any frame is given up."""
+"""Seconds after which a live source without a first frame counts as an error."""
 
 PICTURE_SECONDS = 2.0
-"""For which one of several pictures is shown."""
+"""Seconds for which each of several pictures is shown."""
 
 _TICK = 0.02
-"""Seconds after which the window and signals are looked at, at the latest."""
+"""Longest time in seconds between two checks of the window and of signals."""
+
+Result = tuple[Frame, list[Face]]
+"""A frame and its faces."""
 
 
 class Table(Protocol):
-    """Keeps what was read off the faces."""
+    """Keeps the readings of each frame."""
 
     def write(self, source: str, frame: Frame, faces: Sequence[Face]) -> None:
         """Adds a frame."""
 
 
 class Loop:
-    """Takes the frames of sources, one source after the other, to tables, recordings and a window.
+    """Plays sources, one after the other, into tables, recordings and a window.
 
-    Of a file every frame is analysed, in order. Of a live source the newest is, whenever the last one is done with; an
-    outage is shown over the last frame and said on stderr, and the loop goes on when frames come again. In the window,
-    q ends, space pauses, s saves the frame and its rows, and d shows or hides the bars.
+    For a file every frame is analyzed, in order. For a live source it is always the newest frame. An outage is shown
+    over the last frame and reported on stderr, and the loop continues when frames arrive again. Keys in the window: q
+    quits, space pauses, s saves the frame and its rows, d shows or hides the bars.
 
     Example:
         >>> from fer_tf.realtime.sources import open_source
         >>> Loop(Pipeline(), tables=[CsvSink("faces.csv")]).play(open_source("demo"))
 
     Args:
-        pipeline: It is reset before each source.
-        tables: Take what was read off each frame.
-        window: Shows the labelled frames; of a file at its own pace.
+        pipeline: Analyzes the frames; it is reset before each source.
+        tables: Get the readings of each frame.
+        window: Shows the labeled frames; those of a file at its own pace.
         stop: Ends the loop when it is set.
-        max_frames: End after so many frames, of all sources together.
-        mirror: Whether left and right are swapped, before anything else.
-        show_input: Whether to draw what the model sees beside each face.
-        snapshots: Folder for what s saves.
+        max_frames: Stop after this many frames, over all sources.
+        mirror: Flip frames left to right before anything else.
+        show_input: Draw the model's input next to each face.
+        snapshots: Folder for the files that s saves.
         on_frame: Called after each frame.
 
     Attributes:
-        frames: How many were analysed.
-        faces: How many were found in them.
-        going: False when the user, `stop` or `max_frames` has ended it.
+        frames: Number of frames analyzed so far.
+        faces: Number of faces found in them.
+        going: False once the user, `stop` or `max_frames` has ended the loop.
     """
 
     def __init__(
@@ -95,27 +98,27 @@ class Loop:
 
     @property
     def going(self) -> bool:
-        """Whether nobody has ended it."""
+        """Whether nothing has ended the loop."""
         is_open = self.window is None or self.window.is_open
         return is_open and not self.stop.is_set() and (self.max_frames is None or self.frames < self.max_frames)
 
-    def play(self, source: Source, recording: VideoSink | ImageSink | None = None, *, last: bool = True) -> None:
-        """Takes a source from its first frame to its last, or until the loop is ended, and closes it.
+    def play(self, source: Source, recording: Recording | None = None, *, last: bool = True) -> None:
+        """Plays a source to its end, or until the loop is ended, and closes it.
 
         Args:
-            source: Just opened.
-            recording: Takes the labelled frames.
-            last: Whether no other follows; a picture then stays in the window until its user has seen it.
+            source: A newly opened source.
+            recording: Gets the labeled frames.
+            last: Whether no other source follows; a picture then stays in the window until the user closes it.
 
         Raises:
-            SourceError: if it gives no frame.
-            UserError: if something cannot be written.
+            SourceError: if the source gives no frame.
+            UserError: if an output cannot be written.
         """
         self.pipeline.reset()
         self._current = None
         self._pace.clear()
         frames = Stage(source, size=2, newest=source.live)
-        results = Stage(self._analysed(frames), size=1 if source.live else 2)
+        results = Stage(self._analyzed(frames), size=1 if source.live else 2)
         try:
             self._take_all(source, results, recording)
             if self.window and source.length == 1:
@@ -123,15 +126,15 @@ class Loop:
         finally:
             source.close()
             frames.close()
-            results.close(timeout=None)  # a model that returns while Python is shut down would abort the process
+            results.close(timeout=None)  # a model that returns during shutdown would abort the process
 
-    def _analysed(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, list[Face]]]:
+    def _analyzed(self, frames: Iterable[Frame]) -> Iterator[Result]:
         for frame in frames:
             if self.mirror:
                 frame = dataclasses.replace(frame, image=cv2.flip(frame.image, 1))
             yield frame, self.pipeline(frame.image, frame.time_s)
 
-    def _take_all(self, source: Source, results: Stage, recording: VideoSink | ImageSink | None) -> None:
+    def _take_all(self, source: Source, results: Stage[Result], recording: Recording | None) -> None:
         begin = time.monotonic()
         seen = False
         while self.going:
@@ -140,7 +143,7 @@ class Loop:
             except StopIteration:
                 return
             except TimeoutError:
-                silent = source.live and not seen and source.problem  # and not a model that takes long to begin
+                silent = source.live and not seen and source.problem  # else it is the model that is slow to start
                 if silent and time.monotonic() - begin > FIRST_FRAME_SECONDS:
                     raise SourceError(
                         f"{source.name}: no frame for {FIRST_FRAME_SECONDS:.0f} s; is it blocked?"
@@ -150,39 +153,39 @@ class Loop:
                 self._react(0.001)
                 continue
             self._outage = False
-            if not (self._paused and source.live and seen):  # what comes during a pause is past when it ends
+            if not (self._paused and source.live and seen):  # frames that arrive during a pause are dropped
                 self._take(source, frame, faces, recording)
             seen = True
             self._react(0.001)
 
-    def _take(self, source: Source, frame: Frame, faces: list[Face], recording: VideoSink | ImageSink | None) -> None:
+    def _take(self, source: Source, frame: Frame, faces: list[Face], recording: Recording | None) -> None:
         self.frames += 1
         self.faces += len(faces)
         for table in self.tables:
             table.write(source.name, frame, faces)
         if recording or self.window:
-            labelled = self._labelled(frame, faces)
+            labeled = self._labeled(frame, faces)
             if recording:
-                recording.write(labelled, frame)
+                recording.write(labeled, frame)
             if self.window:
                 self._wait_for(source, frame)
-            self._current = source, frame, faces, labelled
+            self._current = source, frame, faces, labeled
             if self.window:
                 now = time.monotonic()
-                if self._pace and now - self._pace[-1][0] > 1:  # a pause or an outage, which is no slowness
+                if self._pace and now - self._pace[-1][0] > 1:  # after a pause or an outage
                     self._pace.clear()
                 self._pace.append((now, now - frame.captured))
                 self._show()
         self.on_frame()
 
-    def _labelled(self, frame: Frame, faces: list[Face]) -> np.ndarray:
-        """Returns a copy of the frame with its faces painted on it."""
+    def _labeled(self, frame: Frame, faces: list[Face]) -> np.ndarray:
+        """Returns a copy of the frame with its faces drawn on it."""
         image = frame.image.copy()
         draw_faces(image, faces, details=self._details, show_input=self.show_input)
         return image
 
     def _wait_for(self, source: Source, frame: Frame) -> None:
-        """Waits until it is time to show a frame of a file; who is late once does not hurry afterwards."""
+        """Waits until a frame of a file is due. After a late frame the normal pace resumes, without catching up."""
         if source.live:
             return
         late = time.monotonic() - self._zero - frame.time_s
@@ -193,20 +196,24 @@ class Loop:
             self._react(min(max(left, 0.001), _TICK))
 
     def _hold(self, seconds: float) -> None:
-        """Keeps what is shown in the window for a while."""
+        """Leaves the current frame in the window for a while."""
         end = time.monotonic() + seconds
-        while self.window.is_open and not self.stop.is_set() and (self._paused or time.monotonic() < end):
+        while self.window and self.window.is_open and not self.stop.is_set():
+            if not self._paused and time.monotonic() >= end:
+                break
             self._react(_TICK)
 
     def _show(self, alarm: str | None = None) -> None:
-        """Shows the current frame and how fast it goes."""
-        source, _, _, labelled = self._current
-        image = labelled.copy()
+        """Shows the current frame and its status in the window, if there are both."""
+        if not (self.window and self._current):
+            return
+        source, _, _, labeled = self._current
+        image = labeled.copy()
         draw_status(image, self._status(source), alarm=alarm)
         self.window.show(image)
 
     def _status(self, source: Source) -> list[str]:
-        """Returns frames a second, for live sources the time from reading a frame to showing it, and the pause."""
+        """Returns frames per second, the latency of a live source, and whether it is paused."""
         lines = []
         times, delays = zip(*self._pace, strict=True)
         if times[-1] > times[0]:
@@ -215,24 +222,23 @@ class Loop:
             lines.append(f"{1000 * sum(delays) / len(delays):.0f} ms")
         return [*lines, "paused"] if self._paused else lines
 
-    def _report(self, source: Source, recording: VideoSink | ImageSink | None) -> None:
-        """Says that no frames come: once on stderr and in the recording, and in the window as long as it lasts."""
+    def _report(self, source: Source, recording: Recording | None) -> None:
+        """Reports an outage: once on stderr and in the recording, and in the window for as long as it lasts."""
         problem = source.problem
         if not problem or self._paused:
             return
         if not self._outage:
             say(f"{source.name}: {problem}")
-            if recording:
-                _, frame, _, labelled = self._current
-                image, now = labelled.copy(), frame.time_s + time.monotonic() - frame.captured
+            if recording and self._current:
+                _, frame, _, labeled = self._current
+                image, now = labeled.copy(), frame.time_s + time.monotonic() - frame.captured
                 draw_status(image, [], alarm=problem)
                 recording.write(image, dataclasses.replace(frame, time_s=now))
         self._outage = True
-        if self.window:
-            self._show(problem)
+        self._show(problem)
 
     def _react(self, seconds: float) -> None:
-        """Lets the window react for some seconds and does what its keys ask for."""
+        """Lets the window handle events for some seconds, and acts on its keys."""
         key = self.window.poll(seconds) if self.window else None
         if not key:
             return
@@ -242,23 +248,23 @@ class Loop:
             self._details = not self._details
         if not self._current:
             return
-        source, frame, faces, labelled = self._current
+        source, frame, faces, labeled = self._current
         if key == "s":
-            self._save(source, frame, faces, labelled)
+            self._save(source, frame, faces, labeled)
             return
         if key == "d":
-            self._current = source, frame, faces, self._labelled(frame, faces)
+            self._current = source, frame, faces, self._labeled(frame, faces)
         self._show()
 
-    def _save(self, source: Source, frame: Frame, faces: list[Face], labelled: np.ndarray) -> None:
-        """Saves a frame as PNG and its rows as CSV, under the time of the day."""
+    def _save(self, source: Source, frame: Frame, faces: list[Face], labeled: np.ndarray) -> None:
+        """Saves a frame as PNG and its rows as CSV, with date and time in the name."""
         stem = str(self.snapshots / f"expressions-{datetime.now():%Y%m%d-%H%M%S-%f}"[:-3])
         try:
             with contextlib.closing(CsvSink(f"{stem}.csv")) as table:
                 table.write(source.name, frame, faces)
             with contextlib.closing(ImageSink(f"{stem}.png")) as picture:
-                picture.write(labelled, frame)
-        except UserError as error:  # no reason to end
+                picture.write(labeled, frame)
+        except UserError as error:  # which need not end the loop
             say(f"error: {error}")
         else:
             say(f"wrote {stem}.png and {stem}.csv")

@@ -1,4 +1,4 @@
-"""A frame in, its faces with their expressions out."""
+"""Takes frames and returns their faces with the expressions that they show."""
 
 import time
 from collections.abc import Callable
@@ -16,97 +16,104 @@ from fer_tf.realtime.detect import Detections, FaceDetector
 from fer_tf.realtime.track import Tracker
 from fer_tf.recognizer import Recognizer
 
+Box = tuple[int, int, int, int]
+"""Left, top, width and height in pixels."""
+
 
 @dataclass(frozen=True)
 class Reading:
-    """What one model says of one face."""
+    """The prediction of one model for one face."""
 
     model: str
-    """Name of the model."""
+    """Name of the model, from its card."""
     probabilities: np.ndarray
-    """float32 [7], in the order of `fer_tf.classes.CLASSES`, smoothed over time."""
+    """float32 [7], in the order of `fer_tf.CLASSES`, 0 to 1, smoothed over time; they sum to 1."""
     raw: np.ndarray
-    """float32 [7]: of this frame alone."""
+    """float32 [7]: those of this frame alone."""
     certain: bool = True
-    """Whether the model is as confident as the pipeline asks for."""
+    """Whether the confidence reaches the pipeline's `min_confidence`."""
 
     @property
     def label(self) -> str:
-        """Name of the most probable expression."""
+        """The most probable expression, one of `fer_tf.CLASSES`."""
         return CLASSES[int(self.probabilities.argmax())]
 
     @property
     def confidence(self) -> float:
-        """Probability of that expression, 0 to 1."""
+        """Probability of `label`, 0 to 1."""
         return float(self.probabilities.max())
 
 
 @dataclass(frozen=True)
 class Face:
-    """One face of a frame and the expression that it shows."""
+    """A face in a frame, and the expression that it shows."""
 
-    box: tuple[int, int, int, int]
-    """Left, top, width and height in pixels of the frame."""
+    box: Box
+    """Left, top, width and height in pixels of the frame; it may extend beyond the frame."""
     track: int
-    """Stays with the face from frame to frame; counted from 0 in each stream."""
+    """Id that stays with the face from frame to frame, from 0 in each stream."""
     crop: np.ndarray
-    """uint8 [48, 48], gray: what the models saw. It is turned level if the eye line was tilted by more than 10°."""
+    """uint8 [48, 48], gray: the input of the models. It is turned level if the eye line is tilted by more than 10°."""
     readings: tuple[Reading, ...]
-    """One for each model, the main one first."""
+    """One reading for each model, the main model first."""
 
     @property
     def probabilities(self) -> np.ndarray:
-        """float32 [7]: the main model's, smoothed over time."""
+        """float32 [7]: the main model's probabilities, smoothed over time."""
         return self.readings[0].probabilities
 
     @property
     def raw(self) -> np.ndarray:
-        """float32 [7]: the main model's, of this frame alone."""
+        """float32 [7]: the main model's probabilities for this frame alone."""
         return self.readings[0].raw
 
     @property
     def label(self) -> str:
-        """Name of the expression that is most probable by the main model."""
+        """The main model's most probable expression, one of `fer_tf.CLASSES`."""
         return self.readings[0].label
 
     @property
     def confidence(self) -> float:
-        """Probability of that expression, 0 to 1."""
+        """Probability of `label`, 0 to 1."""
         return self.readings[0].confidence
 
     @property
     def certain(self) -> bool:
-        """Whether the main model is as confident as the pipeline asks for."""
+        """Whether the main model's confidence reaches the pipeline's `min_confidence`."""
         return self.readings[0].certain
 
 
 class Pipeline:
-    """Finds the faces of each frame of one stream and names their expressions, all faces in one call of the model.
+    """Finds the faces in each frame of a stream and recognizes their expressions, in one batch per frame.
 
-    It remembers the faces, so that each keeps its track and its probabilities can be smoothed over time: one pipeline
-    belongs to one stream. Recognizers may be shared among pipelines.
+    A pipeline remembers faces from frame to frame, to give each an id and to smooth its probabilities over time. So use
+    one pipeline for each stream, or call `reset` in between. Pipelines may share recognizers.
 
     Example:
         >>> import numpy as np
         >>> from fer_tf import FaceDetector, Pipeline
         >>> pipeline = Pipeline(FaceDetector())
-        >>> image = np.zeros((480, 640, 3), np.uint8)  # any that cv2.imread or VideoCapture.read gives
+        >>> image = np.zeros((480, 640, 3), np.uint8)  # any image from cv2.imread or VideoCapture.read
         >>> for face in pipeline(image):
         ...     print(face.track, face.box, face.label, f"{face.confidence:.0%}")
 
     Args:
-        detector: uint8 [H, W, 3] BGR to `Detections`, or to int [N, 4] boxes (left, top, width, height) alone; a
-            `FaceDetector()` if None.
-        recognizer: The main model, or its file; the default one if None.
-        compare: A second model, or its file, to be run on the same faces. If it has the name of the first, its
-            readings are called `<name> (2)`.
-        smoothing: Time constant in seconds of the exponential average of the probabilities; 0 for none.
-        detect_every: Run the detector on every Nth frame, and follow the faces between (see
-            `fer_tf.realtime.track.Tracker`). Expressions are recognized in every frame.
-        min_confidence: A reading is `certain` from this confidence on, 0 to 1.
+        detector: Function from an image, uint8 [H, W, 3], BGR, to `Detections`, or to boxes alone, int [N, 4]: left,
+            top, width and height in pixels. None is a `FaceDetector()`.
+        recognizer: The main model: a `Recognizer`, the path of a model file, or the name of a model that is present,
+            such as `base_cnn-stack_sharpen`. None is the default model.
+        compare: A second model, run on the same faces. If both have the same name, the readings of this one are called
+            `<name> (2)`.
+        smoothing: Time constant in seconds of the exponential moving average of the probabilities; 0 turns it off.
+        detect_every: Run the detector on every Nth frame only, and follow the faces by optical flow in between.
+            Expressions are recognized in every frame.
+        min_confidence: Readings are `certain` from this confidence on, 0 to 1.
+
+    Attributes:
+        models: Names of the models, in the order of each face's readings.
 
     Raises:
-        UserError: if a number is out of its range, or if there is no such model file.
+        UserError: if a number is out of range, or if there is no such model.
     """
 
     def __init__(
@@ -128,29 +135,35 @@ class Pipeline:
         self.smoothing = smoothing
         self.min_confidence = min_confidence
         self._tracker = Tracker(detector or FaceDetector(), detect_every=detect_every)
-        models = [recognizer or weights.DEFAULT_MODEL] + [compare] * (compare is not None)
-        self._recognizers = [Recognizer(model) if isinstance(model, Path | str) else model for model in models]
+        models = [weights.DEFAULT_MODEL if recognizer is None else recognizer]
+        if compare is not None:
+            models.append(compare)
+        self._recognizers = [
+            Recognizer(weights.find(model)) if isinstance(model, Path | str) else model for model in models
+        ]
         names = [model.card.name for model in self._recognizers]
         self.models = tuple(f"{name} (2)" if name in names[:index] else name for index, name in enumerate(names))
-        """Names of the models, in the order of each face's readings."""
 
     def __call__(self, image: np.ndarray, time_s: float | None = None) -> list[Face]:
-        """Returns the faces of the next frame, in the order of their tracks.
+        """Analyzes the next frame of the stream.
 
         Args:
-            image: Any OpenCV image: uint8 or uint16, gray, BGR or BGRA.
-            time_s: When it was taken, in seconds of any clock; None for now.
+            image: uint8 or uint16; gray [H, W] or [H, W, 1], BGR [H, W, 3], or BGRA [H, W, 4].
+            time_s: When the frame was taken, in seconds of any clock; None means now.
+
+        Returns:
+            The faces, ordered by track.
 
         Raises:
-            UserError: if it is no image.
+            UserError: if `image` is None, empty, or of another shape or dtype.
         """
         if image is None or not image.size:
-            raise UserError("there is no image to look at; cv2.imread gives None for what it cannot read")
+            raise UserError("there is no image; cv2.imread returns None for files that it cannot read")
         image = to_bgr(image)
         tracks = self._tracker(image, time.monotonic() if time_s is None else time_s)
         if not tracks:
             return []
-        boxes = [tuple(map(int, np.rint(track.box))) for track in tracks]
+        boxes = [_rounded(track.box) for track in tracks]
         crops = np.stack([crop_face(image, box, track.landmarks) for box, track in zip(boxes, tracks, strict=True)])
         rows = np.stack([recognizer(crops) for recognizer in self._recognizers], axis=1)
         faces = []
@@ -162,5 +175,10 @@ class Pipeline:
         return faces
 
     def reset(self) -> None:
-        """Forgets the faces; the next frame begins another stream."""
+        """Forgets all faces; the next frame starts a new stream."""
         self._tracker.reset()
+
+
+def _rounded(box: np.ndarray) -> Box:
+    left, top, width, height = np.rint(box).astype(int).tolist()
+    return left, top, width, height

@@ -1,4 +1,4 @@
-"""Names the expressions of the faces in pictures. `python -m realtime.predict --help`."""
+"""Labels the facial expressions in pictures. `python -m realtime.predict --help`."""
 
 import argparse
 import json
@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,27 +14,30 @@ from fer_tf.card import EXCLUDED_USES
 from fer_tf.command import Parser, command
 from fer_tf.errors import UserError
 from fer_tf.files import check_writable
-from fer_tf.images import IMAGE_SUFFIXES
+from fer_tf.images import READABLE_SUFFIXES
+from fer_tf.installation import program
 from fer_tf.quiet import silence_opencv
-from fer_tf.realtime.arguments import add_recognition, check_overwriting, distinct_names, make_detector
 from fer_tf.realtime.detect import STILL_SEARCH_SIZE
 from fer_tf.realtime.draw import draw_faces
+from fer_tf.realtime.options import add_recognition, make_detector
+from fer_tf.realtime.outputs import check_overwriting, distinct_names
 from fer_tf.realtime.pipeline import Face, Pipeline
 from fer_tf.realtime.record import write_image
-from fer_tf.realtime.sources import check_name, expand_sources, read_image
+from fer_tf.realtime.sources import HEIC_PROBLEM, HEIC_SUFFIXES, check_name, expand_sources, read_image
 from fer_tf.realtime.tables import describe_face
 
 
 @command
 def main(argv: list[str] | None = None) -> int:
-    """Goes through the pictures; one that cannot be read is named and left out."""
+    """Labels each picture; those that cannot be read are reported and skipped."""
     arguments = _parse(argv)
     silence_opencv()
     paths = _expand(arguments.images)
     targets = _targets(paths, arguments.output) if arguments.output else {}
     detector = make_detector(arguments)
     pipeline = Pipeline(detector, arguments.model, smoothing=0, min_confidence=arguments.min_confidence)
-    described, failed = [], []
+    described: list[dict[str, Any]] = []
+    failed: list[dict[str, str]] = []
     try:
         for path in paths:
             try:
@@ -51,7 +55,7 @@ def main(argv: list[str] | None = None) -> int:
             if path in targets:
                 draw_faces(image, faces)
                 write_image(targets[path], image)
-    finally:  # also of what was done before Ctrl-C or a full disk
+    finally:  # even after Ctrl-C or on a full disk
         if arguments.json:
             print(json.dumps({"detector": detector.backend, "images": described, "failed": failed}, indent=2))
     if failed and len(paths) == 1:
@@ -62,32 +66,33 @@ def main(argv: list[str] | None = None) -> int:
 def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser = Parser(
         "realtime.predict",
-        description="Name the expressions of the faces in pictures.",
+        description="Label the facial expressions in pictures.",
         epilog=EXCLUDED_USES,
     )
-    parser.add_argument("images", nargs="+", metavar="IMAGE", help="picture, folder (not its subfolders), or pattern")
-    parser.add_argument("--json", action="store_true", help="print one JSON document (docs/formats.md)")
-    parser.add_argument("--output", type=Path, metavar="DIR", help="write the labelled pictures here, as PNG")
+    help_text = "image file, folder (without subfolders), or glob pattern"
+    parser.add_argument("images", nargs="+", metavar="IMAGE", help=help_text)
+    parser.add_argument("--json", action="store_true", help="print one JSON document instead of text")
+    parser.add_argument("--output", type=Path, metavar="DIR", help="write the labeled pictures to this folder, as PNG")
     add_recognition(parser.add_argument, search=STILL_SEARCH_SIZE)
     return parser.parse_args(argv)
 
 
 def _expand(named: Sequence[str]) -> list[str]:
-    """Returns the files that are named; of what is in a folder or matches a pattern, the pictures."""
+    """Returns the files that the user names, and the pictures in folders and of patterns."""
     paths = [
         path
         for text in named
-        # A folder may be called 2023 or demo; to `expand_sources` alone that is a camera or the demo clip.
+        # With a slash, since a folder called 2023 or demo would be a camera or the demo clip.
         for path in expand_sources([os.path.join(text, "") if Path(text).is_dir() else text])
-        if path == text or Path(path).suffix.lower() in IMAGE_SUFFIXES
+        if path == text or Path(path).suffix.lower() in (*READABLE_SUFFIXES, *HEIC_SUFFIXES)
     ]
     if not paths:
-        raise UserError(f"{', '.join(named)}: there are no pictures; for videos use python -m realtime.webcam")
+        raise UserError(f"{', '.join(named)}: there are no pictures; for videos use {program('realtime.webcam')}")
     return list(dict.fromkeys(paths))
 
 
 def _targets(paths: Sequence[str], folder: Path) -> dict[str, Path]:
-    """Returns where each labelled picture goes: a name of its own, and none of the pictures' own places."""
+    """Returns where each labeled picture goes: a file of its own, which is none of the pictures."""
     names = distinct_names((Path(path).stem, ".png") for path in paths)
     targets = {path: folder / name for path, name in zip(paths, names, strict=True)}
     check_overwriting([("IMAGE", path) for path in paths], [("--output", target) for target in targets.values()])
@@ -97,19 +102,21 @@ def _targets(paths: Sequence[str], folder: Path) -> dict[str, Path]:
 
 
 def _read(path: str) -> np.ndarray:
-    """Returns a picture, uint8 [H, W, 3], or raises `UserError`."""
+    """Returns a picture, uint8 [H, W, 3], BGR, or raises `UserError`."""
     check_name(path)
     if not Path(path).is_file():
         raise UserError(f"{path}: no such picture")
     if not os.access(path, os.R_OK):
         raise UserError(f"{path}: may not be read; change its permissions")
     image = read_image(path)
+    if image is None and Path(path).suffix.lower() in HEIC_SUFFIXES:
+        raise UserError(f"{path}: {HEIC_PROBLEM}")
     if image is None:
-        raise UserError(f"{path}: cannot be read; it seems to be no picture, cut off, damaged or too large")
+        raise UserError(f"{path}: is not a readable picture; it may be cut off, damaged or too large")
     return image
 
 
-def _describe(path: str, image: np.ndarray, faces: Sequence[Face]) -> dict:
+def _describe(path: str, image: np.ndarray, faces: Sequence[Face]) -> dict[str, Any]:
     height, width = image.shape[:2]
     described = [{"face": face.track, **describe_face(face)} for face in faces]
     return {"source": path, "width": width, "height": height, "faces": described}

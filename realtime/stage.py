@@ -1,4 +1,4 @@
-"""Threads that hand things on to each other."""
+"""Threads that pass items to each other."""
 
 import threading
 from collections import deque
@@ -9,11 +9,11 @@ Item = TypeVar("Item")
 
 
 class Stage(Generic[Item]):
-    """Takes the items of an iterable in a thread of its own and holds a few of them ready.
+    """Iterates over an iterable in a thread of its own and keeps a few items ready.
 
     Stages can be chained: `Stage(f(item) for item in Stage(items))`. An error in the thread is raised where its items
-    are taken, after those that came before it. Close every stage; the thread may then still be in a call that does
-    not return, which keeps no process from ending.
+    are taken, after the items before it. Close every stage. A thread that is blocked then does not keep the process
+    from ending.
 
     Example:
         >>> import contextlib
@@ -22,9 +22,9 @@ class Stage(Generic[Item]):
         [0, 1, 2]
 
     Args:
-        items: What to take from. If it is a generator, it is closed by the thread.
-        size: How many items wait at most.
-        newest: Whether an item replaces those that wait instead of waiting until there is room.
+        items: The items. A generator is closed by the thread.
+        size: Largest number of waiting items.
+        newest: Whether a new item replaces the waiting ones, instead of waiting until there is room.
     """
 
     def __init__(self, items: Iterable[Item], *, size: int = 4, newest: bool = False):
@@ -43,7 +43,7 @@ class Stage(Generic[Item]):
             timeout: Seconds to wait for it; None waits until there is one.
 
         Raises:
-            TimeoutError: if there is none until then.
+            TimeoutError: if there is none in time.
             StopIteration: if there are no more.
         """
         with self._changed:
@@ -64,10 +64,10 @@ class Stage(Generic[Item]):
         return self.get()
 
     def close(self, timeout: float | None = 0.5) -> None:
-        """Ends it, and waits a moment for its thread.
+        """Ends the iteration and waits for the thread.
 
         Args:
-            timeout: Seconds at most; None waits until it has ended.
+            timeout: Longest wait in seconds; None waits until the thread has ended.
         """
         with self._changed:
             self._closed = True
@@ -83,7 +83,7 @@ class Stage(Generic[Item]):
                     break
             if hasattr(iterator, "close"):
                 iterator.close()
-        except BaseException as error:  # whatever it is, it is for whoever takes the items
+        except BaseException as error:  # passed on to whoever takes the items
             self._error = error
         with self._changed:
             self._done = True

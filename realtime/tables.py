@@ -1,4 +1,4 @@
-"""Keeps what was read off the faces as tables. docs/formats.md describes them."""
+"""Writes the readings as tables: CSV, JSON Lines and a summary. docs/formats.md describes their formats."""
 
 import csv
 import io
@@ -21,20 +21,20 @@ COLUMNS = (
     *(f"p_{name}" for name in CLASSES),
     *(f"raw_{name}" for name in CLASSES),
 )
-"""Of the CSV file."""
+"""Columns of the CSV file."""
 
 LONGEST_STEP_S = 2.0
-"""A summary counts a frame for as long as it lasts, but no longer than this: a camera that stalls shows nothing new."""
+"""A summary counts a frame for as long as it lasts, up to this many seconds, in case a camera stalls."""
 
 
 class _LineSink:
-    """A growing file (UTF-8) whose lines are there as soon as they are known, so that it stays whole if killed.
+    """A UTF-8 file that grows line by line, each written at once, so that it stays whole if the program is killed.
 
     Args:
-        path: Where to; by the first frame a file that is there is replaced. Missing folders are made.
+        path: File to write. The first frame replaces an existing one; missing folders are created.
 
     Raises:
-        UserError: if nothing can be written there.
+        UserError: if the file cannot be written.
     """
 
     def __init__(self, path: Path | str):
@@ -46,79 +46,79 @@ class _LineSink:
         """Adds the lines of a frame.
 
         Raises:
-            UserError: if they cannot be written, because the disk is full or another run writes there, for instance.
+            UserError: if they cannot be written, for instance because the disk is full or another run writes there.
         """
         with named_errors(self.path):
             if self._file is None:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
-                # Buffered by line: a line goes out in one piece.
+                # Line buffering writes each line in one piece.
                 self._file = io.TextIOWrapper(claim(self.path), encoding="utf-8", newline="", line_buffering=True)
                 if self.path.is_file():
                     self._file.truncate(0)
                 self._begin(self._file)
-            self._add(source, frame, faces)
+            self._add(self._file, source, frame, faces)
 
     def close(self) -> None:
-        """Ends the file."""
+        """Closes the file."""
         if self._file is not None:
             with named_errors(self.path):
                 self._file.close()
 
     def _begin(self, file: TextIO) -> None:
-        """Takes the file that is to be written to, just opened."""
+        """Writes what comes before the first line to a file that was just opened."""
 
-    def _add(self, source: str, frame: Frame, faces: Sequence[Face]) -> None:
+    def _add(self, file: TextIO, source: str, frame: Frame, faces: Sequence[Face]) -> None:
         raise NotImplementedError
 
 
 class CsvSink(_LineSink):
-    """Writes a row for each face and model to a CSV file, each row as soon as it is known.
+    """Writes a row for each face and model to a CSV file, each row at once.
 
     Args:
-        path: Where to; by the first frame a file that is there is replaced. Missing folders are made.
+        path: File to write. The first frame replaces an existing one; missing folders are created.
 
     Raises:
-        UserError: if nothing can be written there.
+        UserError: if the file cannot be written.
     """
 
     def _begin(self, file: TextIO) -> None:
-        self._rows = csv.writer(file, lineterminator="\n")
-        self._rows.writerow(COLUMNS)
+        csv.writer(file, lineterminator="\n").writerow(COLUMNS)
 
-    def _add(self, source: str, frame: Frame, faces: Sequence[Face]) -> None:
+    def _add(self, file: TextIO, source: str, frame: Frame, faces: Sequence[Face]) -> None:
+        rows = csv.writer(file, lineterminator="\n")
         for face in faces:
             place = [source, f"{frame.time_s:.3f}", frame.index, face.track, *face.box]
             for reading in face.readings:
                 numbers = (reading.confidence, *reading.probabilities, *reading.raw)
-                self._rows.writerow([*place, reading.model, reading.label, *(f"{n:.4f}" for n in numbers)])
+                rows.writerow([*place, reading.model, reading.label, *(f"{n:.4f}" for n in numbers)])
 
 
 class JsonlSink(_LineSink):
-    """Writes a JSON object for each frame, also for one without faces, on a line of its own as soon as it is known.
+    """Writes a JSON object for each frame, even without faces, on a line of its own and at once.
 
     Args:
-        path: Where to; by the first frame a file that is there is replaced. Missing folders are made.
+        path: File to write. The first frame replaces an existing one; missing folders are created.
 
     Raises:
-        UserError: if nothing can be written there.
+        UserError: if the file cannot be written.
     """
 
-    def _add(self, source: str, frame: Frame, faces: Sequence[Face]) -> None:
+    def _add(self, file: TextIO, source: str, frame: Frame, faces: Sequence[Face]) -> None:
         described = [{"face": face.track, **describe_face(face, raw=True)} for face in faces]
         line = {"source": source, "time_s": round(frame.time_s, 3), "frame": frame.index, "faces": described}
-        self._file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
 class SummarySink:
-    """Adds up for how long each face showed each expression to each model, as one JSON file when it is closed.
+    """Adds up how long each face showed each expression by each model, and writes one JSON file when it is closed.
 
-    What a frame shows counts until the next frame of the source, the last one for as long as the one before it.
+    A frame counts until the next frame of its source; the last frame counts as long as the one before it.
 
     Args:
-        path: Where to; a file that is there is replaced, but not if there was no frame. Missing folders are made.
+        path: File to write. An existing one is replaced, unless there was no frame; missing folders are created.
 
     Raises:
-        UserError: if nothing can be written there.
+        UserError: if the file cannot be written.
     """
 
     def __init__(self, path: Path | str):
@@ -131,7 +131,7 @@ class SummarySink:
         self._faces: Sequence[Face] = ()
 
     def write(self, source: str, frame: Frame, faces: Sequence[Face]) -> None:
-        """Takes what a frame shows."""
+        """Counts a frame."""
         if source == self._source:
             self._step_s = min(max(0.0, frame.time_s - self._time_s), LONGEST_STEP_S)
         self._count_last()
@@ -141,10 +141,10 @@ class SummarySink:
         self._sources.setdefault(source, {"source": source, "frames": 0, "seconds": 0.0})["frames"] += 1
         for face in faces:
             for reading in face.readings:
-                key = {"source": source, "face": face.track, "model": reading.model}
-                new = key | {"first_s": frame.time_s, "last_s": 0.0, "frames": 0, "seconds": 0.0}
+                new: dict[str, Any] = {"source": source, "face": face.track, "model": reading.model}
+                new |= {"first_s": frame.time_s, "last_s": 0.0, "frames": 0, "seconds": 0.0}
                 new |= {"mean_confidence": 0.0, "expressions": dict.fromkeys(CLASSES, 0.0)}
-                entry = self._readings.setdefault(tuple(key.values()), new)
+                entry = self._readings.setdefault((source, face.track, reading.model), new)
                 entry["last_s"] = frame.time_s
                 entry["frames"] += 1
                 entry["mean_confidence"] += (reading.confidence - entry["mean_confidence"]) / entry["frames"]
@@ -163,7 +163,7 @@ class SummarySink:
             write_json(self.path, _rounded(summary))
 
     def _count_last(self) -> None:
-        """Counts the time that the last frame lasted."""
+        """Counts the duration of the last frame."""
         if self._source is None:
             return
         self._sources[self._source]["seconds"] += self._step_s
@@ -175,7 +175,7 @@ class SummarySink:
 
 
 def describe_face(face: Face, *, raw: bool = False) -> dict[str, Any]:
-    """Returns where a face is and what each model says of it, as it stands in JSON files; `raw` readings on demand."""
+    """Returns the box and the readings of a face as JSON files have them; `raw` adds the raw probabilities."""
     readings = []
     for reading in face.readings:
         entry = {"model": reading.model, "expression": reading.label, "confidence": round(reading.confidence, 4)}
@@ -191,7 +191,7 @@ def _by_class(probabilities: np.ndarray) -> dict[str, float]:
 
 
 def _rounded(value: Any) -> Any:
-    """Returns nested lists and objects with all their numbers to a ten-thousandth."""
+    """Returns nested lists and objects with all numbers rounded to four digits."""
     if isinstance(value, dict):
         return {key: _rounded(item) for key, item in value.items()}
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""Draws what faces showed over time, from the CSV file of a run. `python -m realtime.timeline --help`."""
+"""Plots expressions over time from a CSV file of the live loop. `python -m realtime.timeline --help`."""
 
 import csv
 import math
@@ -14,13 +14,14 @@ from fer_tf.classes import CLASSES
 from fer_tf.command import Parser, command, positive
 from fer_tf.errors import UserError
 from fer_tf.files import check_writable
+from fer_tf.installation import program
 from fer_tf.quiet import silence_opencv
-from fer_tf.realtime.draw import COLOURS, Pen
+from fer_tf.realtime.draw import COLORS, Color, Pen
 from fer_tf.realtime.record import IMAGE_SUFFIXES, write_image
 from fer_tf.realtime.tables import COLUMNS
 
 _FINER = 2
-"""All is drawn this many times larger and then shrunk, which smooths text and edges."""
+"""Supersampling factor, which smooths text and edges."""
 
 _WIDTH, _LEFT, _RIGHT = 1600, 70, 40
 _PLOT_WIDTH = _WIDTH - _LEFT - _RIGHT
@@ -28,51 +29,52 @@ _LEGEND, _TITLE, _BAND, _PLOT, _AXIS = 64, 34, 18, 130, 46
 _STRIP = _TITLE + _BAND + _PLOT + _AXIS
 _PEN = Pen(11 * _FINER)
 _INK, _QUIET_INK, _NOTHING = (40, 40, 40), (120, 120, 120), (240, 240, 240)
-_PALETTE = np.array([COLOURS[name] for name in CLASSES] + [_NOTHING], np.uint8)
+_PALETTE = np.array([COLORS[name] for name in CLASSES] + [_NOTHING], np.uint8)
 _STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600)
 
 
 @dataclass(frozen=True, eq=False)
 class Strip:
-    """What one model says of one face over time."""
+    """The predictions of one model for one face over time."""
 
     source: str
     face: int
     model: str
     times: np.ndarray
-    """float64 [N], ascending seconds."""
+    """float64 [N], in seconds, ascending."""
     probabilities: np.ndarray
-    """float64 [N, 7]."""
+    """float64 [N, 7], in the order of `fer_tf.CLASSES`, 0 to 1."""
 
     @property
     def name(self) -> str:
-        """Tells it from others."""
+        """Title of the strip: its face, source and model."""
         return f"face {self.face}   {self.source}   {self.model}"
 
 
 @command
 def main(argv: list[str] | None = None) -> None:
-    """Reads the table and draws the picture."""
+    """Reads the table and writes the plot."""
     parser = Parser(
         "realtime.timeline",
-        description="Draw what faces showed over time, from the CSV file that realtime.webcam wrote.",
+        description=f"Plot the expressions of each face over time, from a CSV file of {program('realtime.webcam')}.",
     )
-    parser.add_argument("csv", type=Path, help="table that --csv wrote")
+    parser.add_argument("csv", type=Path, help="table written by --csv")
     parser.add_argument(
-        "-o", "--output", type=Path, help="picture, .png or .jpg (default: <csv>-timeline.png beside it)"
+        "-o", "--output", type=Path, help="plot to write, .png or .jpg (default: <csv>-timeline.png next to the table)"
     )
-    parser.add_argument("--face", type=int, metavar="N", help="this face alone")
-    parser.add_argument("--model", metavar="NAME", help="this model alone")
-    parser.add_argument("--source", metavar="NAME", help="this source alone")
-    parser.add_argument("--most", type=positive(), default=8, metavar="N", help="strips at most (default: %(default)s)")
+    parser.add_argument("--face", type=int, metavar="N", help="plot only this face")
+    parser.add_argument("--model", metavar="NAME", help="plot only this model")
+    parser.add_argument("--source", metavar="NAME", help="plot only this source")
+    help_text = "plot at most N strips, the longest ones (default: %(default)s)"
+    parser.add_argument("--most", type=positive(), default=8, metavar="N", help=help_text)
     arguments = parser.parse_args(argv)
     silence_opencv()
     strips = read_strips(arguments.csv)
     output = arguments.output or arguments.csv.with_name(f"{arguments.csv.stem}-timeline.png")
     if output.suffix.lower() not in IMAGE_SUFFIXES:
-        raise UserError(f"{output}: the picture must end in {', '.join(IMAGE_SUFFIXES)}")
+        raise UserError(f"{output}: the plot must end in {', '.join(IMAGE_SUFFIXES)}")
     if output.resolve() == arguments.csv.resolve():
-        raise UserError(f"{output}: the picture would replace the table; choose another --output")
+        raise UserError(f"{output}: the plot would replace the table; choose another --output")
     check_writable(output)
     wanted = {"face": arguments.face, "model": arguments.model, "source": arguments.source}
     for key, value in wanted.items():
@@ -87,12 +89,15 @@ def main(argv: list[str] | None = None) -> None:
     left_out = [strip for strip in strips if strip not in longest]
     if left_out:
         rows = sum(len(strip.times) for strip in left_out)
-        print(f"left out: {len(left_out)} that were seen for less long, {rows} rows in all (--most, --face)")
+        print(f"left out: {len(left_out)} shorter strips with {rows} rows (--most, --face)")
     print(f"wrote {output}")
 
 
 def read_strips(path: Path) -> list[Strip]:
     """Reads a CSV file that `fer_tf.realtime.tables.CsvSink` wrote.
+
+    Args:
+        path: The file.
 
     Returns:
         A strip for each source, face and model, in the order of the file.
@@ -102,14 +107,14 @@ def read_strips(path: Path) -> list[Strip]:
         UserError: if it is not such a file, or has no faces in it.
     """
     samples: dict[tuple[str, int, str], list[list[float]]] = defaultdict(list)
-    with open(path, newline="", encoding="utf-8-sig") as file:  # as spreadsheets save it
+    with open(path, newline="", encoding="utf-8-sig") as file:  # spreadsheets add a byte order mark
         rows = csv.reader(file)
         try:
             known = next(rows, []) == list(COLUMNS)
             for row in rows if known else ():
                 key, sample = _parse(dict(zip(COLUMNS, row, strict=True)))
                 samples[key].append(sample)
-        except (ValueError, csv.Error):  # a text that is not UTF-8 is a ValueError, too
+        except (ValueError, csv.Error):  # text that is not UTF-8 is a ValueError, too
             expected = f"expected a row of {len(COLUMNS)} values"
             raise UserError(f"{path}: damaged near line {max(1, rows.line_num)}; {expected}") from None
     if not known:
@@ -124,7 +129,7 @@ def read_strips(path: Path) -> list[Strip]:
 
 
 def _parse(row: dict[str, str]) -> tuple[tuple[str, int, str], list[float]]:
-    """Returns what a row is about and its time and probabilities, or raises `ValueError`."""
+    """Returns source, face and model of a row, and its time and probabilities, or raises `ValueError`."""
     sample = [float(row["time_s"]), *(float(row[f"p_{name}"]) for name in CLASSES)]
     if not (0 <= sample[0] < 1e9 and all(0 <= probability <= 1 for probability in sample[1:])):
         raise ValueError
@@ -132,14 +137,13 @@ def _parse(row: dict[str, str]) -> tuple[tuple[str, int, str], list[float]]:
 
 
 def draw_timeline(strips: Sequence[Strip]) -> np.ndarray:
-    """Draws one strip below the other, under a legend.
+    """Draws strips below each other, under a legend.
 
-    A strip has the seven probabilities as stacked areas, above them a band in the colour of the most probable
-    expression, and below a time axis, which is the same for all strips of a source. It is empty where the face was
-    not seen.
+    A strip shows the seven probabilities as stacked areas. Above them is a band in the color of the most probable
+    expression, below them a time axis, the same for all strips of a source. It is empty while the face was not seen.
 
     Args:
-        strips: At least one.
+        strips: The strips, at least one.
 
     Returns:
         uint8 [H, 1600, 3], BGR.
@@ -156,7 +160,7 @@ def draw_timeline(strips: Sequence[Strip]) -> np.ndarray:
 def _draw_legend(image: np.ndarray) -> None:
     x = _LEFT
     for name in CLASSES:
-        _fill(image, (x, 22, 22, 22), COLOURS[name])
+        _fill(image, (x, 22, 22, 22), COLORS[name])
         _write(image, name, x + 30, 39)
         x += 30 + _PEN.measure(name) // _FINER + 36
 
@@ -189,7 +193,7 @@ def _columns(strip: Strip, start: float, end: float, step: float, width: int) ->
     gaps = np.flatnonzero(np.diff(strip.times) > max(3 * step, 0.25)) + 1
     for times, rows in zip(np.split(strip.times, gaps), np.split(strip.probabilities, gaps), strict=True):
         places = np.minimum(((times - start) * scale).astype(int), width - 1)
-        # Of many frames in one column it is their mean.
+        # Several frames in one column are averaged.
         occupied, first, counts = np.unique(places, return_index=True, return_counts=True)
         means = np.add.reduceat(rows, first) / counts[:, None]
         last = min(width, math.ceil((times[-1] + step - start) * scale))
@@ -208,21 +212,21 @@ def _draw_axis(image: np.ndarray, y: int, start: float, end: float) -> None:
 
 
 def _clock(seconds: float, end: float) -> str:
-    """Returns a time as it stands at an axis that ends at `end`."""
+    """Formats a time for an axis that ends at `end`."""
     if end < 60:
         return f"{seconds:g} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes // 60}:{minutes % 60:02}:{rest:02}" if end >= 3600 else f"{minutes}:{rest:02}"
 
 
-def _fill(image: np.ndarray, box: tuple[int, int, int, int], colour: tuple[int, int, int]) -> None:
+def _fill(image: np.ndarray, box: tuple[int, int, int, int], color: Color) -> None:
     x, y, width, height = (_FINER * side for side in box)
-    image[y : y + height, x : x + width] = colour
+    image[y : y + height, x : x + width] = color
 
 
-def _write(image: np.ndarray, text: str, x: int, y: int, colour: tuple = _INK, *, anchor: float = 0.0) -> None:
+def _write(image: np.ndarray, text: str, x: int, y: int, color: Color = _INK, *, anchor: float = 0.0) -> None:
     """Writes text whose left end (`anchor` 0), middle (0.5) or right end (1) is at x, on the baseline y."""
-    _PEN.write(image, text, (_FINER * x - round(anchor * _PEN.measure(text)), _FINER * y), colour)
+    _PEN.write(image, text, (_FINER * x - round(anchor * _PEN.measure(text)), _FINER * y), color)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Keeps faces apart across the frames of a stream, and smooths what is said of each over time."""
+"""Tracks faces across the frames of a stream, and smooths their probabilities over time."""
 
 import math
 from collections.abc import Callable
@@ -10,32 +10,31 @@ import numpy as np
 from fer_tf.realtime.detect import Detections
 
 _REACH, _REACH_PER_SECOND, _LARGEST_REACH = 0.5, 2.0, 1.5
-"""How far a face may have moved, in sizes of its box: at once, more for each second unseen, and at most."""
+"""How far a face may have moved, in sizes of its box: from one frame to the next, per second unseen, and at most."""
 
 _LARGEST_GROWTH = 2.0
-"""By what factor a face's size may have changed."""
+"""Factor by which the size of a face may have changed."""
 
 _FOLLOWED_SIDE = 320
-"""Between detections, faces are followed in a gray image of at most this many pixels a side."""
+"""Longest side, in pixels, of the gray images in which faces are followed between detections."""
 
 _GRID = np.stack(np.meshgrid(*[np.linspace(0.15, 0.85, 5)] * 2), axis=-1).reshape(-1, 2)
-"""Where in a box it is followed, as shares of its width and height: float64 [25, 2]."""
+"""Points of a box that optical flow follows, as shares of its width and height: float64 [25, 2]."""
 
 
 @dataclass(eq=False)
 class Track:
-    """A face that stays the same one from frame to frame."""
+    """A face that was recognized as the same from frame to frame."""
 
     id: int
     box: np.ndarray
-    """float64 [4]: left, top, width and height in pixels of the frame that it was seen in last."""
+    """float64 [4]: left, top, width and height in pixels of the frame where it was last seen."""
     seen_s: float
-    """When that was, in seconds of the tracker's clock."""
+    """When it was last seen, in seconds of the tracker's clock."""
     places: np.ndarray | None = None
-    """float64 [5, 2]: where in the box the landmarks lay when the face was detected, as shares of its width and height;
-    None without landmarks."""
+    """float64 [5, 2]: the landmarks' positions in the box, as shares of its width and height; None without any."""
     average: np.ndarray | None = None
-    """float64 [..., 7]: the smoothed probabilities, None before the first."""
+    """float64 [..., 7]: the smoothed probabilities; None before the first reading."""
     averaged_s: float = 0.0
 
     @property
@@ -44,14 +43,14 @@ class Track:
         return None if self.places is None else self.box[:2] + self.places * self.box[2:]
 
     def smooth(self, probabilities: np.ndarray, tau: float) -> np.ndarray:
-        """Takes what the face shows at the time it was seen, and returns the exponential average over time.
+        """Adds the probabilities of the current frame to an exponential moving average, and returns it.
 
-        The first reading starts the average. After `dt` seconds a new one weighs `1 - exp(-dt / tau)`, so that the
-        average is alike at any frame rate.
+        The first reading starts the average. A new one after `dt` seconds has the weight `1 - exp(-dt / tau)`, which
+        makes the average independent of the frame rate.
 
         Args:
-            probabilities: float32 [..., 7], rows that sum to 1.
-            tau: Time constant in seconds; 0 for no smoothing.
+            probabilities: float32 [..., 7]; rows sum to 1.
+            tau: Time constant in seconds; 0 turns smoothing off.
 
         Returns:
             float32 of the same shape; rows sum to 1.
@@ -65,19 +64,20 @@ class Track:
 
 
 class Tracker:
-    """Finds the faces of each frame of one stream, and says which of them it has seen before.
+    """Finds the faces in each frame of a stream, and gives each face an id that it keeps.
 
-    A box continues the track that is nearest in place and overlap, if that is near enough for the time since. A face
-    that is lost is remembered for a moment. No id is given twice.
+    A box continues the track that is nearest by distance and overlap, unless it is too far for the time since. A lost
+    face is remembered for a moment. Ids are never reused.
 
-    The detector runs on every Nth frame, and at once if a face can no longer be followed or if the frames change
-    their size; between, boxes move and grow with what optical flow sees inside them. Time that goes backwards counts
-    as standing still.
+    The detector runs on every Nth frame, and also when a face can no longer be followed or when the frame size changes.
+    In between, boxes move and grow with the sparse optical flow inside them (Lucas and Kanade, 1981), checked forward
+    and backward (Kalal et al., 2010). Time that goes backward counts as standing still.
 
     Args:
-        detector: uint8 [H, W, 3] BGR to `Detections`, or to int [N, 4] boxes (left, top, width, height).
+        detector: Function from an image, uint8 [H, W, 3], BGR, to `Detections`, or to boxes alone, int [N, 4]: left,
+            top, width and height in pixels.
         detect_every: Run the detector on every Nth frame.
-        memory: Seconds for which a face that is lost keeps its id.
+        memory: Seconds for which a lost face keeps its id.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class Tracker:
         self.reset()
 
     def reset(self) -> None:
-        """Forgets everything, for another stream."""
+        """Forgets all faces, for another stream."""
         self._visible: list[Track] = []
         self._lost: list[Track] = []
         self._next_id = 0
@@ -103,13 +103,13 @@ class Tracker:
         self._undetected = 0
 
     def __call__(self, image: np.ndarray, time_s: float) -> list[Track]:
-        """Returns the tracks of the faces that are in a frame, in the order of their ids.
+        """Returns the tracks of the faces in the next frame, ordered by id.
 
         Args:
             image: uint8 [H, W, 3], BGR.
             time_s: When it was taken, in seconds.
         """
-        # A clock of its own, since time may step backwards, when a video is played again for instance.
+        # A clock of its own, since time may step backward, for instance when a video restarts.
         if 0 < time_s - self._time_s < math.inf:
             self._clock += time_s - self._time_s
         self._time_s = time_s
@@ -125,7 +125,7 @@ class Tracker:
         return list(self._visible)
 
     def _fit(self, image: np.ndarray) -> None:
-        """Scales what is known to the size of the frame, if that has changed, and has the faces detected anew."""
+        """Scales all boxes if the size of the frame has changed, and makes the detector run."""
         size = np.array(image.shape[1::-1], np.float64)
         if (size != self._size).any():
             for track in self._visible + self._lost:
@@ -134,8 +134,8 @@ class Tracker:
             self._undetected = self.detect_every
 
     def _match(self, boxes: np.ndarray, landmarks: np.ndarray | None) -> None:
-        """Continues a track with each box, the best pairs first, or begins one."""
-        places = [None] * len(boxes)
+        """Assigns each box to a track, best pairs first, or starts a new track."""
+        places: list[np.ndarray | None] = [None] * len(boxes)
         if landmarks is not None:
             places = list((landmarks - boxes[:, None, :2]) / boxes[:, None, 2:])
         known = self._visible + [track for track in self._lost if self._clock - track.seen_s <= self.memory]
@@ -155,18 +155,18 @@ class Tracker:
         self._visible = sorted(matched.values(), key=lambda track: track.id)
 
     def _follow(self, previous: np.ndarray) -> bool:
-        """Moves the visible boxes to where they are in this frame; returns False if one of them cannot be found."""
+        """Moves the visible boxes to their places in this frame; returns False if one of them cannot be followed."""
         reduction = max(self._gray.shape) / self._size.max()
         for track, box in zip(self._visible, _moved(self._visible, previous, self._gray, reduction), strict=True):
-            centre = box[:2] + box[2:] / 2
-            if not ((centre >= 0) & (centre < self._size)).all():  # nor is NaN
+            center = box[:2] + box[2:] / 2
+            if not ((center >= 0) & (center < self._size)).all():  # nor is NaN
                 return False
             track.box, track.seen_s = box, self._clock
         return True
 
 
 def _costs(tracks: list[Track], boxes: np.ndarray, now: float) -> np.ndarray:
-    """Returns how badly each box continues each track, infinite where it cannot: float64 [tracks, boxes]."""
+    """Returns the cost of assigning each box to each track, infinite if impossible: float64 [tracks, boxes]."""
     ours = np.array([track.box for track in tracks]).reshape(-1, 1, 4)
     unseen = np.array([now - track.seen_s for track in tracks]).reshape(-1, 1)
     our_size, their_size = (np.sqrt(np.maximum(1, box[..., 2] * box[..., 3])) for box in (ours, boxes))
@@ -180,41 +180,41 @@ def _costs(tracks: list[Track], boxes: np.ndarray, now: float) -> np.ndarray:
 
 
 def _reduced(image: np.ndarray) -> np.ndarray:
-    """Returns a frame in gray and small enough to be followed quickly: uint8 [h, w]."""
+    """Returns the frame in gray, reduced to `_FOLLOWED_SIDE`: uint8 [h, w]."""
     reduction = min(1.0, _FOLLOWED_SIDE / max(image.shape))
     size = [max(1, round(side * reduction)) for side in image.shape[1::-1]]
     return cv2.resize(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), size, interpolation=cv2.INTER_AREA)
 
 
 def _moved(tracks: list[Track], previous: np.ndarray, gray: np.ndarray, reduction: float) -> np.ndarray:
-    """Returns the boxes of tracks in the next image by the median motion inside each; NaN where it is not clear.
+    """Returns where the boxes of tracks are in the next image, by the median motion inside each.
 
     Args:
-        tracks: With boxes of the previous frame.
-        previous: uint8 [h, w].
-        gray: uint8 [h, w], the next.
-        reduction: Pixels of these images for a pixel of the frame.
+        tracks: Tracks with their boxes in the previous frame.
+        previous: uint8 [h, w], the previous image.
+        gray: uint8 [h, w], the next image.
+        reduction: Size of these images as a share of the frame's.
 
     Returns:
-        float64 [tracks, 4].
+        float64 [tracks, 4]: boxes in pixels of the frame; NaN where the motion is unclear.
     """
     boxes = np.array([track.box for track in tracks]).reshape(-1, 4)
     if not tracks:
         return boxes
     before = (boxes[:, None, :2] + _GRID * boxes[:, None, 2:]) * reduction
     points = before.reshape(-1, 1, 2).astype(np.float32)
-    there, found, _ = cv2.calcOpticalFlowPyrLK(previous, gray, points, None, winSize=(15, 15))
-    back, found_back, _ = cv2.calcOpticalFlowPyrLK(gray, previous, there, None, winSize=(15, 15))
-    # What does not come back to where it started was followed wrongly.
-    good = ((found & found_back) > 0).ravel() & (np.abs(back - points).max(axis=(1, 2)) < 1)
+    there, found, _ = cv2.calcOpticalFlowPyrLK(previous, gray, points, np.empty_like(points), winSize=(15, 15))
+    back, found_back, _ = cv2.calcOpticalFlowPyrLK(gray, previous, there, np.empty_like(points), winSize=(15, 15))
+    # Points that do not return to where they started were followed wrongly.
+    good = np.logical_and(found, found_back).ravel() & (np.abs(back - points).max(axis=(1, 2)) < 1)
     after, good = there.reshape(before.shape), good.reshape(before.shape[:2])
     result = np.full_like(boxes, np.nan)
     for index in np.flatnonzero(good.mean(axis=1) > 1 / 3):
         old, new = before[index, good[index]], after[index, good[index]]
-        old_centre, new_centre = np.median(old, axis=0), np.median(new, axis=0)
-        growth = np.median(np.abs(new - new_centre)) / np.median(np.abs(old - old_centre))
+        old_center, new_center = np.median(old, axis=0), np.median(new, axis=0)
+        growth = np.median(np.abs(new - new_center)) / np.median(np.abs(old - old_center))
         shift = np.median(new - old, axis=0) / reduction
-        centre = boxes[index, :2] + boxes[index, 2:] / 2 + shift
+        center = boxes[index, :2] + boxes[index, 2:] / 2 + shift
         size = boxes[index, 2:] * growth
-        result[index] = [*(centre - size / 2), *size]
+        result[index] = [*(center - size / 2), *size]
     return result

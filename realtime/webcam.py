@@ -1,4 +1,4 @@
-"""Names the expressions of the faces before a camera or in files. `python -m realtime.webcam --help`."""
+"""Labels facial expressions, live or in files. `python -m realtime.webcam --help`."""
 
 import contextlib
 import itertools
@@ -15,10 +15,11 @@ from tqdm import tqdm
 
 from fer_tf.command import command
 from fer_tf.quiet import silence_opencv
-from fer_tf.realtime.arguments import make_detector, parse
+from fer_tf.realtime.arguments import parse
 from fer_tf.realtime.capture import LiveSource, Source, SourceError
 from fer_tf.realtime.display import DisplayProbe, Window
 from fer_tf.realtime.loop import Loop, say
+from fer_tf.realtime.options import make_detector
 from fer_tf.realtime.pipeline import Pipeline
 from fer_tf.realtime.record import open_recording
 from fer_tf.realtime.sources import find_cameras, is_camera, open_source
@@ -29,7 +30,7 @@ from fer_tf.recognizer import Recognizer
 
 @command
 def main(argv: list[str] | None = None) -> int:
-    """Runs the loop until the sources end or their user ends it."""
+    """Runs the loop until the sources end or the user quits."""
     arguments = parse(argv)
     silence_opencv()
     if arguments.list_cameras:
@@ -43,9 +44,9 @@ def main(argv: list[str] | None = None) -> int:
             probe.check()
             window = stack.enter_context(contextlib.closing(Window()))
         sources = _open_all(arguments, stop)
-        # The first one is opened before the tables, so that a wrong --source is told first.
+        # The first one is opened before the tables, so that a wrong --source is reported first.
         first = next(sources, None)
-        if first is None:  # stopped meanwhile
+        if first is None:  # stopped while it was opened
             return 0
         sources = itertools.chain([first], sources)
         tables = []
@@ -66,15 +67,16 @@ def main(argv: list[str] | None = None) -> int:
         )
         failures = _play_all(zip(sources, arguments.recordings, strict=False), loop, progress)
     progress.print_summary(loop)
-    if loop.frames:  # without any, nothing is written
+    if loop.frames:  # else nothing was written
         for path in filter(None, (arguments.output, arguments.csv, arguments.jsonl, arguments.summary)):
             print(f"wrote {path}")
     return 1 if failures else 0
 
 
 def _open_all(arguments: Namespace, stop: threading.Event) -> Iterator[Source | SourceError]:
-    """Yields each source, or why it cannot be opened; only if it is the only one, that is raised."""
+    """Yields each source, or the error that it cannot be opened; if it is the only one, the error is raised."""
     for name in arguments.sources:
+        source: Source | SourceError | None
         try:
             source = _open(name, stop, arguments.camera_size)
         except SourceError as error:
@@ -87,8 +89,8 @@ def _open_all(arguments: Namespace, stop: threading.Event) -> Iterator[Source | 
 
 
 def _open(name: str, stop: threading.Event, camera_size: tuple[int, int] | None) -> Source | None:
-    """Opens a source, or returns None if `stop` is set while an address or a pipe does not answer."""
-    if is_camera(name):  # macOS lets no other thread ask for the permission to use it
+    """Opens a source; returns None if `stop` is set while an address or a pipe does not answer."""
+    if is_camera(name):  # on macOS only the main thread may ask for permission to use it
         return open_source(name, camera_size=camera_size)
     with contextlib.closing(Stage(open_source(text) for text in (name,))) as opening:
         while not stop.is_set():
@@ -98,7 +100,7 @@ def _open(name: str, stop: threading.Event, camera_size: tuple[int, int] | None)
 
 
 def _play_all(pairs: Iterable[tuple[Source | SourceError, Path | None]], loop: Loop, progress: "_Progress") -> int:
-    """Plays one source after the other and returns how many of them failed, each of which is named on stderr."""
+    """Plays all sources in turn, reports those that fail on stderr, and returns their number."""
     failures = 0
     for number, (source, output) in enumerate(pairs, start=1):
         try:
@@ -106,7 +108,9 @@ def _play_all(pairs: Iterable[tuple[Source | SourceError, Path | None]], loop: L
                 raise source
             progress.begin(source)
             with contextlib.ExitStack() as stack:
-                recording = output and stack.enter_context(contextlib.closing(open_recording(output, fps=source.fps)))
+                recording = None
+                if output:
+                    recording = stack.enter_context(contextlib.closing(open_recording(output, fps=source.fps)))
                 loop.play(source, recording, last=number == progress.sources)
             failure = source.failure
         except SourceError as error:
@@ -119,13 +123,13 @@ def _play_all(pairs: Iterable[tuple[Source | SourceError, Path | None]], loop: L
         progress.end(number)
         if not loop.going:
             if number < progress.sources and isinstance(source, LiveSource):
-                say(f"note: {source.name} does not end, so nothing after it was looked at")
+                say(f"note: {source.name} does not end, so no source after it was reached")
             break
     return failures
 
 
 def _folder_of(*outputs: Path | None) -> Path:
-    """Returns the folder of the first output that is named and no pipe or device, or the current one."""
+    """Returns the folder of the first output that is a file, or the current folder."""
     files = (path for path in outputs if path and (path.is_file() or not path.exists()))
     return next((path.parent for path in files), Path())
 
@@ -145,11 +149,11 @@ def _make_pipeline(arguments: Namespace) -> Pipeline:
 
 
 class _Progress:
-    """One bar over all sources, on a terminal, and the figures of the last line.
+    """A progress bar over all sources, shown on a terminal, and the summary.
 
     Args:
-        sources: How many there are.
-        max_frames: How many frames there will be at most.
+        sources: Number of sources.
+        max_frames: Largest number of frames, over all sources.
     """
 
     def __init__(self, sources: int, max_frames: int | None):
@@ -170,7 +174,7 @@ class _Progress:
         self._bar.close()
 
     def begin(self, source: Source) -> None:
-        """Takes note of the next source."""
+        """Starts a source."""
         if self.sources > 1:
             self._share = 1 / source.length if source.length else 0
         elif source.length:
@@ -182,12 +186,12 @@ class _Progress:
         self._bar.update(self._share)
 
     def end(self, number: int) -> None:
-        """Takes note of the end of a source, counted from 1."""
+        """Ends a source; `number` counts from 1."""
         if self.sources > 1:
             self._bar.update(number - self._bar.n)
 
     def print_summary(self, loop: Loop) -> None:
-        """Prints what the loop has done."""
+        """Prints the numbers of frames and faces, and how fast it went."""
         rate = loop.frames / max(1e-9, time.monotonic() - self.start)
         parts = [f"{loop.frames} frames", f"{loop.faces} faces", f"{rate:.1f} frames/s"]
         if self.start_up is not None:
@@ -207,9 +211,9 @@ def _list_cameras() -> int:
 
 @contextlib.contextmanager
 def _stop_on_signals() -> Iterator[threading.Event]:
-    """Yields an event that Ctrl-C, SIGTERM or the end of the terminal sets so that files get ended.
+    """Yields an event that Ctrl-C, SIGTERM or closing the terminal sets, so that files are finished properly.
 
-    A second one interrupts at once, but for that of the terminal, which may come twice by itself.
+    A second signal interrupts at once, except SIGHUP, which a closing terminal may send twice.
     """
     stop = threading.Event()
 
@@ -219,7 +223,7 @@ def _stop_on_signals() -> Iterator[threading.Event]:
         stop.set()
 
     handlers = {signal.SIGINT: handle, signal.SIGTERM: handle}
-    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:  # nohup has it ignored
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:  # nohup ignores it
         handlers[signal.SIGHUP] = lambda *_: stop.set()
     before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
@@ -230,7 +234,7 @@ def _stop_on_signals() -> Iterator[threading.Event]:
 
 
 def _seconds_since_process_start() -> float | None:
-    """Returns the age of this process to a hundredth of a second, or None where the system is not Linux."""
+    """Returns the age of this process to a hundredth of a second; None if the system is not Linux."""
     if sys.platform != "linux":
         return None
     fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
+from fer_tf import fer2013
 from fer_tf.card import METADATA_KEY, ModelCard
 from fer_tf.classes import CLASSES
 from fer_tf.quiet import configure_tensorflow
@@ -95,6 +96,20 @@ def tiny_card() -> ModelCard:
         metrics={},
         labels=CLASSES,
     )
+
+
+@pytest.fixture
+def data_set(tmp_path) -> fer2013.Fer2013:
+    """A data set in which five of twenty private images are copies of train."""
+    random = np.random.default_rng(0)
+
+    def split(count: int) -> fer2013.Split:
+        images = random.integers(0, 256, (count, 48, 48), np.uint8)
+        return fer2013.Split(images, random.integers(0, 7, count), np.array([str(n) for n in range(count)]))
+
+    train, public, private = split(30), split(50), split(20)
+    private.images[:5] = train.images[10:15]
+    return fer2013.Fer2013(tmp_path, train, public, private)
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,8 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
+from fer_tf.train.robustness import GAMMA, LIGHT, NOISE, POOR_CAMERA_SHARE
+
 
 def augment(
     images: tf.Tensor,
@@ -89,7 +91,7 @@ def _affine(faces: tf.Tensor, cosine: tf.Tensor, sine: tf.Tensor, mirror: tf.Ten
 
 
 def _as_of_a_poor_camera(faces: tf.Tensor, part: float, seed: tf.Tensor) -> tf.Tensor:
-    """Darkens (γ up to 2.2, down to half the light), blurs (σ up to 1 pixel) and adds noise (σ up to 12 levels).
+    """Darkens, blurs and adds noise, up to the strength of `fer_tf.train.robustness`.
 
     Args:
         faces: float32 [N, H, W], of which values outside of 0 to 255 are clipped first.
@@ -99,12 +101,12 @@ def _as_of_a_poor_camera(faces: tf.Tensor, part: float, seed: tf.Tensor) -> tf.T
     seed, noise_seed = tf.unstack(tf.random.experimental.stateless_split(seed, 2))
     draws = tf.random.stateless_uniform([5, tf.shape(faces)[0], 1, 1], seed)
     light = tf.clip_by_value(faces / 255, 0, 1)
-    light = light ** (1 + 1.2 * draws[0]) * (1 - 0.5 * draws[1]) * 255
+    light = light ** (1 + (GAMMA - 1) * draws[0]) * (1 - (1 - LIGHT) * draws[1]) * 255
     blurred = light
-    for axis in (1, 2, 1, 2):  # twice (¼ ½ ¼) in each direction has a variance of one pixel
+    for axis in (1, 2, 1, 2):  # twice (¼ ½ ¼) in each direction has the variance of BLUR, one pixel
         blurred = _smoothed(blurred, axis)
     shot = light + draws[2] * (blurred - light)
-    shot += 12 * draws[3] * tf.random.stateless_normal(tf.shape(faces), noise_seed)
+    shot += NOISE * draws[3] * tf.random.stateless_normal(tf.shape(faces), noise_seed)
     return tf.where(draws[4] < part, shot, faces)
 
 
@@ -123,8 +125,8 @@ _light = functools.partial(
 AUGMENTATIONS: dict[str, Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None] = {
     "none": None,
     "light": _light,
-    "light-camera": functools.partial(_light, poor_camera=0.25),
+    "light-camera": functools.partial(_light, poor_camera=POOR_CAMERA_SHARE),
     "standard": augment,
-    "camera": functools.partial(augment, poor_camera=0.25),
+    "camera": functools.partial(augment, poor_camera=POOR_CAMERA_SHARE),
 }
 """What a run's `augment` stands for; the names are those of `fer_tf.train.run_folder.AUGMENTATIONS`."""

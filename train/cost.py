@@ -1,4 +1,4 @@
-"""What a model file costs: numbers in it, multiplications for a face, and time."""
+"""What a model file costs: its parameters, its multiply-adds for a face, and its time."""
 
 import math
 import os
@@ -14,11 +14,11 @@ import onnxruntime
 
 from fer_tf.card import INPUT_NAME
 from fer_tf.catalogue import IMAGE_SIZE
+from fer_tf.graph import weighted_nodes
 from fer_tf.recognizer import Recognizer
 
-_LAYERS = ("Conv", "Gemm", "MatMul")
 _CALLS = (1, 4, 16)
-"""With how many faces a model is timed."""
+"""Numbers of faces that a model is timed with."""
 
 
 def measure_cost(path: Path, faces: np.ndarray) -> dict[str, Any]:
@@ -29,8 +29,8 @@ def measure_cost(path: Path, faces: np.ndarray) -> dict[str, Any]:
         faces: uint8 [N, 48, 48], to time it on; fewer than 16 are repeated.
 
     Returns:
-        `bytes`; `parameters` and `multiply_adds` of `count_operations`; `milliseconds`, the median time of a call by
-        `threads` and number of `faces`; and the `machine` that these are of.
+        `bytes`; `parameters` and `multiply_adds`, from `count_operations`; `milliseconds`, the median time of a call by
+        `threads` and number of `faces`; and the `machine` that ran it.
     """
     parameters, multiply_adds = count_operations(path)
     faces = np.resize(faces, (max(_CALLS), *faces.shape[1:]))
@@ -52,11 +52,11 @@ def measure_cost(path: Path, faces: np.ndarray) -> dict[str, Any]:
 def count_operations(path: Path) -> tuple[int, int]:
     """Returns how many parameters a model file has, and how many multiply-adds it takes for one face.
 
-    Counted are convolutions and matrix products, wherever in the graph, and their weights; biases, normalisation
-    (which is folded into them) and what else is done element by element are left out, as is usual.
+    Convolutions and matrix products count, wherever in the graph, and so do their weights. As usual, biases,
+    normalization (which is folded into them) and other element-wise operations do not.
     """
     model = onnx.load(path)
-    nodes = [node for node in model.graph.node if node.op_type in _LAYERS]
+    nodes = weighted_nodes(model)
     wanted = sorted({name for node in nodes for name in (node.input[1], node.output[0])})
     given = {tensor.name: list(tensor.dims) for tensor in model.graph.initializer}
     asked = [name for name in wanted if name not in given]

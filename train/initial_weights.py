@@ -13,7 +13,7 @@ from fer_tf.models import load_network
 from fer_tf.models.mirror_parity import join
 from fer_tf.models.mirror_resnet import MirrorConvolution
 from fer_tf.pytorch.checkpoint import StateDict, read_state_dict
-from fer_tf.pytorch.port import port, recognise
+from fer_tf.pytorch.port import identify, port
 from fer_tf.train.run_folder import RunFolder
 
 _SMOOTHING = keras.layers.AveragePooling2D
@@ -47,7 +47,7 @@ def read_checkpoint(path: str, architecture: str, channels: int) -> tuple[StateD
     """
     state = read_state_dict(path)
     try:
-        *found, classes = recognise(state)
+        *found, classes = identify(state)
     except UserError as error:
         raise UserError(f"--init {path}: {error}") from None
     if found != [architecture, channels]:

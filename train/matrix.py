@@ -86,10 +86,9 @@ def main(argv: list[str] | None = None) -> int:
             return 130
         finally:
             keras.backend.clear_session()
-        write_matrix(arguments.output, private)  # after each cell, so that there is something to look at
+        table = write_matrix(arguments.output, private)  # after each cell, so that there is something to look at
     if failed < len(cells):
-        print((arguments.output / "matrix.md").read_text(encoding="utf-8"))
-        print(f"{arguments.output}: matrix.md, matrix.json, matrix.png")
+        print(f"{table}\n\n{arguments.output}: matrix.md, matrix.json, matrix.png")
     return 1 if failed else 0
 
 

@@ -15,10 +15,11 @@ from fer_tf.catalogue import ARCHITECTURES, DATASETS
 from fer_tf.fer2013 import Fer2013
 from fer_tf.files import write_json, write_text
 from fer_tf.models import load_network
-from fer_tf.train.evaluate import evaluate, tested
+from fer_tf.train.figures import evaluate, evaluation_split
 from fer_tf.train.input_pipeline import evaluation_batches
 from fer_tf.train.pictures import save_figure
 from fer_tf.train.run_folder import RunFolder
+from fer_tf.train.table import Table, to_markdown, to_text
 from fer_tf.train.training import predictor
 
 FIRST_PROJECT = {
@@ -48,20 +49,23 @@ Rows = dict[tuple[str, str], dict[int, dict[str, Any]]]
 
 
 def measure_cell(folder: RunFolder, data: Fer2013) -> dict[str, dict[str, Any]]:
-    """Returns the figures of `fer_tf.train.evaluate.evaluate` of a finished run, for all splits of the data set."""
+    """Returns the figures of `fer_tf.train.figures.evaluate` of a finished run, for all splits of the data set."""
     temperature = folder.public_metrics()["temperature"]
     network = predictor(load_network(folder.model))
     splits = "all" if len(data.private) else "public"
-    logits = network(evaluation_batches(tested(data, splits).images, folder.preprocessor()))
+    logits = network(evaluation_batches(evaluation_split(data, splits).images, folder.preprocessor()))
     return evaluate(softmax(logits / temperature, axis=1), data, temperature=temperature, splits=splits)
 
 
-def write_matrix(root: Path, private_fingerprint: str) -> None:
-    """Writes `matrix.md`, `matrix.json` and `matrix.png` about all the cells below `root` that are measured.
+def write_matrix(root: Path, private_fingerprint: str) -> str:
+    """Writes `matrix.md`, `matrix.json` and `matrix.png` about all the cells in `root` that were measured.
 
     Args:
         root: Folder of the cells.
-        private_fingerprint: Of the PrivateTest that they are to be measured on; others would not compare.
+        private_fingerprint: Of the PrivateTest that they must have been measured on; others would not compare.
+
+    Returns:
+        What `matrix.md` says, for a terminal.
     """
     folders = [RunFolder.open(path.parent) for path in sorted(root.glob("*/evaluation.json"))]
     folders = [folder for folder in folders if folder.is_measured(private_fingerprint)]
@@ -90,18 +94,18 @@ def write_matrix(root: Path, private_fingerprint: str) -> None:
             "stacking": differences,
         },
     )
-    lines = [
+    blocks: list[str | Table] = [
         f"Each cell was trained for {' or '.join(map(str, epochs))} epochs by its network's recipe. Accuracy in "
         "percent, mean ± standard deviation where there are several seeds. PublicTest chose the epoch; Public + "
         "Private is the first project's protocol, and holds it.",
-        "",
-        *_table(rows),
+        _table(rows),
     ]
     if any("canny" in dataset for _, dataset in rows):
-        lines += ["", f"Canny's thresholds are {_CANNY}; PublicTest chose ours."]
-    lines += [*_intervals(rows), *_stacking(differences)]
-    write_text(root / "matrix.md", "\n".join(lines).rstrip() + "\n")
+        blocks.append(f"Canny's thresholds are {_CANNY}; PublicTest chose ours.")
+    blocks += [*_intervals(rows), *_stacking(differences)]
+    write_text(root / "matrix.md", to_markdown(blocks) + "\n")
     save_figure(_chart(rows), root / "matrix.png")
+    return to_text(blocks)
 
 
 def mean_interval(values: Sequence[float]) -> tuple[float, list[float] | None]:
@@ -122,21 +126,17 @@ def _percent(seeds: dict[int, dict[str, Any]], split: str) -> dict[int, float]:
     return {seed: 100 * figures[split]["accuracy"] for seed, figures in seeds.items() if split in figures}
 
 
-def _table(rows: Rows) -> list[str]:
-    lines = [
-        f"| network | data set | seeds | {' | '.join(_SPLITS.values())} | first project | difference |",
-        f"|---|---|--:|{'--:|' * (len(_SPLITS) + 2)}",
-    ]
+def _table(rows: Rows) -> Table:
+    lines = []
     for (model, dataset), seeds in rows.items():
         values = {split: list(_percent(seeds, split).values()) for split in _SPLITS}
         first = FIRST_PROJECT.get(model, {}).get(dataset)
         ours = statistics.mean(values["all"]) if values["all"] else None
         difference = "–" if first is None or ours is None else f"{ours - first:+.2f}"
-        lines.append(
-            f"| {model} | {dataset} | {len(seeds)} | {' | '.join(map(_cell, values.values()))} "
-            f"| {'–' if first is None else f'{first:.2f}'} | {difference} |"
-        )
-    return lines
+        theirs = "–" if first is None else f"{first:.2f}"
+        lines.append((model, dataset, str(len(seeds)), *map(_cell, values.values()), theirs, difference))
+    header = ("network", "data set", "seeds", *_SPLITS.values(), "first project", "difference")
+    return Table(header, lines, "ll" + "r" * (len(header) - 2))
 
 
 def _cell(values: list[float]) -> str:
@@ -147,18 +147,19 @@ def _cell(values: list[float]) -> str:
 
 
 def _intervals(rows: Rows) -> list[str]:
-    """Says of each cell of several seeds where its mean lies."""
+    """Returns a paragraph and a list about the means of the cells with several seeds, if there are any."""
     lines = []
     for (model, dataset), seeds in rows.items():
         means = []
         for split in ("private", "all"):
-            values = _percent(seeds, split).values()
-            if len(values) > 1:
-                mean, (low, high) = mean_interval(list(values))
+            values = list(_percent(seeds, split).values())
+            mean, interval = mean_interval(values) if values else (None, None)
+            if interval:
+                low, high = interval
                 means.append(f"{mean:.2f} on {_SPLITS[split]} (95 % interval {low:.2f} to {high:.2f})")
         if means:
             lines.append(f"- {model} on {dataset}, {len(seeds)} seeds: {', '.join(means)}.")
-    return ["", "Of the cells with several seeds, by Student's t:", "", *lines] if lines else []
+    return ["Of the cells with several seeds, by Student's t:", "\n".join(lines)] if lines else []
 
 
 def _differences(rows: Rows) -> list[dict[str, Any]]:
@@ -176,26 +177,21 @@ def _differences(rows: Rows) -> list[dict[str, Any]]:
     return found
 
 
-def _stacking(differences: list[dict[str, Any]]) -> list[str]:
-    """Says whether stacks help."""
-    lines = [
-        "",
-        "What each stack adds to the face alone, in points, paired by seed:",
-        "",
-        "| network | stack | split | seeds | difference | 95 % interval | |",
-        "|---|---|---|--:|--:|--:|---|",
-    ]
+def _stacking(differences: list[dict[str, Any]]) -> list[str | Table]:
+    """Returns a paragraph and a table that say whether stacks help, if there is anything to compare."""
+    rows = []
     for row in differences:
-        interval, says = "–", "one seed decides nothing"
+        interval, verdict = "–", "one seed decides nothing"
         if row["interval"]:
             low, high = row["interval"]
             interval = f"{low:+.2f} to {high:+.2f}"
-            says = "**helps**" if low > 0 else "**harms**" if high < 0 else "no difference shown"
-        lines.append(
-            f"| {row['model']} | {row['dataset']} | {_SPLITS[row['split']]} | {row['seeds']} "
-            f"| {row['difference']:+.2f} | {interval} | {says} |"
-        )
-    return lines if differences else []
+            verdict = "helps" if low > 0 else "harms" if high < 0 else "no difference shown"
+        difference = f"{row['difference']:+.2f}"
+        split, seeds = _SPLITS[row["split"]], str(row["seeds"])
+        rows.append((row["model"], row["dataset"], split, seeds, difference, interval, verdict))
+    header = ("network", "stack", "split", "seeds", "difference", "95 % interval", "verdict")
+    title = "What each stack adds to the face alone, in points, paired by seed:"
+    return [title, Table(header, rows, "lllrrrl")] if rows else []
 
 
 def _chart(rows: Rows) -> Figure:

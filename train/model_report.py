@@ -1,4 +1,4 @@
-"""The report that a model file ships with: what it is, what it scores, how sure it is, and what it bears."""
+"""The report that a model file ships with: what it is, what it scores, its calibration, robustness and cost."""
 
 import dataclasses
 import shlex
@@ -7,24 +7,30 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
+from fer_tf import lineage
 from fer_tf.fer2013 import Split
 from fer_tf.files import write_json, write_text
-from fer_tf.lineage import REPEATED
+from fer_tf.installation import program
+from fer_tf.lineage import Imported, Labels, Lineage, Run
 from fer_tf.metrics import diagnose, measure
 from fer_tf.recognizer import Recognizer, predict
 from fer_tf.train.cost import measure_cost
-from fer_tf.train.evaluate import TITLES, describe
-from fer_tf.train.pictures import draw_confusion, save_figure
-from fer_tf.train.robustness import VARIATIONS
+from fer_tf.train.pictures import draw_confidence, draw_confusion
+from fer_tf.train.robustness import POOR_CAMERA_SHARE, VARIATIONS
 from fer_tf.train.run import DEFAULTS, settle
 from fer_tf.train.run_folder import option_words
-
-_FEWEST = 10
-"""Images that a bin of confidence must have to be drawn; the accuracy of fewer says nothing."""
+from fer_tf.train.summary import TITLES, between, summarize
+from fer_tf.train.table import Table, to_markdown
 
 _SHARES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
+
+_INHERITED = {
+    Labels.DATA_SET: "the labels of their data sets",
+    Labels.VOTES: "the votes of FER+",
+    Labels.TEACHERS: "the predictions of other models",
+    Labels.UNKNOWN: "unknown labels",
+}
 
 
 def write_model_report(
@@ -44,17 +50,17 @@ def write_model_report(
         path: The report, `<name>.md`; beside it come `<name>.json`, `<name>-confusion.png` and
             `<name>-confidence.png`.
         model: The model file.
-        public: PublicTest, on which is measured what the model bears: that may lead to another model.
-        figures: Of all splits, as `fer_tf.train.evaluate.evaluate` gives them.
-        shown: The split of which errors and confidence are shown, one of `figures`.
+        public: PublicTest. Robustness is measured on it, since that may lead to another model.
+        figures: Of all splits, as `fer_tf.train.figures.evaluate` returns them.
+        shown: The split whose confusions and confidence are shown, one of `figures`.
         probabilities: float [N, 7] for the images of that split.
         labels: int [N], theirs.
-        command: That made the report, without the interpreter.
+        command: Arguments of the command that made the report.
     """
     recognizer = Recognizer(model)
     report = {
         "card": dataclasses.asdict(recognizer.card),
-        "measured_by": shlex.join(["python", "-m", "train.evaluate", *command]),
+        "measured_by": f"{program('train.evaluate')} {shlex.join(command)}",
         "splits": figures,
         "shown": shown,
         **diagnose(probabilities, labels, recognizer.card.temperature),
@@ -63,108 +69,72 @@ def write_model_report(
     }
     confusion, confidence = (path.with_name(f"{path.stem}-{kind}.png") for kind in ("confusion", "confidence"))
     draw_confusion(np.array(report["confusion"]), confusion, title=TITLES[shown])
-    _draw_confidence(report, confidence)
+    draw_confidence(report, confidence, title=TITLES[shown])
     write_json(path.with_suffix(".json"), report)
-    write_text(path, "\n".join(_lines(report, confusion.name, confidence.name)) + "\n")
+    write_text(path, page(report, confusion.name, confidence.name))
 
 
-def labels_seen(training: dict[str, Any]) -> str:
-    """Returns in words which labels a model learned from, by what its card says of its training."""
-    if "members" in training:
-        return "; ".join(dict.fromkeys(labels_seen(member) for _, member in _members(training)))
-    if "model" not in training:
-        return "not known"
-    words = "those of its data set"
+def page(report: dict[str, Any], confusion: str, confidence: str) -> str:
+    """Returns a report as Markdown.
+
+    Args:
+        report: What `write_model_report` writes as JSON.
+        confusion: Name of the picture of the confusions.
+        confidence: Name of the picture of the confidence.
+    """
+    blocks = [*_identity(report), *_accuracy(report, confusion), *_calibration(report, confidence)]
+    blocks += [*_measured_robustness(report), *_cost(report["cost"]), *_uses(report["card"])]
+    return to_markdown(blocks) + "\n"
+
+
+def labels_seen(training: Lineage) -> str:
+    """Returns in words which labels the networks of a model learned from."""
+    return "; ".join(dict.fromkeys(_labels_of(network) for _, network in training.networks()))
+
+
+def _labels_of(network: Lineage) -> str:
+    if not isinstance(network, Run):
+        return "unknown"
+    words, settings = "those of its data set", network.record
     opinions = []
-    if training.get("ferplus") and (weight := training["ferplus_weight"]):
-        opinions.append(f"the votes of FER+ (by {weight:g})")
-    if training.get("teacher"):
-        asked = ", asked of each image as it was varied" if training.get("teacher_views") == "varied" else ""
-        names, weight = ", ".join(training["teacher"]), training["teacher_weight"]
-        opinions.append(f"the answers of {names} (by {weight:g}{asked})")
+    if Labels.VOTES in network.labels and (weight := settings["ferplus_weight"]):
+        opinions.append(f"the votes of FER+ (weight {weight:g})")
+    if Labels.TEACHERS in network.labels:
+        weight = f"weight {settings['teacher_weight']:g}"
+        views = ", for each augmented image" if settings.get("teacher_views") == "varied" else ""
+        opinions.append(f"the predictions of {', '.join(settings['teacher'])} ({weight}{views})")
     if opinions:
         words += f", mixed with {' and '.join(opinions)}"
-    if weight := training.get("ferplus_head"):
-        words += f"; beside them a second head, which is not kept, learned the votes of FER+ (weight {weight:g})"
-    if inherited := _inherited(training):
-        sources = {"init": "its first weights", "teacher": "its teachers"}
-        told = " and ".join(learner for name, learner in sources.items() if training.get(name))
-        words += f"; {told} had learned from {', '.join(inherited[:-1])}{' and ' * (len(inherited) > 1)}{inherited[-1]}"
+    if weight := settings.get("ferplus_head"):
+        words += f"; an auxiliary head, dropped after training, learned the votes of FER+ (weight {weight:g})"
+    if kinds := [_INHERITED[kind] for kind in network.inherited_labels]:
+        sources = {"its initial weights": network.start, "its teachers": Labels.TEACHERS in network.labels}
+        learners = " and ".join(name for name, source in sources.items() if source)
+        words += f"; {learners} had learned from {', '.join(kinds[:-1])}{' and ' * (len(kinds) > 1)}{kinds[-1]}"
     return words
 
 
-def _inherited(training: dict[str, Any]) -> list[str]:
-    """Returns which labels reached a model through its first weights and its teachers, each kind once.
-
-    What is repeated reached it by another way, too, which is told in full.
-    """
-    sources = [training.get("init_origin") or {}] if training.get("init") else []
-    sources += [teacher["training"] for teacher in training.get("teacher_origins") or ()]
-    kinds = []
-    for source in sources:
-        for _, parent in _members(source):
-            if parent == REPEATED:
-                continue
-            kinds.append("the labels of their data sets" if "model" in parent else "labels that are not known")
-            if parent.get("ferplus"):
-                kinds.append("the votes of FER+")
-            if parent.get("teacher"):
-                kinds.append("the answers of other models")
-            kinds += _inherited(parent)
-    return list(dict.fromkeys(kinds))
-
-
-def chosen_on_public(training: dict[str, Any]) -> str:
-    """Returns in a sentence what of a trained model PublicTest chose."""
-    known = [single for _, single in _members(training) if "model" in single]  # and not an imported checkpoint
-    if not known:
+def chosen_on_public(training: Lineage) -> str:
+    """Returns in a sentence what PublicTest chose of a model."""
+    if training.epoch_was_chosen is None:
         return "PublicTest chose the temperature."
-    if all(single.get("keep") == "last" for single in known):
-        return "PublicTest chose the temperature; the epoch is the last."
-    return "PublicTest chose the epoch and the temperature."
+    if training.epoch_was_chosen:
+        return "PublicTest chose the epoch and the temperature."
+    return "PublicTest chose the temperature; the epoch is the last."
 
 
-def _members(training: dict[str, Any], name: str | None = None) -> list[tuple[str | None, dict[str, Any]]]:
-    """Returns name and training of each single model that a file consists of, however often they were joined.
-
-    A file that is not joined of others is one model without a name.
-    """
-    if "members" not in training:
-        return [(name, training)]
-    return [single for member in training["members"] for single in _members(member["training"], member["name"])]
-
-
-def _runs(training: dict[str, Any]) -> list[dict[str, Any]]:
-    """Returns the trainings that a model's weights went through, in order."""
-    origin = training.get("init_origin")
-    return [*(_runs(origin) if origin else ()), training]
-
-
-def files_of(run: dict[str, Any]) -> list[str]:
-    """Returns which files a run began with and learned from, as far as it kept their digests."""
-    init = run.get("init")
-    if run.get("init_origin") and not init.endswith(".onnx"):
-        init += "/model.keras"
-    named = [(init, run.get("init_sha256"))]
-    if origins := run.get("teacher_origins"):
-        named += zip(run["teacher"], (origin["sha256"] for origin in origins), strict=True)
-    return [f"{name}, SHA-256 {digest[:16]}…" for name, digest in named if digest]
-
-
-def training_command(training: dict[str, Any]) -> str | None:
-    """Returns the command that repeats a run, but for where its files are; None if the card does not know."""
-    if "model" not in training:
-        return None
+def training_command(settings: dict[str, Any]) -> str:
+    """Returns the command that repeats a run, except for where its files are."""
     deciding = ("model", "teacher", "ferplus", "ferplus_head")
-    usual = settle({name: training[name] for name in deciding if training.get(name)})
+    usual = settle({name: settings[name] for name in deciding if settings.get(name)})
     usual |= {name: DEFAULTS[name] for name in deciding}
-    words = ["python", "-m", "train.run"]
+    words = []
     always = ("model", "dataset", "epochs", "seed")
     for name in DEFAULTS:
-        value = training.get(name, usual[name])
+        value = settings.get(name, usual[name])
         if value is not None and (value != usual[name] or name in always):
             words += [f"--{name.replace('_', '-')}", *option_words(value)]
-    return shlex.join(words)
+    return f"{program('train.run')} {shlex.join(words)}"
 
 
 def _robustness(recognizer: Recognizer, public: Split) -> dict[str, Any]:
@@ -175,104 +145,97 @@ def _robustness(recognizer: Recognizer, public: Split) -> dict[str, Any]:
     return {name: {key: row[key] for key in ("accuracy", "accuracy_interval")} for name, row in figures.items()}
 
 
-def _lines(report: dict[str, Any], confusion: str, confidence: str) -> Iterator[str]:
-    """Yields the lines of the Markdown."""
-    card, cost, shown = report["card"], report["cost"], TITLES[report["shown"]]
-    training = card["training"]
-    members = _members(training)
-    joined = f"; {len(members)} networks in one graph, whose answers are averaged" if len(members) > 1 else ""
-    yield f"# {card['name']}"
+def _identity(report: dict[str, Any]) -> Iterator[str | Table]:
+    card, cost = report["card"], report["cost"]
+    training = lineage.read(card["training"])
+    networks = training.networks()
+    joined = f"The file averages the predictions of {len(networks)} networks. " if len(networks) > 1 else ""
     yield (
-        f"{card['architecture']} on {card['dataset']}, {card['arithmetic']} arithmetic{joined}: a model file of "
-        f"{cost['bytes'] / 1e6:.1f} MB with {cost['parameters'] / 1e6:.2f} million parameters, which takes "
-        f"{cost['multiply_adds'] / 1e6:.1f} million multiply-adds a face."
+        f"# {card['name']}\n{card['architecture']} on {card['dataset']}, with {card['arithmetic']} arithmetic. {joined}"
+        f"It has {cost['bytes'] / 1e6:.1f} MB, {cost['parameters'] / 1e6:.2f} million parameters and "
+        f"{cost['multiply_adds'] / 1e6:.1f} million multiply-adds per face."
     )
-    yield from ("", "| | |", "|---|---|")
-    yield f"| made from | {card['source_file']}, SHA-256 {card['source_sha256'][:16]}… |"
-    for name, single in members:
-        of = f" ({name})" if name else ""
-        for run in _runs(single):
-            if command := training_command(run):
-                hours, done = run.get("hours"), run.get("epochs_done")
-                ended = f", ended after {done} epochs" if done and done < run["epochs"] else ""
-                yield f"| trained by{of} | `{command}`{ended}{f', {hours} hours' if hours else ''} |"
-                if files := files_of(run):
-                    yield f"| files named there | {'; '.join(files)} |"
-    yield f"| labels | {labels_seen(training)} |"
-    if "quantization" in training:
-        numbers, change = training["quantization"], 100 * card["metrics"]["accuracy_change"]
-        kinds = f"weights {numbers['weights']}, activations {numbers['activations']}"
-        yield f"| numbers | {kinds}: {change:+.2f} points on PublicTest |"
-    yield f"| measured by | `{report['measured_by']}` |"
+    facts = [("made from", f"{card['source_file']}, SHA-256 {card['source_sha256'][:16]}…")]
+    for name, network in networks:
+        for run in network.line if isinstance(network, Run) else ():
+            facts += _training_facts(run, f" ({name})" if name else "")
+    facts.append(("labels", labels_seen(training)))
+    if numbers := training.quantization:
+        kinds = f"weights {numbers.weights}, activations {numbers.activations}"
+        facts.append(("quantization", f"{kinds}: {100 * card['metrics']['accuracy_change']:+.2f} points on PublicTest"))
+    facts.append(("measured by", f"`{report['measured_by']}`"))
+    yield Table(("", ""), facts, "ll")
 
-    yield from ("", "## Accuracy")
-    if "model" in training or "members" in training:
-        yield chosen_on_public(training)
+
+def _training_facts(run: Run, of: str) -> Iterator[tuple[str, str]]:
+    hours, done = run.record.get("hours"), run.record.get("epochs_done")
+    ended = f", ended after {done} epochs" if done and done < run.record["epochs"] else ""
+    took = f", {hours} hours" if hours else ""
+    yield f"trained by{of}", f"`{training_command(run.record)}`{ended}{took}"
+    if files := [f"{name}, SHA-256 {digest[:16]}…" for name, digest in run.files]:
+        yield "files used", "; ".join(files)
+
+
+def _accuracy(report: dict[str, Any], confusion: str) -> Iterator[str | Table]:
+    shown, training = TITLES[report["shown"]], lineage.read(report["card"]["training"])
+    lines = ["## Accuracy"]
+    if not isinstance(training, Imported):
+        lines.append(chosen_on_public(training))
     if "private" in report["splits"]:
-        yield (
-            "PrivateTest was looked at when the model was finished, and chose nothing. Public + Private is the first "
-            "project's protocol."
+        lines.append(
+            "PrivateTest was looked at when the model was finished, and chose nothing. PublicTest + PrivateTest is the "
+            "first project's protocol."
         )
-    yield from ("", describe(report["splits"]))
-    yield from ("", f"![Confusion matrix on {shown}]({confusion})", "")
-    yield from (f"| class | images of {shown} | recall | 95 % interval |", "|---|--:|--:|--:|")
-    for name, row in report["recall"].items():
-        low, high = row["interval"]
-        yield f"| {name} | {row['n']} | {row['value']:.1%} | {low:.1%} to {high:.1%} |"
+    yield "\n".join(lines)
+    yield from summarize(report["splits"])
+    yield f"![Confusion matrix on {shown}]({confusion})"
+    rows = [
+        (name, str(row["n"]), f"{row['value']:.1%}", between(row["interval"], ".1%"))
+        for name, row in report["recall"].items()
+    ]
+    yield Table(("class", f"images of {shown}", "recall", "95 % interval"), rows)
 
-    yield from ("", "## How sure it is")
+
+def _calibration(report: dict[str, Any], confidence: str) -> Iterator[str | Table]:
     yield (
-        f"{shown}, before and after the temperature of {card['temperature']:.3f}; and how often it is right on the "
-        "faces that it is most sure of, if the others are set aside."
+        f"## Calibration\n{TITLES[report['shown']]}, before and after the temperature of "
+        f"{report['card']['temperature']:.3f}; and the accuracy on the most confident faces alone."
     )
-    yield from ("", f"![Reliability, and accuracy against coverage]({confidence})", "")
+    yield f"![Reliability, and accuracy against coverage]({confidence})"
     covered = dict(zip(report["coverage"]["share"], report["coverage"]["accuracy"], strict=True))
-    yield f"| of the faces | {' | '.join(f'{share:.0%}' for share in _SHARES)} |"
-    yield f"|---|{'--:|' * len(_SHARES)}"
-    yield f"| accuracy | {' | '.join(f'{covered[share]:.1%}' for share in _SHARES)} |"
+    shares = [f"{share:.0%}" for share in _SHARES]
+    yield Table(("of the faces", *shares), [("accuracy", *(f"{covered[share]:.1%}" for share in _SHARES))])
 
-    yield from ("", "## What it bears")
-    yield "A webcam differs from the data set. PublicTest, with each face crop varied:"
-    if any(single.get("augment", "").endswith("camera") for _, single in members):
-        yield "(Blur, noise and low light up to this strength are also what one in four training images had.)"
-    yield from ("", "| variation | accuracy | 95 % interval | difference |", "|---|--:|--:|--:|")
+
+def _measured_robustness(report: dict[str, Any]) -> Iterator[str | Table]:
+    lines = ["## Robustness", "A webcam differs from the data set. PublicTest, with each face crop varied:"]
+    runs = lineage.read(report["card"]["training"]).runs
+    if any(run.record.get("augment", "").endswith("camera") for run in runs):
+        share = f"{POOR_CAMERA_SHARE:.0%}"
+        lines.append(f"In training, {share} of the images had blur, noise and low light of up to this strength, too.")
+    yield "\n".join(lines)
     plain = next(iter(report["robustness"].values()))["accuracy"]
-    for name, row in report["robustness"].items():
-        low, high = row["accuracy_interval"]
-        difference = f"{100 * (row['accuracy'] - plain):+.1f}"
-        yield f"| {name} | {row['accuracy']:.1%} | {low:.1%} to {high:.1%} | {difference} |"
-
-    yield from ("", "## What it costs")
-    yield f"Median milliseconds of a call on {cost['machine']}:"
-    counts = list(dict.fromkeys(row["faces"] for row in cost["milliseconds"]))
-    yield from ("", f"| threads, faces | {' | '.join(map(str, counts))} |", f"|--:|{'--:|' * len(counts)}")
-    for threads in dict.fromkeys(row["threads"] for row in cost["milliseconds"]):
-        times = [f"{row['milliseconds']:.2f}" for row in cost["milliseconds"] if row["threads"] == threads]
-        yield f"| {threads} | {' | '.join(times)} |"
-
-    yield from ("", "## Uses")
-    yield f"{card['intended_uses'][0].upper()}{card['intended_uses'][1:]}."
-    yield from ("", card["excluded_uses"], "", f"Licence: {card['license']}.")
-
-
-def _draw_confidence(report: dict[str, Any], path: Path) -> None:
-    """Draws accuracy against confidence, before and after the temperature, and accuracy against coverage, to a PNG."""
-    figure = Figure(figsize=(10, 4.2), layout="constrained")
-    figure.suptitle(TITLES[report["shown"]])
-    left, right = figure.subplots(1, 2)
-    left.plot([0, 1], [0, 1], color="#999999", linewidth=1)
-    for when, name, color in (("before", "before the temperature", "#D55E00"), ("after", "after", "#0072B2")):
-        bins = report[f"reliability_{when}"]
-        counts = np.array(bins["n"])
-        confidence, accuracy, sizes = (
-            np.array(values, float)[counts >= _FEWEST] for values in (bins["confidence"], bins["accuracy"], counts)
+    rows = [
+        (
+            name,
+            f"{row['accuracy']:.1%}",
+            between(row["accuracy_interval"], ".1%"),
+            f"{100 * (row['accuracy'] - plain):+.1f}",
         )
-        left.plot(confidence, accuracy, "-", color=color, linewidth=1)
-        left.scatter(confidence, accuracy, 8 + 400 * sizes / counts.sum(), color=color, label=name)
-    left.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1), title="Reliability (area: images)")
-    left.legend(markerscale=0.6)
-    right.plot(report["coverage"]["share"], report["coverage"]["accuracy"], color="#0072B2")
-    right.set(xlabel="share of the faces, the surest first", ylabel="accuracy", xlim=(0, 1), title="Coverage")
-    for axes in (left, right):
-        axes.grid(alpha=0.3)
-    save_figure(figure, path)
+        for name, row in report["robustness"].items()
+    ]
+    yield Table(("variation", "accuracy", "95 % interval", "difference"), rows)
+
+
+def _cost(cost: dict[str, Any]) -> Iterator[str | Table]:
+    yield f"## Cost\nMedian milliseconds of a call on {cost['machine']}:"
+    times = {(row["threads"], row["faces"]): f"{row['milliseconds']:.2f}" for row in cost["milliseconds"]}
+    threads, counts = (list(dict.fromkeys(values)) for values in zip(*times, strict=True))
+    rows = [(str(number), *(times[number, count] for count in counts)) for number in threads]
+    yield Table(("threads, faces", *map(str, counts)), rows, "r" * (1 + len(counts)))
+
+
+def _uses(card: dict[str, Any]) -> Iterator[str]:
+    yield f"## Uses\n{card['intended_uses'][0].upper()}{card['intended_uses'][1:]}."
+    yield card["excluded_uses"]
+    yield f"License: {card['license']}."

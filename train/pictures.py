@@ -1,6 +1,7 @@
-"""The pictures of a run and of a model: curves and confusions, as PNG."""
+"""The pictures of a run and of a model: curves, confusions and confidence, as PNG."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -8,9 +9,12 @@ from matplotlib.figure import Figure
 from fer_tf.classes import CLASSES
 from fer_tf.files import written_aside
 
+_FEWEST = 10
+"""Images that a bin of confidence must have to be drawn; the accuracy of fewer says nothing."""
+
 
 def draw_curves(rows: list[dict[str, float]], path: Path, *, kept: dict[str, float], title: str) -> None:
-    """Draws loss and accuracy over the epochs of a history to a PNG, and which of its rows is kept."""
+    """Draws loss and accuracy over the epochs of a history, and the row of it that is kept, to a PNG."""
     figure = Figure(figsize=(10, 4), layout="constrained")
     figure.suptitle(title)
     epochs = [row["epoch"] for row in rows]
@@ -19,7 +23,7 @@ def draw_curves(rows: list[dict[str, float]], path: Path, *, kept: dict[str, flo
         axes.plot(
             epochs,
             [row[name] for row in rows],
-            label="train (as it was trained: varied images, dropout)",
+            label="train (augmented images, dropout)",
             color="#0072B2",
             marker=marker,
         )
@@ -41,13 +45,13 @@ def draw_curves(rows: list[dict[str, float]], path: Path, *, kept: dict[str, flo
 
 
 def draw_confusion(counts: np.ndarray, path: Path, *, title: str) -> None:
-    """Draws a confusion matrix, int [7, 7] with a row for each label, to a PNG, as parts of each row."""
+    """Draws a confusion matrix, int [7, 7] with a row for each label, to a PNG, as shares of each row."""
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     figure = Figure(figsize=(7, 6), layout="constrained")
     axes = figure.subplots()
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     ticks = range(len(CLASSES))
-    axes.set(xticks=ticks, yticks=ticks, yticklabels=CLASSES, xlabel="predicted", ylabel="labelled")
+    axes.set(xticks=ticks, yticks=ticks, yticklabels=CLASSES, xlabel="predicted", ylabel="labeled")
     axes.set_xticklabels(CLASSES, rotation=30, ha="right")
     axes.set_title(f"{title}: {np.trace(counts) / counts.sum():.2%} of {counts.sum():,}")
     for row in ticks:
@@ -55,6 +59,35 @@ def draw_confusion(counts: np.ndarray, path: Path, *, title: str) -> None:
             color = "white" if shares[row, column] > 0.5 else "black"
             text = f"{shares[row, column]:.0%}\n{counts[row, column]}"
             axes.text(column, row, text, ha="center", va="center", color=color, fontsize=8)
+    save_figure(figure, path)
+
+
+def draw_confidence(diagnosis: dict[str, Any], path: Path, *, title: str) -> None:
+    """Draws accuracy against confidence, before and after the temperature, and accuracy against coverage, to a PNG.
+
+    Args:
+        diagnosis: What `fer_tf.metrics.diagnose` returned.
+        path: The file to write.
+        title: Name of the split.
+    """
+    figure = Figure(figsize=(10, 4.2), layout="constrained")
+    figure.suptitle(title)
+    left, right = figure.subplots(1, 2)
+    left.plot([0, 1], [0, 1], color="#999999", linewidth=1)
+    for when, name, color in (("before", "before the temperature", "#D55E00"), ("after", "after", "#0072B2")):
+        bins = diagnosis[f"reliability_{when}"]
+        counts = np.array(bins["n"])
+        confidence, accuracy, sizes = (
+            np.array(values, float)[counts >= _FEWEST] for values in (bins["confidence"], bins["accuracy"], counts)
+        )
+        left.plot(confidence, accuracy, "-", color=color, linewidth=1)
+        left.scatter(confidence, accuracy, 8 + 400 * sizes / counts.sum(), color=color, label=name)
+    left.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1), title="Reliability (area: images)")
+    left.legend(markerscale=0.6)
+    right.plot(diagnosis["coverage"]["share"], diagnosis["coverage"]["accuracy"], color="#0072B2")
+    right.set(xlabel="share of the faces, the most confident first", ylabel="accuracy", xlim=(0, 1), title="Coverage")
+    for axes in (left, right):
+        axes.grid(alpha=0.3)
     save_figure(figure, path)
 
 

@@ -8,10 +8,10 @@ from fer_tf.models.layers import BatchNormalization
 
 
 def base_cnn(channels: int, *, dropout: float = 0.5) -> keras.Model:
-    """Returns the network, layer for layer that of the first project.
+    """Returns the first project's network, layer for layer.
 
-    Three times convolution 3×3, ReLU, batch normalisation, 2×2 maximum; then 256 units, dropout, 7 logits.
-    Batch normalisation stands behind the ReLU and has PyTorch's ε and momentum.
+    Three times 3×3 convolution, ReLU, batch normalization and 2×2 max pooling; then 256 units, dropout and 7 logits.
+    Batch normalization follows the ReLU and has PyTorch's ε and momentum.
 
     Args:
         channels: Planes of the input, 1 or 2.
@@ -22,7 +22,7 @@ def base_cnn(channels: int, *, dropout: float = 0.5) -> keras.Model:
     """
 
     def initializer() -> keras.initializers.Initializer:
-        # PyTorch's: Keras's own starts the dense layers so large that the first epochs go into shrinking them.
+        # PyTorch's: Keras's default makes the dense layers so large that the first epochs only shrink them.
         return keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform")
 
     images = keras.Input((48, 48, channels), name="images")

@@ -6,18 +6,17 @@ import tensorflow as tf
 
 @keras.saving.register_keras_serializable("fer_tf")
 class BatchNormalization(keras.layers.BatchNormalization):
-    """Keras's batch normalisation of channels-last images, trained by TensorFlow's fused operation.
+    """Keras's batch normalization of channels-last images, trained with TensorFlow's fused operation.
 
-    Keras computes it in many passes over the feature map, which is where a training step on a CPU would spend most of
-    its time. The running variance gets the unbiased estimate, as in PyTorch. Momentum and ε are PyTorch's
-    by default.
+    Keras's own takes many passes over the feature map and would dominate a training step on a CPU. The running variance
+    is the unbiased estimate, as in PyTorch. Momentum and ε have PyTorch's defaults.
     """
 
     def __init__(self, momentum: float = 0.9, epsilon: float = 1e-5, **kwargs):
         super().__init__(momentum=momentum, epsilon=epsilon, **kwargs)
 
     def call(self, inputs, training=None):
-        """Normalises float32 or bfloat16 [N, H, W, C], in training by the batch's own statistics."""
+        """Normalizes float32 or bfloat16 [N, H, W, C], in training with the batch's own statistics."""
         if not training:
             return super().call(inputs, training=False)
         outputs, mean, variance = tf.compat.v1.nn.fused_batch_norm(

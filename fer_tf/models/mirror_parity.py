@@ -1,4 +1,4 @@
-"""Computes a mirror-equivariant network in half the multiply-adds, by the parity of its features."""
+"""Computes a mirror-equivariant network with half the multiply-adds, by the parity of its features."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -11,30 +11,29 @@ from fer_tf.models.mirror_resnet import MirrorConvolution
 
 
 class _Halves(NamedTuple):
-    """The two halves of the channels of [N, H, W, C], of which mirroring the image exchanges and mirrors each."""
+    """The two halves of the channels of [N, H, W, C]. Mirroring the image mirrors and swaps them."""
 
     first: keras.KerasTensor
     second: keras.KerasTensor
 
 
 def by_parity(network: keras.Model, height: int, width: int) -> keras.Model:
-    """Returns a network that answers as a trained `mirror_resnet` does, in about half the multiply-adds.
+    """Returns a network with the answers of a trained `mirror_resnet` and about half its multiply-adds.
 
-    The two halves f and g of the features have a sum u = f + g and a difference v = f − g. Mirroring the image mirrors
-    u; it mirrors v, too, and turns its sign. So the sum of what a pair of filters finds needs no more of their kernels
-    than the symmetrical part for u and the antisymmetrical part for v; the difference needs the reverse. A symmetrical
-    row of three weights takes two products, of the pixel and of the sum of its neighbours; an antisymmetrical one takes
-    a single product, of their difference: three for u and v, which take six else. Normalisation is folded into the
-    kernels.
+    Let u = f + g be the sum of the two halves f and g of the features, and v = f − g their difference. Mirroring the
+    image mirrors u. It also mirrors v, and flips its sign. So the sum of a pair of filters needs only the symmetric
+    part of their kernels for u and the antisymmetric part for v, and their difference needs the reverse. A symmetric
+    row of three weights takes two products: one with the pixel, one with the sum of its neighbors. An antisymmetric row
+    takes one, with the difference of the neighbors. That makes three for u and v together instead of six. Normalization
+    is folded into the kernels.
 
-    Source: Cohen and Welling, Steerable CNNs, 2016, arXiv 1612.08498, for maps that take features apart by how the
-    group acts on them.
+    Source: Cohen and Welling, Steerable CNNs, 2016, arXiv 1612.08498, for features split by how the group acts on them.
 
     Args:
         network: A `mirror_resnet`.
-        height: Of the images, in pixels.
-        width: Of the images. A convolution of stride 2 whose input has an even width, which a multiple of 8 never
-            leads to, is computed as it is.
+        height: Height of the images in pixels.
+        width: Width of the images. A convolution of stride 2 whose input has an even width is computed as it is; this
+            never happens if `width` is a multiple of 8.
 
     Returns:
         A model: float32 [N, height, width, channels] → logits, float32 [N, 7].
@@ -43,25 +42,26 @@ def by_parity(network: keras.Model, height: int, width: int) -> keras.Model:
 
 
 def split(kernel: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns what finds the mean of both filters of each pair, and half their difference.
+    """Returns the kernels that compute the mean of each pair of filters, and half their difference.
 
     Args:
         kernel: float32 [3, 3, C, F], the first filter of each pair, as `MirrorConvolution` learns it.
 
     Returns:
-        `even` and `odd`, float32 [3, 1, 3C / 2, F] each. Of the sum u of the halves and their difference v, `even`
-        takes u, the mean of its left and right neighbour, and half the left less the right one of v; `odd` takes v,
-        that mean of v and that half of u.
+        `even` and `odd`, float32 [3, 1, 3C / 2, F] each. Let u be the sum of the halves and v their difference. The
+        input of `even` is u, the mean of u's left and right neighbors, and half the left less the right neighbor of v.
+        The input of `odd` is the same with u and v swapped.
     """
     first, second = np.split(kernel, 2, axis=2)
-    return tuple(
+    even, odd = (
         np.concatenate([part[:, 1:2], part[:, :1] + part[:, 2:], part[:, :1] - part[:, 2:]], axis=2) / 2
         for part in (first + second[:, ::-1], first - second[:, ::-1])
     )
+    return even, odd
 
 
 def join(even: np.ndarray, odd: np.ndarray) -> np.ndarray:
-    """Returns the kernel [3, 3, C, F] that `split` makes these of."""
+    """Returns the kernel [3, 3, C, F] that `split` turned into these."""
     both = []
     for part in (even, odd):
         middle, total, difference = np.split(part, 3, axis=2)
@@ -70,7 +70,7 @@ def join(even: np.ndarray, odd: np.ndarray) -> np.ndarray:
 
 
 class _Parity:
-    """Goes along a network and builds it anew, of halves instead of features."""
+    """Rebuilds a network layer by layer, with halves instead of features."""
 
     def __init__(self, network: keras.Model):
         self._network = network
@@ -81,7 +81,7 @@ class _Parity:
         halves = _each(layers.ReLU(), self._convolution(images, "stem"))
         stages = self._count("stage{}.down")
         for stage in range(1, stages + 1):
-            if (name := f"stage{stage}.smooth") in self._names:  # not in networks from before there was one
+            if (name := f"stage{stage}.smooth") in self._names:  # older networks have none
                 halves = _each(layers.AveragePooling2D(2, strides=1, name=name), halves)
             halves = _each(layers.ReLU(), self._convolution(halves, f"stage{stage}.down"))
             for block in range(self._count(f"stage{stage}.{{}}.conv1", start=0)):
@@ -94,14 +94,14 @@ class _Parity:
         return keras.Model(images, outputs, name=self._network.name)
 
     def _count(self, pattern: str, start: int = 1) -> int:
-        """Returns how many layers there are whose names are of a pattern."""
+        """Returns how many layers have names of this pattern, numbered from `start`."""
         number = start
         while pattern.format(number) in self._names:
             number += 1
         return number - start
 
     def _residual(self, shortcut: _Halves, name: str) -> _Halves:
-        """Adds two convolutions, the pairs of channels of their result weighted by what is in all of it."""
+        """Adds two convolutions, their pairs of channels weighted by squeeze-and-excitation."""
         halves = _each(layers.ReLU(), self._convolution(shortcut, f"{name}.conv1"))
         halves = self._convolution(halves, f"{name}.conv2")
         weights = _pooled(halves)
@@ -115,7 +115,7 @@ class _Parity:
         return _each(layers.ReLU(), added)
 
     def _convolution(self, features: keras.KerasTensor | _Halves, name: str) -> _Halves:
-        """Convolves and normalises."""
+        """Convolves and normalizes."""
         layer, norm = self._network.get_layer(name), self._network.get_layer(f"{name}.norm")
         gamma, beta, mean, variance = norm.get_weights()
         factor = gamma / np.sqrt(variance + norm.epsilon)
@@ -126,14 +126,14 @@ class _Parity:
             return self._plain(layers.Concatenate()(features), layer, kernel, bias)
         total, difference = layers.Add()(features), _subtract(*features)
         even, odd = split(kernel)
-        even_part = layers.Concatenate()([total, _neighbours(total, 1), _neighbours(difference, -1)])
-        odd_part = layers.Concatenate()([difference, _neighbours(difference, 1), _neighbours(total, -1)])
+        even_part = layers.Concatenate()([total, _neighbors(total, 1), _neighbors(difference, -1)])
+        odd_part = layers.Concatenate()([difference, _neighbors(difference, 1), _neighbors(total, -1)])
         middle = _convolve(even_part, even, bias, name=f"{name}.even", strides=layer.stride)
         distance = _convolve(odd_part, odd, name=f"{name}.odd", strides=layer.stride)
         return _Halves(layers.Add()([middle, distance]), _subtract(middle, distance))
 
     def _plain(self, features: keras.KerasTensor, layer: MirrorConvolution, kernel: np.ndarray, bias: np.ndarray):
-        """Convolves by the filters of either half."""
+        """Convolves with the filters of both halves, without use of parity."""
         height, width = features.shape[1:3]
         rows, columns = ((1, 1), (1, 1)) if layer.stride == 1 else ((height % 2, 1), (width % 2, 1))
         halves = []
@@ -155,26 +155,26 @@ def _each(layer: keras.Layer, halves: Iterable[keras.KerasTensor]) -> _Halves:
 def _pooled(halves: _Halves) -> keras.KerasTensor:
     """Returns the mean of each pair of channels over the image, [N, 1, 1, C / 2].
 
-    As pooling over a window it needs no change of layout in ONNX, as a mean would.
+    It pools over a window because a mean would need a change of layout in ONNX.
     """
     return layers.Average()(_each(layers.AveragePooling2D(halves.first.shape[1:3]), halves))
 
 
-def _neighbours(features: keras.KerasTensor, sign: int) -> keras.KerasTensor:
-    """Returns half of what is to the left of each pixel, and half of what is to the right, times the sign.
+def _neighbors(features: keras.KerasTensor, sign: int) -> keras.KerasTensor:
+    """Returns half the left neighbor of each pixel plus `sign` times half the right one.
 
-    Of a row of three the middle one would take a product with nothing; so the row has two, with one left out between.
+    The kernel has two weights and a gap between them, which saves the product with a zero in the middle.
     """
     return _depthwise(features, [0.5, 0.5 * sign], dilation_rate=(1, 2))
 
 
 def _subtract(minuend: keras.KerasTensor, subtrahend: keras.KerasTensor) -> keras.KerasTensor:
-    """Returns a difference. onnxruntime adds to a convolution in passing, but changes the layout and back for Sub."""
+    """Returns a difference. onnxruntime fuses Add into a convolution; for Sub it changes the layout back and forth."""
     return layers.Add()([_depthwise(subtrahend, [-1]), minuend])
 
 
 def _depthwise(features: keras.KerasTensor, row: list[float], **options) -> keras.KerasTensor:
-    """Convolves each channel by the same row of weights."""
+    """Convolves each channel with the same row of weights."""
     layer = layers.DepthwiseConv2D((1, len(row)), padding="same", use_bias=False, **options)
     outputs = layer(features)
     layer.set_weights([np.tile(np.reshape(row, (1, -1, 1, 1)), (1, 1, features.shape[-1], 1))])
@@ -182,7 +182,7 @@ def _depthwise(features: keras.KerasTensor, row: list[float], **options) -> kera
 
 
 def _convolve(features: keras.KerasTensor, kernel: np.ndarray, bias: np.ndarray | None = None, **options):
-    """Convolves by a given kernel, [height, width, channels, filters]."""
+    """Convolves with a given kernel, [height, width, channels, filters]."""
     layer = layers.Conv2D(
         kernel.shape[-1], kernel.shape[:2], use_bias=bias is not None, **{"padding": "same"} | options
     )

@@ -1,4 +1,4 @@
-"""Mirror-equivariant SE-ResNet: it answers alike for a face and its mirror image, by how it is made."""
+"""Mirror-equivariant SE-ResNet: by design, a face and its mirror image get the same answer."""
 
 from collections.abc import Sequence
 
@@ -19,15 +19,15 @@ def mirror_resnet(
 ) -> keras.Model:
     """Returns the network.
 
-    An SE-ResNet of which mirroring the image mirrors all feature maps and exchanges the two halves of their channels.
-    What is pooled is the mean of both halves, so the logits of a face and of its mirror image are the same, up to
-    rounding. Before each convolution of stride 2, features are smoothed by a mean of 2×2, so that less of an answer
-    hangs on where the face falls between the pixels. It learns half as many weights as an SE-ResNet of the same
-    widths and, as `fer_tf.models.mirror_parity` exports it, takes half as many multiply-adds.
+    Mirroring the image mirrors all feature maps and swaps the two halves of their channels. The mean of both halves is
+    pooled, so a face and its mirror image have the same logits, up to rounding. Before each convolution of stride 2,
+    2×2 average pooling smooths the features, so the answer depends less on subpixel shifts. The network has half as
+    many weights as an SE-ResNet of the same widths. As `fer_tf.models.mirror_parity` exports it, it also takes half as
+    many multiply-adds.
 
-    Sources: Cohen and Welling, Group Equivariant Convolutional Networks, 2016, arXiv 1602.07576, for the group of the
-    identity and the mirroring, which leaves rows as they are; Zhang, Making Convolutional Networks Shift-Invariant
-    Again, 2019, arXiv 1904.11486; and those of `fer_tf.models.se_resnet`.
+    Sources: Cohen and Welling, Group Equivariant Convolutional Networks, 2016, arXiv 1602.07576 (here the group is the
+    identity and the left-right mirror); Zhang, Making Convolutional Networks Shift-Invariant Again, 2019, arXiv
+    1904.11486; and those of `fer_tf.models.se_resnet`.
 
     Args:
         channels: Planes of the input, 1 or 2.
@@ -54,14 +54,14 @@ def mirror_resnet(
 class MirrorConvolution(layers.Layer):
     """3×3 convolution, without bias, whose filters come in mirrored pairs.
 
-    Filter i of the second half is filter i of the first, its columns reversed and, unless it is `lifting`, the halves
-    of its input channels exchanged. So mirroring what comes in mirrors what comes out and exchanges its halves.
+    Filter i of the second half is filter i of the first with its columns reversed and, unless it is `lifting`, the
+    halves of its input channels swapped. So mirroring the input mirrors the output and swaps its halves.
 
     Args:
         filters: Channels of the output; even.
         stride: 1 or 2. The output has size ⌈H/stride⌉ × ⌈W/stride⌉. An even width cannot be halved symmetrically, so
             the windows of one half end at the right border, and those of the other begin at the left.
-        lifting: Whether the input's channels are images, not halves of features.
+        lifting: Whether the input channels are images and not halves of features.
     """
 
     def __init__(self, filters: int, stride: int = 1, lifting: bool = False, **kwargs):
@@ -73,12 +73,12 @@ class MirrorConvolution(layers.Layer):
         self.kernel = self.add_weight((3, 3, shape[-1], self.filters // 2), keras.initializers.HeNormal, name="kernel")
 
     def call(self, features):
-        """Convolves [N, H, W, C], all sizes as they come."""
+        """Convolves [N, H, W, C] of any size."""
         kernel = ops.cast(self.kernel, self.compute_dtype)
         mirrored = self.mirrored(kernel)
         if self.stride == 1:
             return tf.nn.conv2d(features, ops.concatenate([kernel, mirrored], axis=-1), 1, "SAME")
-        # Padded beforehand, since TensorFlow convolves with paddings of its own much faster than with given ones.
+        # Padded beforehand, since TensorFlow is much slower with explicit paddings.
         height, width = ops.shape(features)[1:3]
         rows = (height % 2, 1)
         halves = []
@@ -88,7 +88,7 @@ class MirrorConvolution(layers.Layer):
         return ops.concatenate(halves, axis=-1)
 
     def mirrored(self, kernel):
-        """Returns the second filter of each pair, the first ones given: [3, 3, C, filters / 2] both."""
+        """Returns the second filter of each pair from the first: [3, 3, C, filters / 2] both."""
         reversed_columns = kernel[:, ::-1]
         return reversed_columns if self.lifting else ops.roll(reversed_columns, kernel.shape[2] // 2, axis=2)
 
@@ -98,13 +98,13 @@ class MirrorConvolution(layers.Layer):
         return (shape[0], *sides, self.filters)
 
     def get_config(self):
-        """Returns the arguments of the constructor."""
+        """Returns the constructor's arguments."""
         return {**super().get_config(), "filters": self.filters, "stride": self.stride, "lifting": self.lifting}
 
 
 @keras.saving.register_keras_serializable("fer_tf")
 class MirrorNormalization(BatchNormalization):
-    """Batch normalisation by statistics and factors that the two halves of the channels share."""
+    """Batch normalization whose statistics and factors the two halves of the channels share."""
 
     def build(self, shape):
         """Creates γ, β, mean and variance of the first half, [C / 2] each."""
@@ -112,9 +112,9 @@ class MirrorNormalization(BatchNormalization):
         self.input_spec = None
 
     def call(self, inputs, training=None):
-        """Normalises float32 or bfloat16 [N, H, W, C]."""
+        """Normalizes float32 or bfloat16 [N, H, W, C]."""
         if training:
-            # The halves side by side, as if they were one image of twice as many columns.
+            # The halves side by side, as one image with twice as many columns.
             count, height, width, channels = ops.shape(inputs)
             halves = ops.reshape(inputs, (count, height, 2 * width, channels // 2))
             return ops.reshape(super().call(halves, training=True), (count, height, width, channels))
@@ -131,13 +131,13 @@ class MirrorNormalization(BatchNormalization):
 
 
 def _convolution(features, width: int, stride: int, name: str, *, last: bool = False, lifting: bool = False):
-    """Convolves and normalises; the last of a block starts at zero, so that the block starts as the identity."""
+    """Convolves and normalizes. The last of a block starts at zero, so the block starts as the identity."""
     features = MirrorConvolution(width, stride, lifting, name=name)(features)
     return MirrorNormalization(gamma_initializer="zeros" if last else "ones", name=f"{name}.norm")(features)
 
 
 def _residual(features, width: int, name: str):
-    """Adds two convolutions, the pairs of channels of their result weighted by what is in all of it."""
+    """Adds two convolutions, their pairs of channels weighted by squeeze-and-excitation."""
     shortcut = features
     features = layers.ReLU()(_convolution(features, width, 1, f"{name}.conv1"))
     features = _convolution(features, width, 1, f"{name}.conv2", last=True)

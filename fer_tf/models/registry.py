@@ -1,4 +1,4 @@
-"""Networks by the name that `--model` takes."""
+"""Builds and loads networks by name."""
 
 import inspect
 from collections.abc import Sequence
@@ -22,13 +22,13 @@ def create_model(
 
     Args:
         architecture: One of `fer_tf.catalogue.ARCHITECTURES`.
-        dataset: One of `fer_tf.catalogue.DATASETS`; it decides the number of channels, with the architecture.
-        widths: Channels of its layers, of a network that takes them (see `check_widths`); None is its own.
-        precision: What it computes in, `float32` or `bfloat16`; its weights and its logits are float32 either way.
-        **options: Named arguments of the architecture's function.
+        dataset: One of `fer_tf.catalogue.DATASETS`. With the architecture it decides the number of channels.
+        widths: Channels of the layers, if the network takes them (see `check_widths`); None keeps its defaults.
+        precision: `float32` or `bfloat16`. Weights and logits are float32 either way.
+        **options: Arguments of the architecture's builder.
 
     Returns:
-        A model: the output of the data set's `Preprocessor` → logits, float32 [N, 7].
+        A model from the output of the data set's `Preprocessor` to logits, float32 [N, 7].
 
     Raises:
         UserError: if there is no such architecture or data set.
@@ -45,35 +45,35 @@ def create_model(
 
 
 def check_widths(architecture: str, widths: Sequence[int]) -> None:
-    """Checks the widths that a network is to have: one number for each of its own.
+    """Checks that a network can have these widths: as many numbers as its defaults, all even and at least 8.
 
-    They are even, since mirrored channels come in pairs, and not below 8, of which squeeze-and-excitation leaves one.
+    They are even because mirrored channels come in pairs. Squeeze-and-excitation makes one channel of 8.
 
     Raises:
         UserError: if it cannot.
     """
     parameters = inspect.signature(imported(ARCHITECTURES[architecture].builder)).parameters
-    named = f"--widths {' '.join(map(str, widths))}"
+    named = f"widths {' '.join(map(str, widths))}"
     if "widths" not in parameters:
-        raise UserError(f"{named}: the widths of {architecture} are given; leave the option away or change --model")
+        raise UserError(f"{named}: the widths of {architecture} are fixed; leave them out or choose another network")
     usual = parameters["widths"].default
     if len(widths) != len(usual) or any(width < 8 or width % 2 for width in widths):
         raise UserError(
-            f"{named}: expected {len(usual)} even numbers from 8 on, of the first convolution and of each stage, such "
-            f"as {architecture}'s own, {' '.join(map(str, usual))}"
+            f"{named}: expected {len(usual)} even numbers from 8 on, for the first convolution and for each stage, as "
+            f"in the defaults of {architecture}: {' '.join(map(str, usual))}"
         )
 
 
 def load_network(path: Path | str) -> keras.Model:
-    """Loads a network that training kept as a `.keras` file.
+    """Loads a network from a `.keras` file that training wrote.
 
     Raises:
-        UserError: if it is damaged or no Keras model.
+        UserError: if it is damaged or not a Keras model.
     """
-    for architecture in ARCHITECTURES.values():  # which registers the layers of its own
+    for architecture in ARCHITECTURES.values():  # importing it registers its own layers
         imported(architecture.builder)
     try:
         return keras.models.load_model(path)
-    except Exception as error:  # of Keras, h5py and zipfile, on damaged files
+    except Exception as error:  # Keras, h5py and zipfile raise many kinds on damaged files
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise UserError(f"{path}: not a readable Keras model ({reason})") from None

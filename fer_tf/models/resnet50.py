@@ -14,22 +14,22 @@ def resnet50(channels: int) -> keras.Model:
     """Returns the network as torchvision builds it ("v1.5"), with seven classes.
 
     The stride of a downsampling block is in its 3×3 convolution, the convolutions have no bias, and all padding is
-    symmetric; `keras.applications.ResNet50` differs in each of these. Layers have the names of torchvision's modules.
-    Unlike there, the last normalisation of a block starts at zero, so that the block starts as its shortcut alone.
+    symmetric; `keras.applications.ResNet50` differs in all three. Layers have the names of torchvision's modules.
+    Unlike torchvision's, the last normalization of a block starts at zero, so each block starts as its shortcut.
 
     Sources: He et al., Deep Residual Learning for Image Recognition, 2015, arXiv 1512.03385; Goyal et al., Accurate,
     Large Minibatch SGD, 2017, arXiv 1706.02677 (the start at zero).
 
     Args:
-        channels: Of the input; 3 in torchvision's.
+        channels: Channels of the input; torchvision has 3.
 
     Returns:
-        A model: float32 [N, H, W, channels] of any size from 32 pixels on → logits, float32 [N, 7].
+        A model from float32 [N, H, W, channels], 32 pixels or more, to logits, float32 [N, 7].
     """
     images = keras.Input((None, None, channels), name="images")
     features = _convolution(images, 64, 7, 2, "conv1")
     features = layers.ReLU()(BatchNormalization(name="bn1")(features))
-    # Zeros stand in for −∞ around the maxima, since nothing here is negative.
+    # Nothing here is negative, so zeros pad the maximum as −∞ would.
     features = layers.MaxPooling2D(3, 2)(layers.ZeroPadding2D(1)(features))
     for stage, blocks in enumerate(BLOCKS):
         for block in range(blocks):
@@ -41,7 +41,7 @@ def resnet50(channels: int) -> keras.Model:
 
 
 def _bottleneck(features, filters: int, stride: int, name: str, *, widens: bool):
-    """Adds 1×1, 3×3 and 1×1 convolutions to what goes past them; a widening block also projects that."""
+    """Adds 1×1, 3×3 and 1×1 convolutions to their input, which a widening block also projects."""
     shortcut = features
     if widens:
         shortcut = _convolution(features, 4 * filters, 1, stride, f"{name}.downsample.0")
@@ -56,7 +56,7 @@ def _bottleneck(features, filters: int, stride: int, name: str, *, widens: bool)
 
 
 def _convolution(features, filters: int, size: int, stride: int, name: str):
-    """Convolves without bias, padded alike on all sides; Keras's own padding is one-sided where it strides."""
+    """Convolves without bias, padded equally on all sides; Keras's own padding is one-sided with strides."""
     if size > 1:
         features = layers.ZeroPadding2D(size // 2)(features)
     initializer = keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal")

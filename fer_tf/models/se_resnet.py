@@ -18,10 +18,10 @@ def se_resnet(
 ) -> keras.Model:
     """Returns the network.
 
-    A convolution at full size, which is 48×48 pixels by default; then stages, each a convolution of stride 2 and
-    residual blocks of two convolutions whose channels are weighted by squeeze-and-excitation before they are added.
-    Global average pooling, dropout and 7 logits. All convolutions are 3×3, without bias and followed by batch
-    normalisation.
+    A convolution at full size, 48×48 pixels by default, comes first. Each stage is a convolution of stride 2 and
+    residual blocks. A block has two convolutions, and squeeze-and-excitation weights its channels before they are
+    added. Global average pooling, dropout and 7 logits follow. All convolutions are 3×3, without bias, and followed by
+    batch normalization.
 
     Sources: He et al., Deep Residual Learning for Image Recognition, 2015, arXiv 1512.03385; Hu et al.,
     Squeeze-and-Excitation Networks, 2017, arXiv 1709.01507.
@@ -48,7 +48,7 @@ def se_resnet(
 
 
 def _residual(features, width: int, name: str):
-    """Adds two convolutions, the channels of their result weighted by what is in all of it."""
+    """Adds two convolutions, their channels weighted by squeeze-and-excitation."""
     shortcut = features
     features = layers.ReLU()(_convolution(features, width, 1, f"{name}.conv1"))
     features = _convolution(features, width, 1, f"{name}.conv2", last=True)
@@ -59,7 +59,7 @@ def _residual(features, width: int, name: str):
 
 
 def _convolution(features, width: int, stride: int, name: str, *, last: bool = False):
-    """Convolves and normalises; the last of a block starts at zero, so that the block starts as the identity."""
+    """Convolves and normalizes. The last of a block starts at zero, so the block starts as the identity."""
     convolution = layers.Conv2D(
         width, 3, stride, padding="same", use_bias=False, kernel_initializer="he_normal", name=name
     )

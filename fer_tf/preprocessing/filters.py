@@ -1,8 +1,8 @@
 """Image filters as Keras layers: uint8 [N, H, W] in, uint8 [N, H, W] out, 0 to 255, also on numpy arrays.
 
-Each filter exists once. The tf.data pipeline maps it, and the exported graph contains it, so what a network was
-trained on is what it gets in use. Beyond the edge of an image its outermost pixels are repeated. The arithmetic is
-integer, or float in a fixed order of sums, so that TensorFlow and onnxruntime agree in every pixel.
+Each filter exists once. Training applies it and the exported graph contains it, so a network sees the same input in
+both. Beyond the edge of an image its outermost pixels are repeated. The arithmetic is integer, or float with sums in a
+fixed order, so TensorFlow and onnxruntime agree in every pixel.
 """
 
 import math
@@ -16,7 +16,7 @@ from keras import ops
 from fer_tf.errors import UserError
 
 ARITHMETICS = ("standard", "original")
-"""`original` is the wrapping arithmetic of the first project, which its checkpoints need; `standard` has no wraps."""
+"""`original` overflows as the first project did, which its checkpoints need; `standard` does not."""
 
 _LEVELS = 256
 
@@ -28,21 +28,21 @@ class Filter(keras.layers.Layer):
         arithmetic: One of `ARITHMETICS`.
 
     Raises:
-        UserError: if `arithmetic` is another.
+        UserError: if `arithmetic` is unknown.
     """
 
     PARAMETERS: ClassVar[tuple[str, ...]] = ()
-    """Names of the numbers that it is made with, each an argument and an attribute."""
+    """Names of the filter's own arguments, which are also attributes."""
 
     def __init__(self, arithmetic: str = "standard", **kwargs):
         super().__init__(autocast=False, **kwargs)
-        self.built = True  # there are no weights; Keras warns of layers inside others that seem to lack theirs
+        self.built = True  # there are no weights, and Keras would warn that they are missing
         if arithmetic not in ARITHMETICS:
             raise UserError(f"arithmetic must be one of {', '.join(ARITHMETICS)}. Received: {arithmetic!r}")
         self.arithmetic = arithmetic
 
     def compute_output_spec(self, images):
-        """Returns the spec of the images: a filter changes neither shape nor dtype."""
+        """Returns the spec of the input, since a filter changes neither shape nor dtype."""
         return keras.KerasTensor(images.shape, "uint8")
 
     @property
@@ -57,30 +57,30 @@ class Filter(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("fer_tf")
 class HistMedian(Filter):
-    """Histogram equalisation, then a 3×3 median.
+    """Histogram equalization, then a 3×3 median.
 
-    Level v becomes ⌊(cdf[v] − cdf[0]) · 255 / (H·W − cdf[0])⌋, cdf counting the pixels that are no brighter than v. In
-    standard arithmetic an image of a single level stays what it is.
+    Level v becomes ⌊(cdf[v] − cdf[0]) · 255 / (H·W − cdf[0])⌋, where cdf[v] counts the pixels of level v or below. In
+    standard arithmetic an image of a single level stays the same.
 
-    The original arithmetic first makes a negative of the image, v → (256 − v) mod 256. An image of a single level
-    becomes white by the formula above; a black one, for which the first project divides by zero, stays black.
+    Original arithmetic first negates the image, v → (256 − v) mod 256. By the formula above, an image of a single level
+    then becomes white. A black one, for which the first project divides by zero, stays black.
 
     Args:
         arithmetic: One of `ARITHMETICS`.
     """
 
     def call(self, images):
-        """Returns the equalised and smoothed images."""
+        """Returns the equalized and smoothed images."""
         levels = ops.cast(images, "int32")
         if self.arithmetic == "original":
             levels = ops.where(levels == 0, 0, _LEVELS - levels)
-        return ops.cast(_median(self._equalised(levels)), "uint8")
+        return ops.cast(_median(self._equalized(levels)), "uint8")
 
-    def _equalised(self, levels):
-        """Equalises int32 [N, H, W]."""
+    def _equalized(self, levels):
+        """Equalizes int32 [N, H, W]."""
         count, height, width = ops.shape(levels)
-        # One histogram for the batch, in which each image has its own 256 bins: sums and gathers on flat indices are
-        # many times faster than one-hot encodings.
+        # One histogram for the batch, with 256 bins for each image: sums and gathers on flat indices are many times
+        # faster than one-hot encodings.
         bins = ops.reshape(levels + _LEVELS * ops.reshape(ops.arange(count, dtype="int32"), (-1, 1, 1)), (-1,))
         histogram = ops.reshape(
             tf.math.unsorted_segment_sum(ops.ones_like(bins), bins, count * _LEVELS), (count, _LEVELS)
@@ -96,9 +96,9 @@ class HistMedian(Filter):
 
 @keras.saving.register_keras_serializable("fer_tf")
 class Sobel(Filter):
-    """Magnitude of the Sobel gradient / its maximum in the image · 255, in this order, truncated.
+    """Magnitude of the Sobel gradient, divided by its maximum in the image, times 255, truncated.
 
-    Both arithmetics are the same. An image of a single level, which has no gradient, becomes black.
+    Both arithmetics give the same. An image of a single level, which has no gradient, becomes black.
 
     Args:
         arithmetic: One of `ARITHMETICS`.
@@ -111,16 +111,16 @@ class Sobel(Filter):
 
 @keras.saving.register_keras_serializable("fer_tf")
 class Canny(Filter):
-    """Canny's edges, 255 on 0, in float32: 5×5 Gaussian, Sobel, thin ridges, two thresholds.
+    """Canny's edges as 255 on 0, in float32: 5×5 Gaussian, Sobel, thinning to ridges, two thresholds.
 
-    The gradient's magnitude is scaled to 0…255 by its maximum in the image. A pixel is on a ridge if neither of its
-    two neighbours along the gradient, whose direction is taken to the nearest 45°, is larger; beyond the edge of the
-    image nothing is. A ridge pixel of at least `high` is an edge, and one of at least `low` if any of its eight
-    neighbours is such an edge: one pass of hysteresis, as in the first project, so weak edges do not grow further.
-    The tests hold it against the same steps in float64, made of OpenCV's and SciPy's parts.
+    The gradient's magnitude is scaled to 0…255 by its maximum in the image. A pixel is on a ridge if neither neighbor
+    along the gradient, rounded to the nearest 45°, is larger; pixels beyond the image never are. A ridge pixel of at
+    least `high` is an edge. One of at least `low` is an edge if any of its eight neighbors is such an edge. This is one
+    pass of hysteresis, as in the first project: weak edges grow no further. The tests compare it with the same steps in
+    float64, built from OpenCV and SciPy.
 
-    The first project's thresholds are 50 and 150. Without its overflow they leave 4 % of FER-2013's pixels, often
-    none of the face; the default leaves 14 %.
+    The first project's thresholds are 50 and 150. Without its overflow, 4 % of FER-2013's pixels are then edges, often
+    none of them in the face; with the defaults 14 % are.
 
     Args:
         low: Threshold of weak edges, 0 to 255.
@@ -129,7 +129,7 @@ class Canny(Filter):
         arithmetic: `standard`.
 
     Raises:
-        UserError: if the original arithmetic is asked for, or a number is out of range.
+        UserError: if `arithmetic` is `original`, or a number is out of range.
     """
 
     PARAMETERS = ("low", "high", "sigma")
@@ -157,13 +157,13 @@ class Canny(Filter):
 
 @keras.saving.register_keras_serializable("fer_tf")
 class Sharpen(Filter):
-    """Unsharp mask: x + amount · (x − G∗x), G a normalised 3×3 Gaussian, clipped to 0…255 and truncated.
+    """Unsharp mask: x + amount · (x − G∗x), G a normalized 3×3 Gaussian, clipped to 0…255 and truncated.
 
-    Both arithmetics are the same. The blur is weighted in float64 and stored as float32; in float32 alone, 0.4 % of
-    the pixels would differ by one level. It is written as shifted sums since onnxruntime has no float64 convolution.
+    Both arithmetics give the same. The blur is computed in float64 and stored as float32; in float32 alone, 0.4 % of
+    the pixels would differ by one level. It uses shifted sums because onnxruntime has no float64 convolution.
 
     Args:
-        amount: Weight of the detail that is added, -100 to 100; below 0 it is taken away.
+        amount: Weight of the detail that is added, -100 to 100; a negative weight removes it.
         sigma: Standard deviation of the Gaussian, 0.1 to 100 pixels.
         arithmetic: One of `ARITHMETICS`.
 
@@ -184,38 +184,38 @@ class Sharpen(Filter):
     def call(self, images):
         """Returns the sharpened images."""
         above, level, below = _shifts(_framed(ops.cast(images, "float32")), axis=1)
-        left, centre, right = _shifts(level, axis=2)
+        left, center, right = _shifts(level, axis=2)
         corners_left, ends, corners_right = _shifts(above + below, axis=2)
         sides, corners = left + right + ends, corners_left + corners_right
         (here, beside), (_, across) = self._weights
         blurred = sum(
             weight * ops.cast(levels, "float64")
-            for weight, levels in ((here, centre), (beside, sides), (across, corners))
+            for weight, levels in ((here, center), (beside, sides), (across, corners))
         )
-        sharp = centre + self.amount * (centre - ops.cast(blurred, "float32"))
+        sharp = center + self.amount * (center - ops.cast(blurred, "float32"))
         return ops.cast(ops.clip(sharp, 0, 255), "uint8")
 
 
 FILTERS: dict[str, type[Filter]] = {"hist_median": HistMedian, "sobel": Sobel, "canny": Canny, "sharpen": Sharpen}
-"""The filters by the name that data sets call them."""
+"""The filters by name."""
 
 
 def _standard_deviation(sigma: float) -> float:
-    """Returns it if these small Gaussians can be of it: below their weights vanish, above they are all alike."""
+    """Checks a standard deviation: below 0.1 the weights of our small Gaussians vanish, above 100 they are equal."""
     if not 0.1 <= sigma <= 100:
         raise UserError(f"sigma must be from 0.1 to 100 pixels. Received: {sigma:g}")
     return sigma
 
 
 def _framed(planes, width: int = 1):
-    """Puts a frame of `width` pixels around planes [N, H, W]: their outermost pixels repeated."""
-    # `ops.pad` can mirror, which is the same for one pixel, but takes TensorFlow longer.
+    """Pads planes [N, H, W] by `width` pixels on each side, repeating the outermost ones."""
+    # For one pixel `ops.pad` in its symmetric mode gives the same, but it is slower in TensorFlow.
     planes = ops.concatenate([planes[:, :1]] * width + [planes] + [planes[:, -1:]] * width, axis=1)
     return ops.concatenate([planes[:, :, :1]] * width + [planes] + [planes[:, :, -1:]] * width, axis=2)
 
 
 def _framed_in_black(planes):
-    """Puts a frame of one pixel around planes [N, H, W]: zeros."""
+    """Pads planes [N, H, W] with zeros, one pixel on each side."""
     return ops.pad(planes, [[0, 0], [1, 1], [1, 1]])
 
 
@@ -240,7 +240,7 @@ def _largest(planes: list):
 
 
 def _median(planes):
-    """Returns the 3×3 median: columns are sorted first, which neighbouring pixels share."""
+    """Returns the 3×3 median. Columns are sorted first, since neighboring pixels share them."""
     columns = _shifts(_framed(planes), axis=1)
     low, middle, high = (_shifts(rank(columns), axis=2) for rank in (_smallest, _middle, _largest))
     return _middle([_largest(low), _middle(middle), _smallest(high)])
@@ -257,25 +257,25 @@ def _gradient(planes) -> tuple:
 
 
 def _magnitude(right, down):
-    """Returns the gradient's magnitude, its maximum in each image scaled to 255."""
+    """Returns the gradient's magnitude, scaled so that its maximum in each image is 255."""
     magnitude = ops.sqrt(right * right + down * down)
     peak = tf.reduce_max(magnitude, axis=(1, 2), keepdims=True)  # `ops.max` refuses an empty batch
     return magnitude / ops.where(peak > 0, peak, 1.0) * 255
 
 
 def _blurred(planes, sigma: float):
-    """Returns float32 [N, H, W] under a 5×5 Gaussian whose middle weighs 1, a row and a column at a time."""
+    """Convolves float32 [N, H, W] with a separable 5×5 Gaussian whose center weighs 1."""
     far, near = (math.exp(-(distance**2) / (2 * sigma**2)) for distance in (2, 1))
     planes = _framed(planes, 2)
     for axis in (1, 2):
         first, second, third, fourth, fifth = _shifts(planes, axis, 5)
-        # Mirror images are summed alike, so their edges are each other's mirror image.
+        # In this order the sums of a mirror image are the same, and so are its edges, mirrored.
         planes = far * (first + fifth) + near * (second + fourth) + third
     return planes
 
 
 def _is_ridge(magnitude, right, down):
-    """Returns where the magnitude is no smaller than at its two neighbours along the gradient: bool [N, H, W]."""
+    """Returns where the magnitude is no smaller than at its two neighbors along the gradient: bool [N, H, W]."""
     rows = _shifts(_framed_in_black(magnitude), axis=1)
     (northwest, north, northeast), (west, _, east), (southwest, south, southeast) = (_shifts(r, axis=2) for r in rows)
     sideways, upright = ops.abs(right), ops.abs(down)

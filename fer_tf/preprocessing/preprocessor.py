@@ -1,7 +1,7 @@
-"""The data sets: what a network is fed, from the gray face to the tensor.
+"""Turns gray faces into the input of a network.
 
-A data set is `original` (the face as it is), the name of a filter, or `stack_<filter>` (both, as channels). How many
-channels, in what size and on what scale, is the layout of the architecture.
+A data set is `original` (the face as it is), the name of a filter, or `stack_<filter>` (both, as channels). The
+architecture decides the number of channels, the size and the scale.
 """
 
 import keras
@@ -21,20 +21,21 @@ def create_preprocessor(
     arithmetic: str = "standard",
     filter_parameters: dict[str, float] | None = None,
 ) -> "Preprocessor":
-    """Returns the layer that feeds a network.
+    """Returns the layer that prepares faces for a network.
 
     Args:
         dataset: One of `DATASETS`.
         architecture: One of `fer_tf.catalogue.ARCHITECTURES`; it decides channels, scaling and size.
-        image_size: Height and width of the output in pixels; None is what the architecture takes.
+        image_size: Height and width of the output in pixels; None is the architecture's default.
         arithmetic: One of `fer_tf.preprocessing.filters.ARITHMETICS`.
-        filter_parameters: Those of the data set's filter that are not to be its defaults, by name.
+        filter_parameters: Parameters of the data set's filter by name; the others keep their defaults.
 
     Returns:
         A layer: uint8 [N, 48, 48] → float32 [N, image_size, image_size, C].
 
     Raises:
-        UserError: if one of them is unknown, if the architecture does not take that size, or the filter that number.
+        UserError: if a name is unknown, if the architecture does not take this size, or if a filter parameter is out of
+            range.
     """
     expected = ARCHITECTURES[known("architecture", architecture, ARCHITECTURES)]
     image_size = expected.image_size if image_size is None else image_size
@@ -65,19 +66,19 @@ class Preprocessor(keras.layers.Layer):
     | one image | itself, scaled to −1…1 | three times itself, scaled to −1…1 |
     | stack | original and filtered, scaled to 0…1 | original, filtered, filtered − original + 128, scaled to −1…1 |
 
-    The difference is clipped to 0…255 in standard arithmetic, and taken modulo 256 in the original's. To −1…1 is
-    v / 127.5 − 1, to 0…1 is v / 255. Resizing comes before the scaling and is `resize`'s, in whole levels.
+    The difference is clipped to 0…255 in standard arithmetic, and taken modulo 256 in original arithmetic. Scaling to
+    −1…1 is v / 127.5 − 1, and to 0…1 it is v / 255. `resize` comes before the scaling, on whole levels.
 
     Args:
         dataset: One of `DATASETS`.
         rgb: Whether to make three channels.
         image_size: Height and width of the output in pixels.
         arithmetic: One of `fer_tf.preprocessing.filters.ARITHMETICS`.
-        filter_parameters: Those of the data set's filter that are not to be its defaults, by name.
+        filter_parameters: Parameters of the data set's filter by name; the others keep their defaults.
 
     Raises:
-        UserError: if one of them is unknown, if the data set does not exist in this arithmetic, or if the filter does
-            not take that number.
+        UserError: if a name is unknown, if the data set does not exist in this arithmetic, or if a number is out of
+            range.
     """
 
     def __init__(
@@ -114,11 +115,11 @@ class Preprocessor(keras.layers.Layer):
 
     @property
     def resizing(self) -> dict[str, int | str]:
-        """What a card says of the size: nothing, if the images stay as they are."""
+        """What a card records of the resizing; empty if images are not resized."""
         return {} if self.image_size == IMAGE_SIZE else {"image_size": self.image_size, "resize": RESIZE}
 
     def _planes(self, images) -> list:
-        """Returns the different planes of the data set, each uint8 [N, 48, 48]."""
+        """Returns the distinct planes of the data set, each uint8 [N, 48, 48]."""
         filtered = images if self._filter is None else self._filter(images)
         if not self._stacked:
             return [filtered]
@@ -128,7 +129,7 @@ class Preprocessor(keras.layers.Layer):
         difference = ops.cast(filtered, "int32") - ops.cast(images, "int32") + 128
         if self.arithmetic == "standard":
             return ops.cast(ops.clip(difference, 0, 255), "uint8")
-        # Made positive first, so that no two ideas of a remainder can differ.
+        # Made positive first, since runtimes differ in the remainder of a negative number.
         return ops.cast((difference + 256) % 256, "uint8")
 
     def get_config(self) -> dict:
@@ -138,11 +139,11 @@ class Preprocessor(keras.layers.Layer):
 
 
 def _filter_of(dataset: str, arithmetic: str, parameters: dict[str, float]) -> Filter | None:
-    """Returns the filter of a data set; None of `original`."""
+    """Returns the filter of a data set; None for `original`."""
     name = dataset.removeprefix("stack_")
     kind = FILTERS.get(name)
     known = kind.PARAMETERS if kind else ()
     if unknown := [parameter for parameter in parameters if parameter not in known]:
         has = f"its parameters are {', '.join(known)}" if known else "it has no parameters"
         raise UserError(f"no {unknown[0]!r} in data set {dataset}; {has}")
-    return kind and kind(arithmetic=arithmetic, **parameters)
+    return kind(arithmetic=arithmetic, **parameters) if kind else None

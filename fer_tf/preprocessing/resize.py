@@ -1,4 +1,4 @@
-"""Pillow's bilinear resize, to the bit, in operations that convert to ONNX."""
+"""Pillow's bilinear resize, bit for bit, in operations that convert to ONNX."""
 
 import functools
 
@@ -6,11 +6,11 @@ import numpy as np
 from keras import ops
 
 RESIZE = "bilinear as Pillow's, in whole levels"
-"""What `resize` does, in a card's words."""
+"""How a model card describes `resize`."""
 
 
 def resize(images, size: int):
-    """Resizes images as Pillow's `Image.resize(…, Resampling.BILINEAR)` does, to the bit.
+    """Resizes images bit for bit as Pillow's `Image.resize(…, Resampling.BILINEAR)` does.
 
     A horizontal, then a vertical pass, each rounded to whole levels. All sums are exact in float64.
 
@@ -32,17 +32,17 @@ def resize(images, size: int):
 
 @functools.cache
 def _resize_matrix(size: int, new_size: int) -> np.ndarray:
-    """Returns Pillow's weights of each old pixel in each new one, float64 [new_size, size].
+    """Returns Pillow's weight of each old pixel in each new one, float64 [new_size, size].
 
-    A triangle around the new pixel's centre, as wide as two old or two new pixels, whichever is wider; its weights are
-    stored in fixed point, by which Pillow decides ties.
+    The weights form a triangle around the new pixel's center, as wide as two old or two new pixels, whichever is wider.
+    Pillow stores them in fixed point, which decides ties.
     """
     scale = size / new_size
     reach = max(scale, 1)
     matrix = np.zeros((new_size, size))
     for row, weights in enumerate(matrix):
-        centre = (row + 0.5) * scale
-        reached = np.arange(max(int(centre - reach + 0.5), 0), min(int(centre + reach + 0.5), size))
-        triangle = np.maximum(1 - np.abs(reached + 0.5 - centre) / reach, 0)
+        center = (row + 0.5) * scale
+        reached = np.arange(max(int(center - reach + 0.5), 0), min(int(center + reach + 0.5), size))
+        triangle = np.maximum(1 - np.abs(reached + 0.5 - center) / reach, 0)
         weights[reached] = np.floor(triangle / triangle.sum() * 2**22 + 0.5) / 2**22
     return matrix

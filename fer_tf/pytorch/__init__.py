@@ -1,1 +1,1 @@
-"""PyTorch checkpoints: read without running them, ported to our networks, and proven against PyTorch."""
+"""PyTorch checkpoints: read without running them, ported to our networks, and compared with PyTorch."""

@@ -1,4 +1,4 @@
-"""PyTorch checkpoints, read without running anything in them. The one place that imports torch."""
+"""Reads PyTorch checkpoints without running anything in them."""
 
 import contextlib
 import pickle
@@ -7,13 +7,14 @@ import re
 import warnings
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from fer_tf.errors import UserError
 
 StateDict = dict[str, np.ndarray]
-"""Weights by PyTorch's names, float32, in PyTorch's layouts: convolutions [out, in, h, w], dense layers [out, in]."""
+"""Weights by PyTorch's names: float32, convolutions as [out, in, h, w], dense layers as [out, in]."""
 
 _PREFIXES = ("module.", "_orig_mod.")
 _INSIDE = ("state_dict", "model_state_dict")
@@ -22,11 +23,11 @@ _INSIDE = ("state_dict", "model_state_dict")
 def read_state_dict(path: Path | str) -> StateDict:
     """Reads the weights of a `.pth` file.
 
-    It may be a bare state_dict, or a dictionary with one under `state_dict` or `model_state_dict`. What
-    `DataParallel` and `torch.compile` put before the names goes; so do the counters of batch normalisation.
+    The file is a state_dict, or a dictionary with one under `state_dict` or `model_state_dict`. Prefixes of
+    `DataParallel` and `torch.compile` are stripped from the names. The counters of batch normalization are dropped.
 
     Raises:
-        UserError: if the file is damaged, holds anything but tensors, or holds numbers that are not finite.
+        UserError: if the file is damaged, holds anything but tensors, or holds NaN or infinite values.
     """
     path = Path(path)
     if not path.is_file():
@@ -36,7 +37,7 @@ def read_state_dict(path: Path | str) -> StateDict:
     import torch
 
     try:
-        with warnings.catch_warnings(action="ignore"):  # of pickles by other hands than torch.save's
+        with warnings.catch_warnings(action="ignore"):  # about pickles that torch.save did not write
             content = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); expected a PyTorch checkpoint (.pth)") from None
@@ -71,7 +72,7 @@ def _without_prefixes(name: str) -> str:
 
 
 def _reason(message: str, path: Path) -> str:
-    """Returns one sentence of what torch says in a paragraph."""
+    """Returns in one sentence what torch says in a paragraph."""
     blocked = re.search(r"GLOBAL (\S+)", message)
     names = [blocked[1]] if blocked else []
     if "Unsupported operand" in message:  # torch reads pickles of protocol 2 and 3 only
@@ -86,16 +87,19 @@ def _reason(message: str, path: Path) -> str:
 
 
 def _globals(path: Path) -> list[str]:
-    """Returns what a pickle would import, read from its operations without running any."""
+    """Returns what a pickle would import, without running it. Unlike torch's own function it reads protocol 4."""
     content = path.read_bytes()
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             content = next((archive.read(name) for name in archive.namelist() if name.endswith("data.pkl")), b"")
-    found, texts, memo, last = [], [], {}, None
+    found: list[str] = []
+    texts: list[str] = []
+    memo: dict[Any, Any] = {}
+    last = None
     with contextlib.suppress(ValueError):  # the end of what can be read
         for operation, argument, _ in pickletools.genops(content):
             if operation.name == "GLOBAL":
-                found.append(argument.replace(" ", "."))
+                found.append(str(argument).replace(" ", "."))
             elif operation.name == "STACK_GLOBAL":
                 found.append(".".join(texts[-2:]))
             elif operation.name in ("MEMOIZE", "BINPUT", "LONG_BINPUT"):

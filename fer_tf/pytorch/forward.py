@@ -1,4 +1,4 @@
-"""PyTorch's own forward pass over a checkpoint's weights, to prove an import against."""
+"""PyTorch's own forward pass with a checkpoint's weights, which an import must reproduce."""
 
 import numpy as np
 
@@ -6,10 +6,10 @@ from fer_tf.pytorch.checkpoint import StateDict
 
 
 def torch_logits(state: StateDict, images: np.ndarray) -> np.ndarray:
-    """Runs PyTorch's own forward pass over the weights of a BaseCNN or a ResNet50.
+    """Runs PyTorch's own forward pass with the weights of a BaseCNN or a ResNet50.
 
     Args:
-        state: What `read_state_dict` returned.
+        state: The weights that `read_state_dict` returned.
         images: float32 [N, H, W, C].
 
     Returns:
@@ -25,9 +25,11 @@ def torch_logits(state: StateDict, images: np.ndarray) -> np.ndarray:
         kernel = weights[f"{name}.weight"]
         return functional.conv2d(features, kernel, weights.get(f"{name}.bias"), stride, kernel.shape[-1] // 2)
 
-    def normalisation(features, name: str):
-        statistics = (weights[f"{name}.{key}"] for key in ("running_mean", "running_var", "weight", "bias"))
-        return functional.batch_norm(features, *statistics)
+    def normalization(features, name: str):
+        mean, variance, scale, shift = (
+            weights[f"{name}.{key}"] for key in ("running_mean", "running_var", "weight", "bias")
+        )
+        return functional.batch_norm(features, mean, variance, scale, shift)
 
     def dense(features, name: str):
         return functional.linear(features, weights[f"{name}.weight"], weights[f"{name}.bias"])
@@ -35,21 +37,21 @@ def torch_logits(state: StateDict, images: np.ndarray) -> np.ndarray:
     def base_cnn(features):
         for index in (0, 4, 8):
             features = functional.relu(convolution(features, f"model.{index}"))
-            features = functional.max_pool2d(normalisation(features, f"model.{index + 2}"), 2)
+            features = functional.max_pool2d(normalization(features, f"model.{index + 2}"), 2)
         return dense(functional.relu(dense(features.flatten(1), "model.13")), "model.16")
 
     def bottleneck(features, name: str, stride: int):
         shortcut = features
         if f"{name}.downsample.0.weight" in weights:
             shortcut = convolution(features, f"{name}.downsample.0", stride)
-            shortcut = normalisation(shortcut, f"{name}.downsample.1")
+            shortcut = normalization(shortcut, f"{name}.downsample.1")
         for number, step in ((1, 1), (2, stride), (3, 1)):
-            features = normalisation(convolution(features, f"{name}.conv{number}", step), f"{name}.bn{number}")
+            features = normalization(convolution(features, f"{name}.conv{number}", step), f"{name}.bn{number}")
             features = functional.relu(features) if number < 3 else features
         return functional.relu(features + shortcut)
 
     def resnet50(features):
-        features = functional.relu(normalisation(convolution(features, "conv1", 2), "bn1"))
+        features = functional.relu(normalization(convolution(features, "conv1", 2), "bn1"))
         features = functional.max_pool2d(features, 3, 2, 1)
         for stage, blocks in enumerate((3, 4, 6, 3), 1):
             for block in range(blocks):

@@ -1,4 +1,4 @@
-"""Puts the weights of a PyTorch checkpoint into our networks."""
+"""Copies the weights of a PyTorch checkpoint into our networks."""
 
 import keras
 import numpy as np
@@ -12,7 +12,7 @@ _BASE_CNN = {
     "dense": "model.13",
     "logits": "model.16",
 }
-"""PyTorch's module for each layer of BaseCNN; in ResNet50 the names are the same."""
+"""PyTorch's name of each layer of BaseCNN; the layers of ResNet50 have PyTorch's names."""
 
 _NAMES = {
     "kernel": "weight",
@@ -24,8 +24,10 @@ _NAMES = {
 }
 
 
-def recognise(state: StateDict) -> tuple[str, int, int]:
-    """Returns architecture, number of input channels and number of classes of a checkpoint, by its names and shapes.
+def identify(state: StateDict) -> tuple[str, int, int]:
+    """Returns the architecture, the number of input channels and the number of classes of a checkpoint.
+
+    They follow from the names and shapes of its tensors.
 
     Raises:
         UserError: if it is neither a BaseCNN nor a ResNet50.
@@ -47,15 +49,15 @@ def recognise(state: StateDict) -> tuple[str, int, int]:
 
 
 def port(state: StateDict, network: keras.Model, *, head: bool = True) -> None:
-    """Puts every tensor of a checkpoint into a network, each once.
+    """Copies every tensor of a checkpoint into a network, each once.
 
     Args:
         state: Weights by PyTorch's names.
         network: A BaseCNN or a ResNet50.
-        head: Whether the last layer is among them; without, it stays as it is, and that of the checkpoint goes.
+        head: Whether to copy the last layer, too. If not, the network keeps its own.
 
     Raises:
-        UserError: if a tensor is missing, left over or of another shape; the network is then half filled.
+        UserError: if a tensor is missing, left over or of another shape. Some weights are then copied already.
     """
     left, modules = dict(state), _BASE_CNN if network.name == "base_cnn" else {}
     *layers, last = network.layers
@@ -89,6 +91,6 @@ def _turned(layer: keras.layers.Layer, value: np.ndarray) -> np.ndarray:
     """Returns a PyTorch tensor in the layout of a Keras variable."""
     if value.ndim == 4:
         return value.transpose(2, 3, 1, 0)
-    if layer.name == "dense" and value.ndim == 2:  # its inputs are a flattened 128×6×6, which is 6×6×128 here
+    if layer.name == "dense" and value.ndim == 2:  # PyTorch flattens [128, 6, 6], Keras [6, 6, 128]
         value = value.reshape(-1, 128, 6, 6).transpose(0, 2, 3, 1).reshape(len(value), -1)
     return value.T

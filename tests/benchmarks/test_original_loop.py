@@ -66,7 +66,7 @@ def test_both_labels_stand_over_the_box(files):
     frame = next(demo_clip()[0])
     before = frame.copy()
     cascade = cv2.CascadeClassifier(cv2.data.haarcascades + "haarcascade_frontalface_default.xml")
-    assert original_loop.analyse(frame, cascade, [original_loop.load(path) for path in files]) == 1
+    assert original_loop.analyze(frame, cascade, [original_loop.load(path) for path in files]) == 1
     rows = np.flatnonzero((frame != before).any(axis=(1, 2)))
     top = cascade.detectMultiScale(cv2.cvtColor(before, cv2.COLOR_BGR2GRAY), 1.3, 5)[0][1]
     assert rows.min() < top - 40

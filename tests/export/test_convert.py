@@ -12,7 +12,7 @@ pytest.importorskip("tf2onnx")
 from fer_tf.card import ModelCard  # noqa: E402
 from fer_tf.errors import UserError  # noqa: E402
 from fer_tf.export import convert as convert_module  # noqa: E402
-from fer_tf.export.convert import convert, sample_faces  # noqa: E402
+from fer_tf.export.convert import convert, proof_faces  # noqa: E402
 from fer_tf.models import create_model  # noqa: E402
 from fer_tf.preprocessing import filters  # noqa: E402
 from fer_tf.preprocessing.preprocessor import create_preprocessor  # noqa: E402
@@ -39,7 +39,7 @@ def network():
     """A network whose running statistics are not those of a new one."""
     keras.utils.set_random_seed(0)
     model = create_model("base_cnn", "stack_sharpen")
-    images = create_preprocessor("stack_sharpen")(sample_faces(32))
+    images = create_preprocessor("stack_sharpen")(proof_faces(32))
     for _ in range(3):
         model(images, training=True)
     return model
@@ -68,7 +68,7 @@ def test_the_file_is_what_the_format_says(model_file):
 
 
 def test_probabilities_are_those_of_numpy_and_keras(network, model_file):
-    faces = sample_faces(40, seed=7)
+    faces = proof_faces(40, seed=7)
     sharp = np.asarray(filters.Sharpen()(faces))
     logits = network(np.stack([faces, sharp], axis=-1).astype(np.float32) / 255, training=False).numpy() / 1.7
     expected = np.exp(logits - logits.max(axis=1, keepdims=True))
@@ -80,7 +80,7 @@ def test_probabilities_are_those_of_numpy_and_keras(network, model_file):
 
 def test_batch_size_changes_no_row(model_file):
     recognizer = Recognizer(model_file)
-    faces = sample_faces(33)
+    faces = proof_faces(33)
     single = np.concatenate([recognizer(faces[n : n + 1]) for n in range(33)])
     assert np.abs(single - recognizer(faces)).max() < 1e-6
     assert recognizer(faces[:0]).shape == (0, 7)

@@ -114,3 +114,15 @@ def test_wrong_input_is_one_line_and_writes_nothing(members, public, tmp_path, c
     assert ensemble.main([one, other, "-o", str(output), "--force"]) == 0
     assert ensemble.main([one, other, "-o", str(output)]) == 0
     assert members[1].read_bytes() == before
+
+
+@pytest.mark.parametrize("options", [([], ["--mirror"]), (["--mirror"], [])], ids=["plain first", "mirrored first"])
+def test_a_mirrored_file_and_a_plain_one_do_not_replace_each_other(options, members, public, tmp_path, capsys):
+    first, second = ([*map(str, members), *option, "-o", str(tmp_path / "joined.onnx")] for option in options)
+    assert ensemble.main(first) == 0
+    before = (tmp_path / "joined.onnx").read_bytes()
+    assert ensemble.main(second) == 2
+    assert "--force" in capsys.readouterr().err
+    assert (tmp_path / "joined.onnx").read_bytes() == before
+    assert ensemble.main([*second, "--force"]) == 0
+    assert (tmp_path / "joined.onnx").read_bytes() != before

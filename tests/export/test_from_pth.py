@@ -10,10 +10,10 @@ pytest.importorskip("tf2onnx")
 Image = pytest.importorskip("PIL.Image")
 
 from fer_tf.export import from_pth  # noqa: E402
-from fer_tf.export.convert import sample_faces  # noqa: E402
+from fer_tf.export.convert import proof_faces  # noqa: E402
 from fer_tf.models import create_model  # noqa: E402
 from fer_tf.recognizer import Recognizer, predict  # noqa: E402
-from fer_tf.train import evaluate  # noqa: E402
+from fer_tf.train.figures import evaluate, evaluation_split  # noqa: E402
 from fer_tf.train.initial_weights import initialise  # noqa: E402
 
 SHARED = Path(__file__).parents[3] / "shared"
@@ -95,8 +95,8 @@ def test_a_real_checkpoint_keeps_its_accuracy(fer2013_path, tmp_path):
     assert from_pth.main([str(CHECKPOINT), "-o", str(output), "--temperature-data", str(fer2013_path)]) == 0
     recognizer = Recognizer(output)
     data = fer2013.load(fer2013_path)
-    probabilities = predict(recognizer, evaluate.tested(data, "all").images)
-    report = evaluate.evaluate(probabilities, data, temperature=recognizer.card.temperature, splits="all")
+    probabilities = predict(recognizer, evaluation_split(data, "all").images)
+    report = evaluate(probabilities, data, temperature=recognizer.card.temperature, splits="all")
     assert report["public"]["accuracy"] == pytest.approx(0.5921, abs=1e-3)
     assert report["private"]["accuracy"] == pytest.approx(0.5974, abs=1e-3)
     assert report["all"]["accuracy"] == pytest.approx(0.5947, abs=1e-3)
@@ -280,4 +280,4 @@ def test_training_starts_from_a_resnet50_of_other_classes(torch, resnet50, tmp_p
 
 
 def test_the_faces_of_the_proof_are_many_enough():
-    assert len(sample_faces()) >= 64
+    assert len(proof_faces()) >= 64

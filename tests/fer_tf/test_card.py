@@ -70,3 +70,18 @@ def test_bad_values_are_refused(key, value, expected):
 
 def test_says_what_it_must_not_be_used_for():
     assert "at work or in education" in ModelCard(**VALUES).excluded_uses
+
+
+@pytest.mark.parametrize(
+    ("architecture", "dataset", "expected"),
+    [
+        ("mirror_resnet", "original", True),
+        ("mirror_resnet", "stack_sharpen", False),
+        ("mirror_resnet", "sobel", False),
+        ("base_cnn", "original", False),
+        ("mirror_resnet+base_cnn", "original", False),
+    ],
+)
+def test_a_network_that_is_mirror_equivariant_counts_as_that_on_plain_faces_alone(architecture, dataset, expected):
+    card = ModelCard(**{**VALUES, "architecture": architecture, "dataset": dataset})
+    assert card.is_mirror_equivariant is expected

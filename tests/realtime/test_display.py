@@ -12,7 +12,7 @@ from fer_tf.errors import UserError
 from fer_tf.realtime.capture import Frame
 from fer_tf.realtime.demo import demo_clip
 from fer_tf.realtime.display import DisplayProbe, Window
-from fer_tf.realtime.draw import COLOURS
+from fer_tf.realtime.draw import COLORS
 from fer_tf.realtime.record import VideoSink
 
 IMAGE = np.zeros((48, 64, 3), np.uint8)
@@ -135,8 +135,8 @@ def xvfb(tmp_path_factory):
     def screenshot():
         data = (folder / "Xvfb_screen0").read_bytes()  # in the format of xwd
         header = np.frombuffer(data[:100], ">u4")
-        size, width, height, line, colours = (int(header[index]) for index in (0, 4, 5, 12, 19))
-        pixels = np.frombuffer(data, np.uint8, height * line, size + 12 * colours)
+        size, width, height, line, colors = (int(header[index]) for index in (0, 4, 5, 12, 19))
+        pixels = np.frombuffer(data, np.uint8, height * line, size + 12 * colors)
         return pixels.reshape(height, line // 4, 4)[:, :width, :3]
 
     yield os.environ | {"DISPLAY": f":{display}"}, screenshot
@@ -213,7 +213,7 @@ def panel(image):
 
 def test_keys_in_a_real_window(watched, xvfb, tmp_path):
     screenshot = xvfb[1]
-    until(lambda: (screenshot()[:240, :320] == np.array(COLOURS["surprise"])).all(axis=-1).sum() > 50)
+    until(lambda: (screenshot()[:240, :320] == np.array(COLORS["surprise"])).all(axis=-1).sum() > 50)
     with_bars = panel(screenshot())
     watched.do("key", "d")
     until(lambda: panel(screenshot()) < with_bars - 0.05)

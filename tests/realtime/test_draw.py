@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from fer_tf.classes import CLASSES
-from fer_tf.realtime.draw import COLOURS, draw_faces, draw_status
+from fer_tf.realtime.draw import COLORS, draw_faces, draw_status
 from fer_tf.realtime.pipeline import Face, Reading
 
 
@@ -13,8 +13,8 @@ def face(box, *rows, track=0, certain=True, crop=None):
     return Face(box, track, np.zeros((48, 48), np.uint8) if crop is None else crop, readings)
 
 
-def count(image, colour):
-    return int((image == np.array(colour, np.uint8)).all(axis=-1).sum())
+def count(image, color):
+    return int((image == np.array(color, np.uint8)).all(axis=-1).sum())
 
 
 @pytest.mark.parametrize("size", [(240, 320), (480, 640), (1080, 1920), (640, 360), (20, 20), (1, 1)])
@@ -25,9 +25,9 @@ def test_faces_anywhere_in_frames_of_any_size_can_be_drawn(size, place):
     side = max(1, min(size) // 3)
     box = (int(place[0] * width), int(place[1] * height), side, side)
     draw_faces(image, [face(box, np.eye(7)[3], np.eye(7)[5])], show_input=True)
-    assert count(image, COLOURS["happy"]) + count(image, COLOURS["sad"]) > 0
+    assert count(image, COLORS["happy"]) + count(image, COLORS["sad"]) > 0
     draw_status(image, ["25 frames/s", "latency 20 ms"], alarm="something is wrong " * 9)
-    assert count(image, COLOURS["angry"]) > 0
+    assert count(image, COLORS["angry"]) > 0
 
 
 def test_bars_are_as_long_as_their_probabilities():
@@ -35,7 +35,7 @@ def test_bars_are_as_long_as_their_probabilities():
     image = np.zeros((480, 640, 3), np.uint8)
     draw_faces(image, [face((50, 200, 100, 100), probabilities)])
     panel = image[:, 160:]  # right of the box
-    areas = {name: count(panel, COLOURS[name]) for name in CLASSES}
+    areas = {name: count(panel, COLORS[name]) for name in CLASSES}
     assert areas["fear"] / areas["sad"] == pytest.approx(2, rel=0.15)
     assert areas["angry"] == pytest.approx(areas["disgust"], rel=0.01)
 
@@ -44,11 +44,11 @@ def test_two_models_have_a_label_and_a_column_of_bars_each():
     image = np.zeros((480, 640, 3), np.uint8)
     two = face((20, 200, 100, 100), np.eye(7)[0], np.eye(7)[6])
     draw_faces(image, [two], details=False)
-    assert min(count(image[:198], COLOURS["angry"]), count(image[:198], COLOURS["surprise"])) > 500
+    assert min(count(image[:198], COLORS["angry"]), count(image[:198], COLORS["surprise"])) > 500
     with_bars = image.copy()
     draw_faces(with_bars, [two])
     with_bars[with_bars == image] = 0
-    bars = {name: cv2.boundingRect((with_bars == COLOURS[name]).all(axis=-1).astype(np.uint8)) for name in CLASSES}
+    bars = {name: cv2.boundingRect((with_bars == COLORS[name]).all(axis=-1).astype(np.uint8)) for name in CLASSES}
     assert [bars[name][2:] for name in CLASSES[1:6]] == [(0, 0)] * 5
     angry, surprise = bars["angry"], bars["surprise"]
     assert surprise[0] > angry[0] + 40
@@ -78,10 +78,10 @@ def test_models_are_called_by_what_tells_them_apart(models, told, monkeypatch):
 
 
 @pytest.mark.parametrize("rows", [np.eye(7)[:1], np.eye(7)[:2]], ids=["one model", "two models"])
-def test_an_uncertain_face_is_not_given_a_colour_of_an_expression(rows):
+def test_an_uncertain_face_is_not_given_a_color_of_an_expression(rows):
     image = np.zeros((480, 640, 3), np.uint8)
     draw_faces(image, [face((50, 200, 100, 100), *rows, certain=False)], details=False)
-    assert not any(count(image, colour) for colour in COLOURS.values())
+    assert not any(count(image, color) for color in COLORS.values())
     assert (image[205, 50] == image[205, 51]).all()
     assert image[205, 50].any()
 
@@ -123,7 +123,7 @@ def test_a_problem_is_shown_across_the_bottom_and_the_rest_above_it():
     assert corner[-1, 0]
     assert not corner[:440].any()
     draw_status(image, [], alarm="camera 0 is gone")
-    assert (image[-1] == COLOURS["angry"]).all()
+    assert (image[-1] == COLORS["angry"]).all()
     assert (image[:400] == 200).all()
 
 
@@ -141,6 +141,16 @@ def test_no_face_leaves_the_frame_alone():
     assert (image == 7).all()
 
 
-def test_every_class_has_its_own_colour():
-    assert list(COLOURS) == list(CLASSES)
-    assert len(set(COLOURS.values())) == len(CLASSES)
+def test_every_class_has_its_own_color():
+    assert list(COLORS) == list(CLASSES)
+    assert len(set(COLORS.values())) == len(CLASSES)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_where_one_panel_has_room_it_is_that_of_the_largest_face(order):
+    large = face((10, 20, 100, 100), crop=np.full((48, 48), 201, np.uint8))
+    small = face((80, 125, 45, 45), crop=np.full((48, 48), 101, np.uint8))
+    image = np.zeros((180, 320, 3), np.uint8)
+    draw_faces(image, [large, small][::order], show_input=True)
+    assert count(image, (201, 201, 201)) >= 48 * 48
+    assert count(image, (101, 101, 101)) < 48

@@ -128,6 +128,13 @@ def test_numbers_out_of_range_are_refused(options):
         Pipeline(lambda _: BOXES, FakeModel([]), **options)
 
 
+def test_with_the_names_of_models():
+    pipeline = Pipeline(lambda _: BOXES, "base_cnn-stack_sharpen", compare="mirror_resnet-original")
+    assert pipeline.models == ("base_cnn-stack_sharpen", "mirror_resnet-original")
+    with pytest.raises(UserError, match="base_cnn-stack_sharpen"):
+        Pipeline(lambda _: BOXES, "base_cnn")
+
+
 def test_with_a_model_file(make_model_file, tmp_path):
     path = make_model_file(tmp_path / "tiny.onnx")
     image = np.zeros((100, 200, 3), np.uint8)
@@ -149,3 +156,12 @@ def test_a_reading_names_its_most_probable_expression():
     assert face.label == "happy"
     assert face.confidence == pytest.approx(0.6)
     np.testing.assert_array_equal(face.raw, probabilities[::-1])
+
+
+def test_certain_is_what_is_shown_and_not_the_frame_alone(image):
+    sure, unsure = np.eye(7)[0], np.full(7, 1 / 7)
+    live = Pipeline(lambda _: BOXES[:2], FakeModel([sure, unsure, unsure, sure]), smoothing=10, min_confidence=0.5)
+    live(image, 0.0)
+    faces = live(image, 0.1)  # a tenth of a second changes 1 % of the average
+    assert [face.raw.max() >= 0.5 for face in faces] == [False, True]
+    assert [face.certain for face in faces] == [True, False]

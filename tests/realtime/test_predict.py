@@ -51,6 +51,12 @@ def test_each_face_of_each_picture_is_printed(model, pictures, capsys):
     assert lines[3].index("left") == lines[4].index("left")
 
 
+def test_a_model_can_be_named(pictures, capsys):
+    assert predict.main([str(pictures / "1 one.png"), "--model", "base_cnn-stack_sharpen", "--json"]) == 0
+    (image,) = json.loads(capsys.readouterr().out)["images"]
+    assert image["faces"][0]["readings"][0]["model"] == "base_cnn-stack_sharpen"
+
+
 def test_a_folder_is_gone_through_and_what_is_broken_is_named_and_skipped(model, pictures, capsys):
     assert predict.main([str(pictures), "--model", str(model), "--json"]) == 1
     printed = capsys.readouterr()
@@ -115,11 +121,11 @@ def test_doubt_is_said(model, pictures, capsys):
         assert capsys.readouterr().out.endswith("uncertain\n") is doubtful
 
 
-def test_labelled_pictures_are_written_under_names_of_their_own(model, pictures, tmp_path):
+def test_labeled_pictures_are_written_under_names_of_their_own(model, pictures, tmp_path):
     other = tmp_path / "other"
     other.mkdir()
     cv2.imwrite(str(other / "1 one.jpg"), cv2.imread(str(pictures / "1 one.png")))
-    output = tmp_path / "new" / "labelled"
+    output = tmp_path / "new" / "labeled"
     assert predict.main([str(pictures), str(other), "--model", str(model), "--output", str(output)]) == 1
     assert sorted(path.name for path in output.iterdir()) == ["1 one-2.png", "1 one.png", "2 two.png", "3 none.png"]
     before, after = (cv2.imread(str(folder / "1 one.png")) for folder in (pictures, output))
@@ -136,7 +142,7 @@ def test_what_was_found_before_an_interruption_is_printed(model, pictures, tmp_p
             raise KeyboardInterrupt
 
     monkeypatch.setattr(predict, "draw_faces", draw)
-    options = ["--model", str(model), "--json", "--output", str(tmp_path / "labelled")]
+    options = ["--model", str(model), "--json", "--output", str(tmp_path / "labeled")]
     assert predict.main([str(pictures), *options]) == 130
     assert len(json.loads(capsys.readouterr().out)["images"]) == 2
 
@@ -185,6 +191,15 @@ def test_what_a_user_gets_wrong_is_said_in_one_line(arguments, message, tmp_path
     assert printed.out == ""
     assert printed.err.count("\n") == 1
     assert message in printed.err
+
+
+def test_heic_is_named_with_what_to_do_alone_in_a_folder_and_by_a_pattern(model, pictures, capsys):
+    (pictures / "IMG_1.HEIC").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    for named, code in (("IMG_1.HEIC", 2), ("*.HEIC", 2), ("", 1)):
+        assert predict.main([str(pictures / named), "--model", str(model)]) == code
+        (line,) = (line for line in capsys.readouterr().err.splitlines() if "4 broken" not in line)
+        assert "HEIC" in line
+        assert "convert it to JPEG" in line
 
 
 @pytest.mark.parametrize("name", ["missing.png", "a\udcff.png", "0", "demo"])

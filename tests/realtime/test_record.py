@@ -63,7 +63,7 @@ def test_a_recording_is_an_ordinary_mp4_of_h264(tmp_path):
     assert int(capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little") in (b"h264", b"avc1")
 
 
-def test_colours_are_kept(tmp_path):
+def test_colors_are_kept(tmp_path):
     image = np.zeros((48, 96, 3), np.uint8)
     image[:, :48], image[:, 48:] = (200, 60, 30), (30, 90, 220)
     sink = VideoSink(tmp_path / "out.mp4", fps=10)

@@ -84,7 +84,14 @@ def test_pictures_that_cannot_be_read_are_counted(folder, capsys):
     for name in ("a.HEIC", "b.heif", ".c.heic"):
         (folder / name).touch()
     expand_sources([str(folder)])
-    assert "left out: 2;" in capsys.readouterr().err
+    assert "left out: 2)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["a.HEIC", ""])
+def test_heic_is_named_with_what_to_do_as_a_file_and_in_a_folder(name, tmp_path):
+    (tmp_path / "a.HEIC").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    with pytest.raises(UserError, match=r"HEIC.* convert it to JPEG"):
+        open_source(*expand_sources([str(tmp_path / name)]))
 
 
 @pytest.mark.parametrize(

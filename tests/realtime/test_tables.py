@@ -105,7 +105,7 @@ def test_the_jsonl_file_has_a_line_for_each_frame_at_once(tmp_path):
     np.testing.assert_allclose(list(reading["raw"].values()), ROW[::-1], atol=1e-4)
 
 
-def summarise(path, *frames):
+def summarize(path, *frames):
     """Writes (source, time, faces) each, and returns what the summary says of the sources and of the faces."""
     sink = SummarySink(path)
     for index, (source, time_s, faces) in enumerate(frames):
@@ -128,7 +128,7 @@ def test_the_summary_counts_seconds_of_the_stream(tmp_path):
     times = [*np.arange(0, 0.5, 0.1), 0.5, 1.0]
     labels = ["happy"] * 5 + ["sad"] * 2
     frames = [("a", time_s, [shows(0, label)]) for time_s, label in zip(times, labels, strict=True)]
-    sources, faces = summarise(tmp_path / "out.json", *frames)
+    sources, faces = summarize(tmp_path / "out.json", *frames)
     assert sources == [{"source": "a", "frames": 7, "seconds": 1.5}]
     (entry,) = faces.values()
     assert (entry["first_s"], entry["last_s"], entry["frames"], entry["seconds"]) == (0.0, 1.0, 7, 1.5)
@@ -145,7 +145,7 @@ def test_the_summary_keeps_sources_faces_and_models_apart(tmp_path):
         *(("other", time_s, [both]) for time_s in (0.0, 0.2)),
         ("a picture", 0.0, [shows(0, "happy")]),
     ]
-    sources, entries = summarise(tmp_path / "out.json", *frames)
+    sources, entries = summarize(tmp_path / "out.json", *frames)
     assert [source["source"] for source in sources] == [SOURCE, "other", "a picture"]
     fear, sad = entries[SOURCE, 0, "m"], entries[SOURCE, 1, "m"]
     assert (fear["seconds"], fear["last_s"], fear["mean_confidence"]) == (0.2, 0.1, 0.55)
@@ -158,7 +158,7 @@ def test_the_summary_keeps_sources_faces_and_models_apart(tmp_path):
 
 def test_a_pause_or_a_step_back_is_no_expression(tmp_path):
     times = (0.0, 0.1, 60.0, 60.1, 0.0, 0.1)
-    (source,), _ = summarise(tmp_path / "out.json", *(("a", time_s, [shows(0, "sad")]) for time_s in times))
+    (source,), _ = summarize(tmp_path / "out.json", *(("a", time_s, [shows(0, "sad")]) for time_s in times))
     assert source["seconds"] == pytest.approx(0.1 + 2 + 0.1 + 0 + 0.1 + 0.1)
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from fer_tf.classes import CLASSES
 from fer_tf.realtime.capture import Frame
-from fer_tf.realtime.draw import COLOURS
+from fer_tf.realtime.draw import COLORS
 from fer_tf.realtime.pipeline import Face, Reading
 from fer_tf.realtime.tables import COLUMNS, CsvSink
 from fer_tf.realtime.timeline import Strip, draw_timeline, main, read_strips
@@ -24,8 +24,8 @@ def strip(times, rows, *, source="a", face=0):
 
 
 def area(image, name):
-    """Returns the mask of the pixels in the colour of an expression, without the legend."""
-    mask = (image == COLOURS[name]).all(axis=-1)
+    """Returns the mask of the pixels in the color of an expression, without the legend."""
+    mask = (image == COLORS[name]).all(axis=-1)
     mask[:64] = False
     return mask
 
@@ -153,7 +153,7 @@ def test_what_a_jpeg_cannot_hold_is_said(tmp_path, capfd):
     output = tmp_path / "all.jpg"
     assert main([str(path), "--most", "300", "-o", str(output)]) == 2
     (line,) = capfd.readouterr().err.splitlines()
-    assert "take .png" in line
+    assert "use .png" in line
     assert not output.exists()
 
 
@@ -223,3 +223,13 @@ def test_wrong_options_are_said_in_one_line(table, arguments, message, capsys):
 def test_a_folder_is_no_table(path, capsys):
     assert main([path]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize(("step", "gap"), [(0.04, 0.5), (1.0, 10.0)])
+def test_a_gap_of_half_a_second_or_of_ten_slow_frames_is_empty(step, gap):
+    before = np.arange(50) * step
+    times = np.concatenate([before, 50 * step + gap + before])
+    columns = area(draw_timeline([strip(times, [shows("happy")] * 100)]), "happy").any(axis=0)
+    seen = np.flatnonzero(columns)
+    empty = 1 - columns[seen.min() : seen.max() + 1].mean()
+    assert empty == pytest.approx(gap / (100 * step + gap), abs=0.01)

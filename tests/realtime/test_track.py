@@ -197,3 +197,14 @@ def test_landmarks_stay_where_they_are_in_the_face():
 def test_a_detector_of_boxes_alone_gives_no_landmarks():
     (track,) = Tracker(Script([(10, 10, 50, 50)]))(IMAGE, 0.0)
     assert track.landmarks is None
+
+
+def test_of_two_boxes_about_as_near_the_one_that_overlaps_more_is_the_same_face():
+    # 20 pixels to the right they share 60 / 100 of their area; the small one, 18 to the left, shares 44² / 80².
+    right, small = (120, 100, 80, 80), (100, 118, 44, 44)
+    assert run([[(100, 100, 80, 80)], [small, right]], [0.0, 0.04]) == [[0], [1, 0]]
+
+
+@pytest.mark.parametrize(("sizes", "unseen", "same"), [(1, 0.04, False), (1, 0.5, True), (2, 0.5, False)])
+def test_a_face_may_have_moved_further_the_longer_it_was_not_seen(sizes, unseen, same):
+    assert run([[(100, 100, 80, 80)], [(100 + 80 * sizes, 100, 80, 80)]], [0.0, unseen]) == [[0], [0 if same else 1]]

@@ -143,3 +143,21 @@ def test_light_camera_is_light_but_for_one_image_in_four():
     poor = (shots != light).any(axis=(1, 2))
     assert 200 < poor.sum() < 300
     assert (shots[poor].std(axis=(1, 2)) > 0).mean() > 0.9  # noise, while light leaves an even face even
+
+
+def test_zoom_makes_faces_smaller_as_far_as_larger():
+    disk = cv2.circle(np.zeros((96, 96), np.uint8), (48, 48), 20, 255, cv2.FILLED)
+    zoomed = augment(tf.constant(np.stack([disk] * 300)), [0, 0], **{**STILL, "zoom": 1.5}).numpy()
+    scales = np.sqrt(zoomed.sum(axis=(1, 2), dtype=float) / disk.sum(dtype=float))
+    assert scales.max() == pytest.approx(1.5, rel=0.03)
+    assert scales.min() == pytest.approx(1 / 1.5, rel=0.03)
+    assert 120 < (scales > 1).sum() < 180
+
+
+def test_rectangles_lie_in_all_quarters_of_the_image_alike():
+    flat = np.full((2000, 48, 48), 7, np.uint8)
+    erased = augment(tf.constant(flat), [0, 0], **{**STILL, "erase_probability": 0.5}).numpy() != 7
+    middles = np.array([np.mean(np.nonzero(mask), axis=1) for mask in erased if mask.any()])
+    lower, right = (middles > 23.5).T
+    quarters = np.bincount(2 * lower + right, minlength=4) / len(middles)
+    np.testing.assert_allclose(quarters, 0.25, atol=0.06)

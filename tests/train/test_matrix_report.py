@@ -1,4 +1,5 @@
 import json
+import re
 
 import cv2
 import pytest
@@ -49,8 +50,10 @@ def test_table_and_chart(tmp_path):
     add_cell(tmp_path, "base_cnn", "original", 0, every)
     add_cell(tmp_path, "base_cnn", "original", 1, every)
     add_cell(tmp_path, "base_cnn", "sobel", 0, every)
-    matrix_report.write_matrix(tmp_path, "-")
+    shown = matrix_report.write_matrix(tmp_path, "-")
     text = (tmp_path / "matrix.md").read_text()
+    assert "|" not in shown
+    assert re.sub(r"[-|: ]+", " ", text).split() == re.sub(r"[-|: ]+", " ", shown).split(), "the same in two forms"
     table = text.partition("What each stack adds")[0]
     rows = [line for line in table.splitlines() if line.startswith(("| base_cnn", "| resnet50"))]
     assert rows == [
@@ -73,8 +76,8 @@ def test_table_and_chart(tmp_path):
 @pytest.mark.parametrize(
     ("gains", "says"),
     [
-        ((0.020, 0.021, 0.022), "| **helps** |"),
-        ((-0.020, -0.021, -0.022), "| **harms** |"),
+        ((0.020, 0.021, 0.022), "| helps |"),
+        ((-0.020, -0.021, -0.022), "| harms |"),
         ((0.02, -0.03, 0.01), "| no difference shown |"),
         ((0.02,), "| one seed decides nothing |"),
     ],

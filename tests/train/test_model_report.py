@@ -10,11 +10,12 @@ pytest.importorskip("matplotlib")
 pytest.importorskip("onnx")
 
 from fer_tf.fer2013 import Split
-from fer_tf.lineage import told_once
+from fer_tf.lineage import read
 from fer_tf.recognizer import Recognizer
-from fer_tf.train import run
-from fer_tf.train.evaluate import evaluate
-from fer_tf.train.model_report import chosen_on_public, files_of, labels_seen, training_command, write_model_report
+from fer_tf.train import model_report, run
+from fer_tf.train.figures import evaluate
+from fer_tf.train.model_report import page, training_command, write_model_report
+from fer_tf.weights import DEFAULT_MODEL
 
 
 @pytest.fixture
@@ -48,6 +49,14 @@ def report_on(public, tmp_path):
     return report
 
 
+def labels_seen(training: dict) -> str:
+    return model_report.labels_seen(read(training))
+
+
+def chosen_on_public(training: dict) -> str:
+    return model_report.chosen_on_public(read(training))
+
+
 def test_the_report_says_what_is_measured(public, make_model_file, report_on, tmp_path):
     training = run.settle({"model": "se_resnet", "seed": 5, "augment": "camera"}) | {"hours": 1.5, "epochs_done": 19}
     model = make_model_file(tmp_path / "m.onnx", card_changes={"training": training})
@@ -58,8 +67,8 @@ def test_the_report_says_what_is_measured(public, make_model_file, report_on, tm
     assert "--model se_resnet" in text
     assert "--seed 5 --augment camera`, ended after 19 epochs, 1.5 hours" in text
     assert "PrivateTest" not in text
-    assert "networks in one graph" not in text
-    assert "what one in four training images had" in text
+    assert "averages" not in text
+    assert "In training, 25% of the images had blur, noise and low light" in text
     accuracy = (probabilities.argmax(axis=1) == public.labels).mean()
     bears = report["robustness"]
     assert bears["as they are"]["accuracy"] == accuracy == report["splits"]["public"]["accuracy"]
@@ -82,7 +91,7 @@ def test_the_report_tells_of_each_network_of_an_ensemble(make_model_file, report
     pair = {"members": [{"name": name, "training": run.settle({"seed": seed})} for name, seed in (("a", 1), ("b", 2))]}
     joined = {"members": [{"name": "pair", "training": pair}, {"name": "c", "training": run.settle({"seed": 3})}]}
     text = report_on(make_model_file(tmp_path / "m.onnx", card_changes={"training": joined})).read_text()
-    assert "3 networks in one graph, whose answers are averaged: a model file of" in text
+    assert "averages the predictions of 3 networks" in text
     for name, seed in (("a", 1), ("b", 2), ("c", 3)):
         assert re.search(rf"\| trained by \({name}\) \| `python -m train.run [^`]*--seed {seed}`", text)
 
@@ -92,30 +101,35 @@ def test_which_labels_a_model_saw_is_said_through_its_teachers():
     voted = plain | {"ferplus": "votes.csv", "ferplus_weight": 0.5}
     origins = [{"name": "old", "training": voted}, {"name": "new", "training": plain}]
     taught = plain | {"teacher": ["a.onnx", "b.onnx"], "teacher_weight": 0.7, "teacher_origins": origins}
-    assert labels_seen({}) == labels_seen({"image_size": 224}) == "not known"
+    assert labels_seen({}) == labels_seen({"image_size": 224}) == "unknown"
     assert labels_seen(plain) == "those of its data set"
-    assert labels_seen(voted) == "those of its data set, mixed with the votes of FER+ (by 0.5)"
+    assert labels_seen(voted) == "those of its data set, mixed with the votes of FER+ (weight 0.5)"
     headed = voted | {"ferplus_weight": 0.0, "ferplus_head": 1.0}
     assert labels_seen(headed) == (
-        "those of its data set; beside them a second head, which is not kept, learned the votes of FER+ (weight 1)"
+        "those of its data set; an auxiliary head, dropped after training, learned the votes of FER+ (weight 1)"
     )
     assert labels_seen(taught) == (
-        "those of its data set, mixed with the answers of a.onnx, b.onnx (by 0.7); its teachers had learned from "
-        "the labels of their data sets and the votes of FER+"
+        "those of its data set, mixed with the predictions of a.onnx, b.onnx (weight 0.7); its teachers had learned "
+        "from the labels of their data sets and the votes of FER+"
     )
     both = labels_seen(voted | {"teacher": ["a.onnx"], "teacher_weight": 0.7})
-    assert both == "those of its data set, mixed with the votes of FER+ (by 0.5) and the answers of a.onnx (by 0.7)"
+    assert (
+        both
+        == "those of its data set, mixed with the votes of FER+ (weight 0.5) and the predictions of a.onnx (weight 0.7)"
+    )
     asked = plain | {"teacher": ["a.onnx"], "teacher_weight": 0.7, "teacher_views": "varied"}
-    assert "the answers of a.onnx (by 0.7, asked of each image as it was varied)" in labels_seen(asked)
+    assert "the predictions of a.onnx (weight 0.7, for each augmented image)" in labels_seen(asked)
     later = plain | {"init": "first", "init_origin": taught}
     assert labels_seen(later).endswith(
-        "; its first weights had learned from the labels of their data sets, the answers of other models and the votes "
-        "of FER+"
+        "; its initial weights had learned from the labels of their data sets, the predictions of other models and the "
+        "votes of FER+"
     )
-    assert labels_seen(later | taught).split("; ")[1].startswith("its first weights and its teachers had learned from")
-    assert labels_seen(plain | {"init": "x.pth"}).endswith("had learned from labels that are not known")
+    assert (
+        labels_seen(later | taught).split("; ")[1].startswith("its initial weights and its teachers had learned from")
+    )
+    assert labels_seen(plain | {"init": "x.pth"}).endswith("had learned from unknown labels")
     imported = plain | {"teacher": ["c.onnx"], "teacher_weight": 0.5, "teacher_origins": [{"training": {}}]}
-    assert labels_seen(imported).endswith("its teachers had learned from labels that are not known")
+    assert labels_seen(imported).endswith("its teachers had learned from unknown labels")
     members = {
         "members": [{"name": name, "training": seen} for name, seen in zip("abc", (plain, voted, plain), strict=True)]
     }
@@ -124,33 +138,6 @@ def test_which_labels_a_model_saw_is_said_through_its_teachers():
     assert labels_seen(again) == labels_seen(members)
     taught = plain | {"teacher": ["j.onnx"], "teacher_weight": 0.5, "teacher_origins": [{"training": again}]}
     assert labels_seen(taught).endswith("had learned from the labels of their data sets and the votes of FER+")
-
-
-def test_what_a_family_of_models_shares_is_told_once():
-    """Each generation begins with the last and learns from the two before: in full, its record doubles each time."""
-    records, trees = [{"model": "base_cnn", "seed": 0, "ferplus": "v.csv"}], [{"model": "base_cnn", "seed": 0}]
-    records[0] |= {"ferplus_weight": 0.5}
-    trees[0] |= records[0]
-    for seed in range(1, 9):
-        names = [f"{number}.onnx" for number in range(max(0, seed - 2), seed)]
-        own = {"model": "base_cnn", "seed": seed, "ferplus": None, "init": "x", "teacher": names, "teacher_weight": 0.5}
-
-        def born(family, own=own, names=names):
-            joined = {"members": [{"name": "last", "sha256": names[-1], "training": family[-1]}]}
-            alone = {"name": "first", "sha256": names[0], "training": family[max(0, len(family) - 2)]}
-            return own | {"init_origin": family[-1], "teacher_origins": [alone, {"sha256": "j", "training": joined}]}
-
-        trees.append(born(trees))
-        records.append(told_once(born(records)))
-    assert [len(re.findall('"seed"', json.dumps(record))) for record in records] == list(range(1, 10))
-    assert len(json.dumps(records[-1])) < len(json.dumps(trees[-1])) / 50
-    assert [labels_seen(record) for record in records] == [labels_seen(tree) for tree in trees]
-    line, lines = records[-1], []
-    while line:
-        lines.append(line["seed"])
-        line = line.get("init_origin")
-    assert lines == list(range(8, -1, -1))
-    assert told_once(records[-1]) == records[-1]
 
 
 @pytest.mark.parametrize(
@@ -192,23 +179,29 @@ def test_an_epoch_that_is_the_last_was_not_chosen():
     assert chosen_on_public({"members": [*imported["members"], joined["members"][0]]}) == chosen_on_public(last)
 
 
-def test_the_files_of_a_run_are_told_apart_by_their_digests():
-    teachers = [{"name": "a", "sha256": "ab" * 32, "training": {}}, {"name": "a", "sha256": "cd" * 32, "training": {}}]
-    taught = {
-        "teacher": ["a.onnx", "a.onnx"],
-        "teacher_origins": teachers,
-        "init": "first.pth",
-        "init_sha256": "ef" * 32,
-    }
-    assert files_of(taught) == [
-        "first.pth, SHA-256 efefefefefefefef…",
-        "a.onnx, SHA-256 abababababababab…",
-        "a.onnx, SHA-256 cdcdcdcdcdcdcdcd…",
-    ]
-    begun = {"init": "first", "init_sha256": "ef" * 32, "init_origin": {"model": "base_cnn"}}
-    assert files_of(begun) == ["first/model.keras, SHA-256 efefefefefefefef…"]  # the folder of a run
-    assert files_of({"teacher": None, "init": "first"}) == []  # as older runs kept none
+def test_of_an_imported_checkpoint_nothing_is_claimed(make_model_file, report_on, tmp_path):
+    imported = {"image_size": 224, "resize": "bilinear"}
+    text = report_on(make_model_file(tmp_path / "m.onnx", card_changes={"training": imported})).read_text()
+    assert "trained by" not in text
+    assert "| labels | unknown |" in text
+    assert "PublicTest chose" not in text
 
 
-def test_of_an_imported_checkpoint_no_command_is_known():
-    assert training_command({"image_size": 224, "resize": "bilinear"}) is None
+def test_files_and_quantization_are_named(make_model_file, report_on, tmp_path):
+    teacher = {"name": "a", "sha256": "ab" * 32, "training": {}}
+    training = run.settle({"teacher": ["a.onnx"], "init": "first"}) | {"teacher_origins": [teacher]}
+    training |= {"init_sha256": "ef" * 32, "init_origin": run.settle({"seed": 9})}
+    training |= {"quantization": {"weights": "int8 of 7 bits", "activations": "uint8"}}
+    changes = {"training": training, "metrics": {"accuracy_change": -0.0017}}
+    text = report_on(make_model_file(tmp_path / "m.onnx", card_changes=changes)).read_text()
+    files = "first/model.keras, SHA-256 efefefefefefefef…; a.onnx, SHA-256 abababababababab…"
+    assert f"| files used | {files} |" in text
+    assert "| quantization | weights int8 of 7 bits, activations uint8: -0.17 points on PublicTest |" in text
+    assert re.findall(r"train\.run [^`]*--seed (\d)", text) == ["9", "0"], "in the order in which they were run"
+
+
+def test_the_page_that_ships_says_what_its_figures_say():
+    name = DEFAULT_MODEL.stem
+    report = json.loads(DEFAULT_MODEL.with_suffix(".json").read_text())
+    text = page(report, f"{name}-confusion.png", f"{name}-confidence.png")
+    assert text == DEFAULT_MODEL.with_suffix(".md").read_text()

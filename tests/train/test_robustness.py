@@ -29,3 +29,11 @@ def test_moves_are_moves(images):
     middle = slice(12, 36)
     assert np.diff(larger[middle, middle], axis=1).mean() == pytest.approx(np.diff(ramp).mean() / 1.15, rel=0.02)
     assert np.diff(smaller[middle, middle], axis=1).mean() == pytest.approx(np.diff(ramp).mean() * 1.15, rel=0.02)
+
+
+def test_low_light_is_half_of_what_gamma_leaves():
+    levels = np.full((1, 48, 48), 128, np.uint8)
+    levels[0, 0, :3] = 0, 64, 255
+    dark = VARIATIONS["low light (γ 2.2, half as bright)"](levels)[0].astype(int)
+    # 255 · (64 / 255)^2.2 is 12.2, and 255 · (128 / 255)^2.2 is 56.0
+    np.testing.assert_allclose(dark[0, :4], [0, 6.1, 127.5, 28.0], atol=1)

@@ -138,7 +138,7 @@ def test_a_network_has_the_widths_that_were_asked_for(class_folders, tmp_path, c
 @pytest.mark.parametrize(
     ("model", "widths", "said"),
     [
-        ("base_cnn", "32 64 128", "the widths of base_cnn are given"),
+        ("base_cnn", "32 64 128", "the widths of base_cnn are fixed"),
         ("se_resnet", "32 64 128", "expected 4 even numbers from 8 on"),
         ("mirror_resnet", "32 64 128 211", "expected 4 even numbers from 8 on"),
         ("mirror_resnet", "6 64 128 224", "expected 4 even numbers from 8 on"),
@@ -148,7 +148,7 @@ def test_widths_that_a_network_cannot_have_are_said(model, widths, said, class_f
     folder = tmp_path / "run"
     options = ["--model", model, "--dataset", "original", "--data", str(class_folders), "--output", str(folder)]
     assert run.main([*options, "--widths", *widths.split()]) == 2
-    assert f"error: --widths {widths}: {said}" in capsys.readouterr().err
+    assert f"error: widths {widths}: {said}" in capsys.readouterr().err
     assert not folder.exists()
 
 

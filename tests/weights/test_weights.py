@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from fer_tf import fer2013, weights
+from fer_tf.errors import UserError
 from fer_tf.recognizer import Recognizer
 
 REPORT = weights.DEFAULT_MODEL.with_suffix(".json")
@@ -24,6 +25,33 @@ def test_the_default_model_is_what_its_name_says(recognizer):
     assert card.name.startswith(f"{card.architecture}-{card.dataset}")  # and -mirror or -int8
     assert card.temperature != 1
     assert np.allclose(recognizer(np.zeros((3, 48, 48), np.uint8)).sum(axis=1), 1)
+
+
+def test_each_model_is_found_by_its_name():
+    folder = weights.DEFAULT_MODEL.parent
+    assert weights.names() == tuple(sorted(path.stem for path in folder.iterdir() if path.suffix == ".onnx"))
+    for name in weights.names():
+        assert weights.find(name) == folder / f"{name}.onnx"
+
+
+def test_a_file_takes_precedence_over_a_name_and_a_folder_does_not(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    name = weights.DEFAULT_MODEL.stem
+    (tmp_path / name).mkdir()  # a run folder may be called so
+    assert weights.find(name) == weights.DEFAULT_MODEL
+    (tmp_path / name).rmdir()
+    (tmp_path / name).touch()
+    assert weights.find(name).resolve() == tmp_path / name
+
+
+@pytest.mark.parametrize("unknown", ["mirror", "missing.onnx", "", "../weights/base_cnn-stack_sharpen", "base\0"])
+def test_an_unknown_name_is_one_line_that_lists_the_names(unknown):
+    with pytest.raises(UserError) as caught:
+        weights.find(unknown)
+    message = str(caught.value)
+    assert message.count("\n") == 0
+    assert "path" in message
+    assert all(name in message for name in weights.names())
 
 
 def test_it_beats_the_original_on_the_originals_protocol():

@@ -9,7 +9,7 @@ from fer_tf.models.mirror_resnet import MirrorConvolution  # noqa: E402
 
 
 def test_a_new_network_is_the_sum_of_its_shortcuts():
-    """With each block's last normalisation at zero, what the blocks' other weights are makes no difference."""
+    """With each block's last normalization at zero, what the blocks' other weights are makes no difference."""
     model = create_model("resnet50", "original")
     images = np.random.default_rng(0).normal(0, 1, (2, 64, 64, 3)).astype(np.float32)
     before = model(images, training=True).numpy()

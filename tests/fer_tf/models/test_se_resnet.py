@@ -11,7 +11,7 @@ def network():
     return create_model("se_resnet", "stack_sharpen", widths=(8, 16, 24), blocks=(2, 1))
 
 
-def randomise(network):
+def randomize(network):
     random = np.random.default_rng(0)
     for variable in network.variables:
         low = 0.5 if "variance" in variable.path or "gamma" in variable.path else -0.5
@@ -22,7 +22,7 @@ def test_it_computes_what_its_sources_say(network):
     """Against the same network in PyTorch."""
     torch = pytest.importorskip("torch")
     F = torch.nn.functional
-    randomise(network)
+    randomize(network)
     inputs = np.random.default_rng(1).uniform(-1, 1, (3, 48, 48, 2)).astype(np.float32)
 
     def tensor(name, variable):

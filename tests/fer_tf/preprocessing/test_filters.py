@@ -143,7 +143,7 @@ def test_canny_is_canny(size):
     images = smooth_images(12, *size)
     edges, expected = everywhere("canny", images), np.stack([plain_canny(image) for image in images])
     assert set(np.unique(edges)) == {0, 255}
-    # float32 and float64 may order two neighbours differently that are all but equal.
+    # float32 and float64 may order two neighbors differently that are all but equal.
     assert (edges != expected).mean() < 5e-4
     assert 0.02 < (expected > 0).mean() < 0.3
 

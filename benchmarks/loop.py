@@ -1,4 +1,4 @@
-"""Measures the loop against the first project's, side by side: `python -m realtime.benchmark`."""
+"""Measures the live loop against the first project's, side by side: `python -m benchmarks.loop`."""
 
 import hashlib
 import importlib.util
@@ -33,33 +33,38 @@ from fer_tf.recognizer import Recognizer
 THREADS = 2
 FACES = (1, 2, 4, 8, 16)
 EARLY, LATE = 1_000, 10_000
-"""Frames after which the memory is looked at, and looked at again."""
+"""Numbers of frames after which memory is measured."""
 
 _ROOT = Path(__file__).parents[1]
-_MADE_BY = ("benchmarks", "export", "fer_tf")
 _CHECKPOINTS = ("Resnet50_Original", "Resnet50_Stack_Ori_Sharpen")
 _ROUNDS = 8
 
 
 @command
 def main(argv: list[str] | None = None) -> None:
-    """Measures, and prints Markdown."""
+    """Measures and prints Markdown tables."""
     parser = Parser(
-        "realtime.benchmark",
-        description="Measure the loop against a rebuild of the first project's: both on two threads, every frame "
-        "analysed, four faces in each, nothing recorded. Needs the checkout and pip install '.[all]'.",
+        "benchmarks.loop",
+        description="Measure the live loop against a rebuild of the first project's. Both run on two threads and "
+        "analyze every frame, with four faces in each; nothing is recorded.",
     )
     option = parser.add_argument
-    option("--json", type=Path, metavar="OUT", help="write the key figures here")
-    option("--quick", action="store_true", help="leave out the time to the first frame and the memory")
-    option("--frames", type=positive(), default=40, metavar="N", help="for the first project's loop (default 40)")
+    option("--json", type=Path, metavar="OUT", help="write the key figures to this file")
+    option("--quick", action="store_true", help="skip start-up time and memory")
+    option(
+        "--frames",
+        type=positive(),
+        default=40,
+        metavar="N",
+        help="number of frames for the first project's loop (default: 40)",
+    )
     arguments = parser.parse_args(argv)
     if arguments.json:
         check_writable(arguments.json)
     if hasattr(os, "getloadavg") and os.getloadavg()[0] > 0.5:
         # Its threads wait for each other in loops: beside two other jobs, two of them took five times as long as one.
         print(
-            "note: other programs are at work here; PyTorch suffers most, so its ratios come out high", file=sys.stderr
+            "note: other programs are running; PyTorch suffers most, so the ratios come out too high", file=sys.stderr
         )
     cv2.setNumThreads(THREADS)
     share = -(-arguments.frames // _ROUNDS)
@@ -73,11 +78,11 @@ def main(argv: list[str] | None = None) -> None:
 
 
 class _Loop:
-    """Our loop: detect, recognize, draw, frame after frame.
+    """Our loop: detect, recognize and draw, frame by frame.
 
     Attributes:
-        stages: The seconds of each of the three in each frame so far.
-        faces: How many faces were found in each frame so far.
+        stages: Seconds that detecting, recognizing and drawing took, for each frame so far.
+        faces: Number of faces found, for each frame so far.
     """
 
     def __init__(self, frames: Sequence[np.ndarray], model: Recognizer, compare: Recognizer | None = None):
@@ -89,7 +94,7 @@ class _Loop:
         self._detecting = 0.0
 
     def run(self, count: int) -> float:
-        """Analyses so many frames and returns the seconds that it took for each."""
+        """Analyzes `count` frames and returns the mean time of one, in seconds."""
         for frame in itertools.islice(self._frames, count):
             image = frame.copy()
             start = time.perf_counter()
@@ -109,21 +114,23 @@ class _Loop:
 
 
 class _Original:
-    """The first project's loop in a process of its own; it runs when it is asked to."""
+    """The first project's loop, in a process of its own."""
 
-    def __init__(self, child: subprocess.Popen):
-        self.faces: list[int] = []
-        self._child = child
+    def __init__(self, child: subprocess.Popen[str]):
+        assert child.stdin is not None
+        assert child.stdout is not None
+        self.faces: list[float] = []
+        self._child, self._input, self._output = child, child.stdin, child.stdout
 
     def run(self, count: int) -> float:
-        """Analyses so many frames and returns the seconds that it took for each."""
+        """Analyzes `count` frames and returns the mean time of one, in seconds."""
         answer = ""
         if self._child.poll() is None:
-            self._child.stdin.write(f"{count}\n")
-            self._child.stdin.flush()
-            answer = self._child.stdout.readline()
+            self._input.write(f"{count}\n")
+            self._input.flush()
+            answer = self._output.readline()
         if not answer:
-            raise UserError("the first project's loop ended too early; what it said stands above")
+            raise UserError("the first project's loop ended too early; see its error above")
         values = json.loads(answer)
         self.faces.append(values["faces"] / count)
         return values["seconds"] / count
@@ -143,16 +150,19 @@ def _original(frames: Sequence[np.ndarray], folder: Path) -> Iterator[_Original]
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
-        with child:  # at its end the child's input ends, and so does the child
+        with child:  # leaving closes its standard input, which ends it
             yield _Original(child)
 
 
 def _against_the_original(frames: Sequence[np.ndarray], share: int) -> dict[str, float]:
-    """Runs all loops in turn, prints their rates as multiples of the first project's and returns two of them.
+    """Runs all loops in turn, and prints their rates as multiples of the first project's.
 
     Args:
         frames: uint8 [H, W, 3], BGR.
-        share: How many of them the first project's loop analyses in each round.
+        share: Number of frames that the first project's loop analyzes in each round.
+
+    Returns:
+        The ratios of the default model and of the two ResNet50s in INT8.
     """
     folder = _checkpoints()
     exact, small = (
@@ -162,17 +172,17 @@ def _against_the_original(frames: Sequence[np.ndarray], share: int) -> dict[str,
     default, large, int8 = "default model", "both ResNet50s, float32", "both ResNet50s, INT8"
     models = {default: [Recognizer(weights.DEFAULT_MODEL, threads=THREADS)], large: exact, int8: small}
     ours = {name: _Loop(frames, *recognizers) for name, recognizers in models.items()}
-    factors = {default: 20, large: 2, int8: 5}  # the faster, the more frames, so that all get some time
+    factors = {default: 20, large: 2, int8: 5}  # the faster a loop, the more frames it gets
     ratios: dict[str, list[float]] = {name: [] for name in ours}
     with _original(frames, folder) as original:
         for loop in (original, *ours.values()):
-            loop.run(2)  # first calls make room
-        # In turn, so that whatever else this machine does meets all of them.
+            loop.run(2)  # warm-up
+        # In turn, so that other load on the machine affects all of them alike.
         for _ in tqdm(range(_ROUNDS), desc="four faces", unit="round", disable=None):
             seconds = original.run(share)
             for name, loop in ours.items():
                 ratios[name].append(seconds / loop.run(factors[name] * share))
-    print("| loop | frames analysed a second, as multiples | faces found in a frame |\n|---|---:|---:|")
+    print("| loop | frames analyzed a second, as multiples | faces found in a frame |\n|---|---:|---:|")
     print(f"| first project: both ResNet50s in PyTorch | 1 | {np.mean(original.faces):.1f} |")
     for name, loop in ours.items():
         print(f"| {name} | {np.median(ratios[name]):.1f} | {np.mean(loop.faces):.1f} |")
@@ -189,21 +199,20 @@ def _against_the_original(frames: Sequence[np.ndarray], share: int) -> dict[str,
 
 
 def _checkpoints() -> Path:
-    """Returns the folder of the two ResNet50s in all their forms, made now if they are not there yet."""
-    if not (_ROOT / "benchmarks").is_dir():
-        raise UserError(f"{_ROOT}: no benchmarks/ there; the benchmark runs in the checkout only")
+    """Returns the folder with the two ResNet50s as checkpoints and model files; makes them if they are missing."""
     if importlib.util.find_spec("torch") is None:
         raise ModuleNotFoundError(name="torch")
     import platformdirs
 
-    # What they are made by is part of the name, so that none is taken for what it is not.
-    sources = sorted(path for room in _MADE_BY for path in (_ROOT / room).rglob("*.py"))
+    # The folder's name has a hash of the code that makes them, so that a change of that code makes new ones.
+    made_by = [path for room in ("export", "fer_tf") for path in (_ROOT / room).rglob("*.py")]
+    sources = [_ROOT / "benchmarks" / "checkpoints.py", *sorted(made_by)]
     version = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:12]
     cache = Path(os.environ.get("FER_TF_CACHE") or platformdirs.user_cache_dir("fer-tf"))
     folder = (cache / f"benchmark-{version}").absolute()
     made = [folder / f"{name}{suffix}" for name in _CHECKPOINTS for suffix in (".pth", ".onnx", "-int8.onnx")]
     if not all(file.exists() for file in made):
-        print(f"making two ResNet50s in {folder}; once, and some minutes", file=sys.stderr)
+        print(f"making two ResNet50s in {folder}; this takes some minutes, once", file=sys.stderr)
         command = [sys.executable, "-m", "benchmarks.checkpoints", str(folder), *_CHECKPOINTS]
         done = subprocess.run(command, cwd=_ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         if done.returncode:
@@ -216,7 +225,7 @@ def _checkpoints() -> Path:
 
 
 def _against_the_number_of_faces(portrait: np.ndarray, share: int) -> dict[str, float]:
-    """Prints what a frame costs by its number of faces, and returns the costs of the most as multiple of one's."""
+    """Prints what a frame costs by its number of faces, and returns the cost of 16 as a multiple of one."""
     model = Recognizer(weights.DEFAULT_MODEL, threads=THREADS)
     loops = {count: _Loop([_tiled(portrait, count)], model) for count in FACES}
     seconds: dict[int, list[float]] = {count: [] for count in FACES}
@@ -244,7 +253,7 @@ def _tiled(portrait: np.ndarray, count: int) -> np.ndarray:
 
 
 def _time_to_the_first_frame() -> dict[str, float]:
-    """Prints and returns the median of some starts of the command, by its own clock, from the process's start on."""
+    """Prints and returns the median time from the start of the process to its first frame, by its own clock."""
     seconds = []
     with tempfile.TemporaryDirectory() as folder:
         table = str(Path(folder) / "faces.csv")
@@ -262,7 +271,7 @@ def _time_to_the_first_frame() -> dict[str, float]:
 
 
 def _memory() -> dict[str, float | None]:
-    """Prints and returns the growth of the memory, measured in a fresh process; None where the system is not Linux."""
+    """Prints and returns how memory grows, measured in a fresh process; None if the system is not Linux."""
     if not Path("/proc/self/statm").exists():
         return {"memory_growth_percent": None}
     with multiprocessing.get_context("spawn").Pool(1) as pool:
@@ -273,7 +282,7 @@ def _memory() -> dict[str, float | None]:
 
 
 def _resident_bytes(early: int, late: int) -> list[int]:
-    """Returns how much memory this process holds after so many frames, and after so many."""
+    """Returns the resident memory of this process in bytes, after `early` and after `late` frames."""
     pipeline, found = Pipeline(), []
     clip = list(demo_clip()[0])
     for index in tqdm(range(late), desc="memory", unit="frame", disable=None):

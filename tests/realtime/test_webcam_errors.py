@@ -1,0 +1,124 @@
+import os
+import sys
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from fer_tf.realtime import webcam
+
+pytest.importorskip("skimage")
+
+
+WRONG = {
+    "nothing to see": ["--source", "demo", "--no-window"],
+    "no such file": ["--source", "missing.mp4", "--no-window", "--csv", "x.csv"],
+    "a text file": ["--source", "text.mp4", "--no-window", "--csv", "x.csv"],
+    "an empty file": ["--source", "empty.mp4", "--no-window", "--csv", "x.csv"],
+    "a video that is cut off": ["--source", "cut.mp4", "--no-window", "--csv", "x.csv"],
+    "an image that is cut off": ["--source", "cut.png", "--no-window", "--csv", "x.csv"],
+    "half an image": ["--source", "half.png", "--no-window", "--csv", "x.csv"],
+    "a device that is no camera": ["--source", os.devnull, "--no-window", "--csv", "x.csv"],
+    "a name that is not UTF-8": ["--source", "a\udcff.mp4", "--no-window", "--csv", "x.csv"],
+    "a folder without images": ["--source", "folder.mp4", "--no-window", "--csv", "x.csv"],
+    "a pattern that nothing matches": ["--source", "*.webm", "--no-window", "--csv", "x.csv"],
+    "a camera that something follows": ["--source", "0", "video.mp4", "--no-window", "--csv", "x.csv"],
+    "no camera": ["--source", "99", "--no-window", "--csv", "x.csv"],
+    "a number beyond all cameras": ["--source", "99999999999999999999", "--no-window", "--csv", "x.csv"],
+    "an address without a stream": ["--source", "http://127.0.0.1:9/x", "--no-window", "--csv", "x.csv"],
+    "an unknown protocol": ["--source", "nonsense://x", "--no-window", "--csv", "x.csv"],
+    "no screen": ["--source", "demo"],
+    "an unknown suffix": ["--source", "demo", "--no-window", "--output", "out.mkv"],
+    "an old suffix": ["--source", "demo", "--no-window", "--output", "out.avi"],
+    "one file for several sources": ["--source", "demo", "video.mp4", "--no-window", "--output", "out.mp4"],
+    "output into the folder of the sources": ["--source", "video.mp4", "--no-window", "--output", "."],
+    "no such detector": ["--source", "demo", "--no-window", "--csv", "x.csv", "--detector", "eyes"],
+    "a network for a detector without": ["--source", "demo", "--csv", "x.csv", "--no-window", "--detector-model", "m"],
+    "no such provider": ["--source", "demo", "--no-window", "--csv", "x.csv", "--provider", "Abacus"],
+    "a camera's size without a camera": ["--source", "demo", "--no-window", "--csv", "x.csv", "--camera-size", "9x9"],
+    "no size": ["--source", "0", "--no-window", "--csv", "x.csv", "--camera-size", "large"],
+    "negative smoothing": ["--source", "demo", "--no-window", "--csv", "x.csv", "--smoothing", "-1"],
+    "no such second model": ["--source", "demo", "--no-window", "--csv", "x.csv", "--compare", "missing.onnx"],
+    "a folder for CSV": ["--source", "demo", "--no-window", "--csv", "folder.mp4"],
+    "a file for a folder": ["--source", "demo", "--no-window", "--output", "text.mp4/out.mp4"],
+    "output over the source": ["--source", "video.mp4", "--no-window", "--output", "video.mp4"],
+    "output over the source, linked": ["--source", "video.mp4", "--no-window", "--output", "link.mp4"],
+    "CSV over the source": ["--source", "video.mp4", "--no-window", "--csv", "./video.mp4"],
+    "CSV over the model": ["--source", "demo", "--no-window", "--csv", "tiny.onnx"],
+    "CSV over the output": ["--source", "demo", "--no-window", "--output", "x.mp4", "--csv", "x.mp4"],
+    "no frame at all": ["--source", "demo", "--no-window", "--csv", "x.csv", "--max-frames", "0"],
+    "a video without a frame": [
+        *("--source", "frameless.mp4", "--no-window"),
+        *("--csv", "old.csv", "--jsonl", "old.jsonl", "--summary", "old.json", "--output", "old.mp4"),
+    ],
+    "no name": ["--source", "", "--no-window", "--csv", "x.csv"],
+    "more threads than any machine has": ["--source", "demo", "--no-window", "--csv", "x.csv", "--threads", "9" * 20],
+    "no threads": ["--source", "demo", "--no-window", "--csv", "x.csv", "--threads", "-1"],
+    "a model that is none": ["--source", "demo", "--no-window", "--csv", "x.csv", "--model", "text.mp4"],
+    "CSV over the compared model": [
+        *("--source", "demo", "--no-window", "--compare", "tiny.onnx", "--model", "missing.onnx", "--csv", "tiny.onnx")
+    ],
+    "no such compared model": ["--source", "demo", "--no-window", "--csv", "x.csv", "--compare", "missing.onnx"],
+    "no such model": ["--source", "demo", "--no-window", "--csv", "x.csv", "--model", "missing.onnx"],
+}
+
+
+@pytest.fixture
+def workplace(model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "text.mp4").write_text("no video\n" * 100)
+    (tmp_path / "empty.mp4").touch()
+    (tmp_path / "folder.mp4").mkdir()
+    writer = cv2.VideoWriter("video.mp4", cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"mp4v"), 25, (64, 48))
+    for value in range(30):
+        writer.write(np.full((48, 64, 3), value, np.uint8))
+    writer.release()
+    (tmp_path / "link.mp4").symlink_to("video.mp4")
+    whole = (tmp_path / "video.mp4").read_bytes()
+    (tmp_path / "cut.mp4").write_bytes(whole[: len(whole) // 2])
+    for name in ("old.csv", "old.jsonl", "old.json", "old.mp4"):
+        (tmp_path / name).write_text("of the last run\n")
+    with av.open("whole.mp4", "w", options={"movflags": "faststart"}) as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.width, stream.height = 64, 48
+        for value in range(5):
+            picture = av.VideoFrame.from_ndarray(np.full((48, 64, 3), value, np.uint8), format="bgr24")
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode())
+    index, data, _ = (tmp_path / "whole.mp4").read_bytes().partition(b"mdat")
+    (tmp_path / "frameless.mp4").write_bytes(index + data)
+    image = cv2.imencode(".png", np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8))[1].tobytes()
+    (tmp_path / "cut.png").write_bytes(image[:40])
+    (tmp_path / "half.png").write_bytes(image[: len(image) // 2])
+    return tmp_path
+
+
+def assert_one_line(done):
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_a_full_disk_is_said_in_one_line(model, run_webcam):
+    done = run_webcam("--source", "demo", "--model", model, "--no-window", "--csv", "/dev/full")
+    assert_one_line(done)
+    assert "/dev/full" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", WRONG.values(), ids=WRONG.keys())
+def test_what_a_user_gets_wrong_is_said_in_one_line(arguments, workplace, run_webcam):
+    before = {path: path.read_bytes() for path in workplace.iterdir() if path.is_file()}
+    root = str(webcam.Path(webcam.__file__).parents[1])
+    done = run_webcam("--model", "tiny.onnx", *arguments, PYTHONPATH=root)
+    assert_one_line(done)
+    assert {path: path.read_bytes() for path in workplace.iterdir() if path.is_file()} == before
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs X11")
+def test_a_screen_that_does_not_answer_is_said_in_one_line(model, run_webcam):
+    done = run_webcam("--source", "demo", "--model", model, DISPLAY=":99")
+    assert_one_line(done)
+    assert "--no-window" in done.stderr
