@@ -29,7 +29,8 @@ def test_the_default_model_is_what_its_name_says(recognizer):
 
 def test_each_model_is_found_by_its_name():
     folder = weights.DEFAULT_MODEL.parent
-    assert weights.names() == tuple(sorted(path.stem for path in folder.iterdir() if path.suffix == ".onnx"))
+    models = {path for path in folder.iterdir() if path.suffix == ".onnx"} - {weights.FACE_DETECTOR}
+    assert weights.names() == tuple(sorted(path.stem for path in models))
     for name in weights.names():
         assert weights.find(name) == folder / f"{name}.onnx"
 
