@@ -17,9 +17,9 @@ from fer_tf.command import command
 from fer_tf.quiet import silence_opencv
 from fer_tf.realtime.arguments import parse
 from fer_tf.realtime.capture import LiveSource, Source, SourceError
-from fer_tf.realtime.detect import FaceDetector
 from fer_tf.realtime.display import DisplayProbe, Window
 from fer_tf.realtime.loop import Loop, say
+from fer_tf.realtime.options import make_detector
 from fer_tf.realtime.pipeline import Pipeline
 from fer_tf.realtime.record import open_recording
 from fer_tf.realtime.sources import find_cameras, is_camera, open_source
@@ -139,7 +139,7 @@ def _make_pipeline(arguments: Namespace) -> Pipeline:
     files = [arguments.model] + [arguments.compare] * bool(arguments.compare)
     recognizer, *others = (Recognizer(file, threads=arguments.threads, **providers) for file in files)
     return Pipeline(
-        FaceDetector(arguments.detector, model=arguments.detector_model),
+        make_detector(arguments),
         recognizer,
         compare=others[0] if others else None,
         smoothing=arguments.smoothing,
