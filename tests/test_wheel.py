@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from fer_tf.weights import DEFAULT_MODEL
+
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 LARGEST = 16e6
@@ -33,14 +35,16 @@ def pip(python: str, *arguments: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_the_wheel_holds_one_package_and_one_model(wheel):
+def test_the_wheel_holds_one_package_the_default_model_and_the_detector(wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
         tops = {name.split("/")[0] for name in names}
     version = PROJECT["tool"]["setuptools"]["dynamic"]["version"]
     assert version == {"attr": "fer_tf.__version__"}
     assert {name for name in tops if not name.endswith(".dist-info")} == {"fer_tf"}
-    assert [name for name in names if name.endswith(".onnx")] == ["fer_tf/weights/mirror_resnet-original-pair.onnx"]
+    models = {name.rpartition("/")[2] for name in names if name.endswith(".onnx")}
+    assert models == {"face_detector.onnx", f"{DEFAULT_MODEL.stem}.onnx", f"{DEFAULT_MODEL.stem}-int8.onnx"}
+    assert "fer_tf/weights/face_detector.LICENSE" in names
     assert "fer_tf/py.typed" in names
     assert wheel.stat().st_size <= LARGEST
 
