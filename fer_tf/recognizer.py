@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -55,7 +56,8 @@ class Recognizer:
         providers: Sequence[str] = ("CPUExecutionProvider",),
     ):
         path = Path(path)
-        self._path, self._arguments = path, {"threads": threads, "providers": tuple(providers)}
+        self._path = path
+        self._arguments: dict[str, Any] = {"threads": threads, "providers": tuple(providers)}
         if not path.is_file():
             raise UserError(f"{path}: no such model file; expected an .onnx file that {program('export.onnx')} wrote")
         present = onnxruntime.get_available_providers()

@@ -12,7 +12,7 @@ import numpy as np
 
 from fer_tf import limits
 from fer_tf.errors import UserError
-from fer_tf.pytorch.inspection import open_checked, imports_of
+from fer_tf.pytorch.inspection import imports_of, open_checked
 from fer_tf.pytorch.safetensors import read_safetensors
 
 StateDict = dict[str, np.ndarray]

@@ -95,7 +95,7 @@ def _check_pickle(path: Path, file: BinaryIO | Any) -> None:
         ValueError, IndexError: if the pickle is not readable.
     """
     stack: list[int | None] = []  # None is a mark
-    memo: dict[int, int | None] = {}
+    memo: dict[Any, int | None] = {}
     for operation, argument, _ in pickletools.genops(file):
         name = operation.name
         if name in ("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"):

@@ -76,22 +76,21 @@ def test_damage_of_any_byte_is_noticed_or_does_nothing(torch, saved):
     path = saved({"weight": torch.linspace(-1, 1, 40).reshape(5, 8), "bias": torch.ones(3)})
     content, expected = path.read_bytes(), read_state_dict(path)
     data = content.index(np.float32(-1).tobytes())
-    refused = 0
+    messages = []
     for place in range(0, len(content), 3):
         path.write_bytes(content[:place] + bytes([content[place] ^ 0x55]) + content[place + 1 :])
         try:
             found = read_state_dict(path)
         except UserError as error:
-            assert str(error).startswith(f"{path}: ")
-            assert "\n" not in str(error)
-            refused += 1
+            messages.append(str(error))
         else:
             assert found.keys() == expected.keys()
             for name, values in expected.items():
                 np.testing.assert_array_equal(found[name], values)
-    assert refused > 200
+    assert len(messages) > 200
+    assert all(message.startswith(f"{path}: ") and "\n" not in message for message in messages)
     path.write_bytes(content[:data] + b"\1" + content[data + 1 :])
-    with pytest.raises(UserError, match="damaged checkpoint .*CRC"):
+    with pytest.raises(UserError, match=r"damaged checkpoint .*CRC"):
         read_state_dict(path)
 
 
@@ -167,6 +166,6 @@ def changed(**told):
 def test_damaged_safetensors_are_one_clear_line(content, tmp_path):
     path = tmp_path / "x.safetensors"
     path.write_bytes(content)
-    with pytest.raises(UserError, match="x.safetensors: .*expected|damaged") as error:
+    with pytest.raises(UserError, match=r"x\.safetensors: .*expected|damaged") as error:
         read_state_dict(path)
     assert "\n" not in str(error.value)
