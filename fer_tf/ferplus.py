@@ -17,6 +17,20 @@ from fer_tf.errors import UserError
 ANSWERS = ("anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise", "contempt", "unknown", "NF")
 """The columns with votes. The first seven are our classes, in the order of `fer_tf.classes.CLASSES`."""
 
+VOTED_IN_FOLDERS = (
+    "neutral",
+    "happiness",
+    "surprise",
+    "sadness",
+    "anger",
+    "disgust",
+    "fear",
+    "contempt",
+    "unknown",
+    "NF",
+)
+"""The answers in the order of `label.csv`, which lies in each of the image folders that Microsoft's script makes."""
+
 _MOST_VOTES = 1_000_000
 """The most that a cell may hold; FER+ has ten annotators."""
 
