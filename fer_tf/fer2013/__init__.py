@@ -14,10 +14,10 @@ from fer_tf.fer2013.audit import blanks, copies
 from fer_tf.fer2013.cache import Cache
 from fer_tf.fer2013.labels import Labels
 from fer_tf.fer2013.readers import read
-from fer_tf.fer2013.splits import SPLITS, Fer2013, Split, arrange
+from fer_tf.fer2013.splits import PUBLIC_TEST, SPLITS, Fer2013, Split, arrange
 from fer_tf.quiet import silence_opencv
 
-__all__ = ["DEFAULT_PATHS", "SPLITS", "Fer2013", "Split", "blanks", "copies", "find", "load"]
+__all__ = ["DEFAULT_PATHS", "PUBLIC_TEST", "SPLITS", "Fer2013", "Split", "blanks", "copies", "find", "load"]
 
 silence_opencv()  # broken images are reported once, by us
 

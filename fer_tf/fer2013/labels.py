@@ -11,8 +11,8 @@ LEFT_OUT = "-"
 """Stands for a class whose images are left out."""
 
 HELP = (
-    "what the folders or labels of --data stand for, such as 0=angry 1=disgust, with contempt=- to leave images out; "
-    f"or an order of numbers: {', '.join(ORDERS)} (default: by name, or as the data set is known to count)"
+    "what folders or labels of the data stand for, such as 0=angry 1=disgust, with contempt=- to leave images out; "
+    f"or an order of numbers: {', '.join(ORDERS)} (default: by name, or by which numbers there are)"
 )
 
 NO_MAJORITY = "no majority"
