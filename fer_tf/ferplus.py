@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fer_tf import limits
 from fer_tf.errors import UserError
 
 ANSWERS = ("anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise", "contempt", "unknown", "NF")
@@ -76,7 +77,10 @@ def read_votes(path: Path | str, names: Sequence[str] | np.ndarray) -> Votes:
         UserError: if the file cannot be read, lacks a column, or has votes for none of the images.
     """
     path = Path(path)
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path}: not a file; expected FER+ votes as CSV")
     try:
+        limits.check("TABLE_BYTES", path.stat().st_size, path)
         with open(path, newline="", encoding="utf-8-sig") as file:
             table = csv.DictReader(file)
             columns = table.fieldnames or []

@@ -5,14 +5,14 @@ import os
 from fer_tf.errors import UserError
 
 DEFAULTS = {
-    "ARCHIVE_BYTES": 100_000_000_000,
+    "ARCHIVE_BYTES": 20_000_000_000,
     "CHECKPOINT_BYTES": 4_000_000_000,
     "IMAGES": 1_000_000,
     "IMAGE_BYTES": 20_000_000,
     "JSON_BYTES": 10_000_000,
     "TABLE_BYTES": 2_000_000_000,
 }
-"""The limits by name: of a data set's archive when it is unpacked, of all tensors of a checkpoint, of the images of a
+"""The limits by name: of a data set's tar when it is unpacked, of all tensors of a checkpoint, of the images of a
 data set, of the file of one image of it, of a run's JSON or history, and of a table."""
 
 

@@ -50,6 +50,7 @@ def read(path: Path, labels: Labels) -> Reading:
             if source:
                 _read_source(path, source, labels, reading, stack)
             elif path.suffix.lower() in (".csv", ".tsv"):
+                limits.check("TABLE_BYTES", path.stat().st_size, path)
                 with open(path, encoding="utf-8-sig", newline="") as file:
                     read_table(path, file, labels, reading)
             elif path.name.lower().endswith(ARCHIVES):
