@@ -82,6 +82,7 @@ def _rows(text: str, labels: Labels, *, is_csv: bool) -> Iterable[tuple[str, Ent
     rows = csv.reader(lines) if is_csv else (line.split() for line in lines)
     columns: tuple[int, int] | None = None
     try:
+        entry: Entry | None
         for number, row in enumerate(rows):
             cells = [cell.strip() for cell in row]
             if number == 0 and (columns := _columns(cells)):
