@@ -17,9 +17,8 @@ from fer_tf.files import check_writable
 from fer_tf.images import READABLE_SUFFIXES
 from fer_tf.installation import program
 from fer_tf.quiet import silence_opencv
-from fer_tf.realtime.detect import FaceDetector
 from fer_tf.realtime.draw import draw_faces
-from fer_tf.realtime.options import add_recognition
+from fer_tf.realtime.options import add_recognition, make_detector
 from fer_tf.realtime.outputs import check_overwriting, distinct_names
 from fer_tf.realtime.pipeline import Face, Pipeline
 from fer_tf.realtime.record import write_image
@@ -34,7 +33,7 @@ def main(argv: list[str] | None = None) -> int:
     silence_opencv()
     paths = _expand(arguments.images)
     targets = _targets(paths, arguments.output) if arguments.output else {}
-    detector = FaceDetector(arguments.detector, model=arguments.detector_model)
+    detector = make_detector(arguments)
     pipeline = Pipeline(detector, arguments.model, smoothing=0, min_confidence=arguments.min_confidence)
     described: list[dict[str, Any]] = []
     failed: list[dict[str, str]] = []
