@@ -99,7 +99,7 @@ def read_tables(store: Store, name: str, columns: Sequence[str] = COLUMNS) -> It
     with store.open(name) as file:
         content = pq.ParquetFile(file)
         for group in range(content.num_row_groups):
-            yield content.read_row_group(group, columns=list(columns))
+            yield content.read_row_group(group, columns=list(columns)).select(list(columns))
 
 
 def drop_repeated(store: Store, parts: dict[str, list[Entry]]) -> None:

@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import socket
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,9 @@ _STARTS = 5
 
 _OBJECT_STORE = 128 * 2**20
 """Bytes of shared memory for Ray's objects on this machine; they are the model files alone."""
+
+_REACH = 10.0
+"""Seconds that the head of a cluster has to answer."""
 
 _TICK = 0.5
 """Longest time in seconds between two calls of `on_change`."""
@@ -204,6 +208,7 @@ def connected(address: str | None, workers: int | None) -> Iterator[tuple[Any, i
             workers = workers or os.cpu_count() or 1
             ray.init("local", num_cpus=workers, include_dashboard=False, object_store_memory=_OBJECT_STORE, **quiet)
         else:
+            _check_reachable(address)
             try:
                 ray.init(address, **quiet)
             except Exception as error:  # of many kinds
@@ -215,6 +220,18 @@ def connected(address: str | None, workers: int | None) -> Iterator[tuple[Any, i
     finally:
         ray.shutdown()
         signal.signal(signal.SIGTERM, before)
+
+
+def _check_reachable(address: str) -> None:
+    """Raises `UserError` if nothing answers at an address; Ray would go on trying for minutes."""
+    host, _, port = address.rpartition(":")
+    try:
+        with socket.create_connection((host, int(port)), timeout=_REACH):
+            pass
+    except (OSError, ValueError, OverflowError) as error:
+        raise UserError(
+            f"--address {address}: no cluster there ({error}); expected host and port of its head"
+        ) from None
 
 
 def run(
