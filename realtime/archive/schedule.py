@@ -35,10 +35,10 @@ _TICK = 0.5
 class Job:
     """Workers that label shards until all are done.
 
-    A worker gets one source at a time, so it is known which one it was at if it ends. Then another takes its place and
-    begins the shard anew: rows that were not written are gone with the worker, and a part is written only when it is
-    whole. A source that ends its worker `TRIES` times is left out. Workers that end with their machine, or with the
-    driver, do not count.
+    A worker gets one source at a time, so it is known which one it was at if it ends. Then another is started, and
+    whoever is free first begins the shard anew: rows that were not written are gone with the worker, and a part is
+    written only when it is whole. A source that ends its worker `TRIES` times is left out. Workers that end with their
+    machine, or with the driver, do not count.
 
     Args:
         ray: The module, connected.
@@ -79,7 +79,8 @@ class Job:
         self._queue.extend(shards)
         for _ in range(min(self._workers, len(shards))):
             self._start()
-        while self._calls:
+        # Not until all workers have ended: some may still wait for a processor that is never free.
+        while self._queue or any(worker.shard for worker in self._calls.values()):
             ready, _ = self._ray.wait(list(self._calls), timeout=_TICK)
             for call in ready:
                 worker = self._calls.pop(call)
@@ -93,24 +94,23 @@ class Job:
                 self._go_on(worker, answer)
             self._on_change(None)
 
-    def _start(self, shard: Shard | None = None) -> None:
-        """Starts a worker, perhaps with a shard that another did not finish."""
-        worker = _Worker(self._ray.remote(num_cpus=1)(_Actor).remote(*self._arguments), shard)
+    def _start(self) -> None:
+        """Starts a worker; its first answer comes when there is a processor for it and its models are loaded."""
+        worker = _Worker(self._ray.remote(num_cpus=1)(_Actor).remote(*self._arguments))
         self._calls[worker.actor.node.remote()] = worker
 
     def _go_on(self, worker: "_Worker", answer: Any) -> None:
         """Takes the answer of a worker, and gives it its next work, if there is any."""
         if worker.node is None:
             worker.node, self._failed_starts = answer, 0
-            if worker.shard:
-                worker.begin(worker.shard)
         elif worker.item:
             self._take(worker, answer)
         else:
             worker.shard = None
         if not worker.shard:
             if not self._queue:
-                return  # the actor ends, since nobody refers to it
+                self._ray.kill(worker.actor)  # its processor may be needed
+                return
             worker.begin(self._queue.popleft())
         while worker.left and self._ended[worker.left[0].path] >= TRIES:
             item = worker.left.popleft()
@@ -136,7 +136,9 @@ class Job:
             self._ended[blamed] += 1
             if not worker.item and self._ended[blamed] >= TRIES:
                 raise UserError(f"{blamed}: its worker ended {TRIES} times while it wrote it; is the memory enough?")
-        self._start(worker.shard)
+        if worker.shard:
+            self._queue.appendleft(worker.shard)
+        self._start()
 
     def _is_own_end(self, node: str, error: Exception) -> bool:
         """Returns whether a worker ended while its machine lived on."""
@@ -159,8 +161,9 @@ class _Actor(Labeler):
 class _Worker:
     """What the driver knows of a worker: its shard, and how far that is."""
 
-    def __init__(self, actor: Any, shard: Shard | None):
-        self.actor, self.shard = actor, shard
+    def __init__(self, actor: Any):
+        self.actor = actor
+        self.shard: Shard | None = None
         self.node: str | None = None
         self.item: Item | None = None
         self.left: deque[Item] = deque()
