@@ -12,7 +12,7 @@ demo: $(DEMO_VENV)/installed
 test: $(TEST_VENV)/installed lint
 	$(TEST_VENV)/bin/python -m pytest -n 2 --dist worksteal
 
-lint: $(TEST_VENV)/installed
+lint: $(TEST_VENV)/installed types
 	$(TEST_VENV)/bin/ruff check
 	$(TEST_VENV)/bin/ruff format --check
 

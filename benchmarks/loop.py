@@ -25,7 +25,7 @@ from fer_tf.command import Parser, command, positive
 from fer_tf.errors import UserError
 from fer_tf.files import check_writable, write_json
 from fer_tf.realtime.demo import LENGTH, demo_clip
-from fer_tf.realtime.detect import FaceDetector
+from fer_tf.realtime.detect import Detections, FaceDetector
 from fer_tf.realtime.draw import draw_faces
 from fer_tf.realtime.pipeline import Pipeline
 from fer_tf.recognizer import Recognizer
@@ -106,11 +106,11 @@ class _Loop:
             self.faces.append(len(faces))
         return float(np.sum(self.stages[-count:])) / count
 
-    def _detect(self, image: np.ndarray) -> np.ndarray:
+    def _detect(self, image: np.ndarray) -> Detections:
         start = time.perf_counter()
-        boxes = self._detector(image)
+        found = self._detector(image)
         self._detecting = time.perf_counter() - start
-        return boxes
+        return found
 
 
 class _Original:

@@ -32,7 +32,7 @@ def convert(
 ) -> float:
     """Writes a model file: preprocessing, network, temperature and softmax in one graph.
 
-    A network is written as its `exported_as` computes it. The file takes its place only after onnxruntime has agreed
+    A network is written by its `exported_as`, if it has one. The file takes its place only after onnxruntime has agreed
     with the network as it was trained, at batch sizes 1 and 32: see `publish`.
 
     Args:
@@ -50,25 +50,24 @@ def convert(
     Raises:
         UserError: if `path` does not end in `.onnx`, or if the file fails its proof; nothing is written then.
     """
+    signature = [tf.TensorSpec((None, IMAGE_SIZE, IMAGE_SIZE), tf.uint8, name=INPUT_NAME)]
 
-    def recognize_by(network: keras.Model) -> Callable:
-        @tf.function(input_signature=[tf.TensorSpec((None, IMAGE_SIZE, IMAGE_SIZE), tf.uint8, name=INPUT_NAME)])
-        def recognize(faces):
-            logits = network(preprocessor(faces), training=False)
-            return ops.softmax(logits / card.temperature, axis=-1)
+    @tf.function(input_signature=signature)
+    def recognize(faces):
+        logits = network(preprocessor(faces), training=False)
+        return ops.softmax(logits / card.temperature, axis=-1)
 
-        return recognize
-
-    shape = preprocessor(np.zeros((1, IMAGE_SIZE, IMAGE_SIZE), np.uint8)).shape
     architecture = ARCHITECTURES.get(network.name)
-    cheaper = architecture and architecture.exported_as
-    graph = to_onnx(recognize_by(imported(cheaper)(network, *shape[1:3]) if cheaper else network))
+    if architecture and architecture.exported_as:
+        preprocessing = to_onnx(tf.function(lambda faces: preprocessor(faces), signature))
+        graph = imported(architecture.exported_as)(network, preprocessing, card.temperature)
+    else:
+        graph = to_onnx(recognize)
     _name_interface(graph)
     faces = proof_faces() if faces is None else faces
     differences = []
 
     def prove(recognizer: Recognizer) -> None:
-        recognize = recognize_by(network)
         single, batch = range(8), range(0, len(faces) - _BATCH + 1, _BATCH)
         for chunk in [*(faces[n : n + 1] for n in single), *(faces[n : n + _BATCH] for n in batch)]:
             expected = recognize(tf.constant(chunk)).numpy()
@@ -80,9 +79,9 @@ def convert(
     return max(differences)
 
 
-def to_onnx(function: Callable) -> onnx.ModelProto:
+def to_onnx(function: tf.types.experimental.PolymorphicFunction) -> onnx.ModelProto:
     """Returns the graph of a `tf.function` that has an input signature, in opset 18."""
-    handlers = {"UnsortedSegmentSum": (_segment_sum, [])}
+    handlers: dict[str, tuple[Callable, list]] = {"UnsortedSegmentSum": (_segment_sum, [])}
     graph, _ = tf2onnx.convert.from_function(
         function, function.input_signature, opset=OPSET, custom_op_handlers=handlers
     )

@@ -1,7 +1,7 @@
 """Averages model files in one file: `python -m export.ensemble A.onnx B.onnx -o C.onnx`."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -107,6 +107,8 @@ def join_files(
 def join(models: Sequence["onnx.ModelProto"], temperature: float, *, mirror: bool = False) -> "onnx.ModelProto":
     """Returns a model that gives softmax(log(average of the models' probabilities) / temperature).
 
+    Networks that can share convolutions do: see `fer_tf.export.rewrite.stacked`.
+
     Args:
         models: Of model files; they are not changed.
         temperature: Above 0.
@@ -118,6 +120,8 @@ def join(models: Sequence["onnx.ModelProto"], temperature: float, *, mirror: boo
     import onnx
     from onnx import TensorProto, compose, helper
 
+    from fer_tf.export.rewrite import stacked
+
     opsets = {(opset.domain, opset.version) for model in models for opset in model.opset_import}
     if len({domain for domain, _ in opsets}) < len(opsets):
         raise UserError("the model files are of different ONNX opsets; export them again")
@@ -125,6 +129,8 @@ def join(models: Sequence["onnx.ModelProto"], temperature: float, *, mirror: boo
     def constant(name: str, kind: int, values: list) -> onnx.TensorProto:
         return helper.make_tensor(name, kind, [len(values)], values)
 
+    together = stacked(models)
+    models = [together] if together else models
     initializers = [helper.make_tensor("temperature", TensorProto.FLOAT, [], [temperature])]
     nodes, answers, fed = [], [], INPUT_NAME
     if mirror:
@@ -174,7 +180,7 @@ def _calibrated(average: np.ndarray, temperature: float) -> np.ndarray:
     return powers / powers.sum(axis=1, keepdims=True)
 
 
-def _joined(names: Sequence[str]) -> str:
+def _joined(names: Iterable[str]) -> str:
     return "+".join(dict.fromkeys(names))
 
 

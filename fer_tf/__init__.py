@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from fer_tf.card import ModelCard
     from fer_tf.classes import CLASSES
     from fer_tf.errors import UserError
-    from fer_tf.realtime.detect import FaceDetector
+    from fer_tf.realtime.detect import Detections, FaceDetector
     from fer_tf.realtime.pipeline import Face, Pipeline, Reading
     from fer_tf.recognizer import Recognizer
     from fer_tf.weights import DEFAULT_MODEL
@@ -26,6 +26,7 @@ __version__ = "0.2.0"
 __all__ = [
     "CLASSES",
     "DEFAULT_MODEL",
+    "Detections",
     "Face",
     "FaceDetector",
     "ModelCard",
@@ -39,6 +40,7 @@ __all__ = [
 _HOMES = {
     "CLASSES": "classes",
     "DEFAULT_MODEL": "weights",
+    "Detections": "realtime.detect",
     "Face": "realtime.pipeline",
     "FaceDetector": "realtime.detect",
     "ModelCard": "card",

@@ -34,8 +34,8 @@ class Architecture:
     mirror_equivariant: bool = False
     """Whether it gives a face and its mirror image the same answer, up to rounding."""
     exported_as: str | None = None
-    """`module:function` that returns a cheaper network with the same answers, to export in its place:
-    (network, height, width) → `keras.Model`. None exports the network itself."""
+    """`module:function` that writes a cheaper graph with the same answers: (network, preprocessing, temperature) →
+    `onnx.ModelProto`, as `fer_tf.mirror.parity.complete` does. None exports the network as Keras computes it."""
     recipe: dict[str, Any] = field(default_factory=dict)
     """Training settings that differ from the defaults of `fer_tf.train.settings.Settings`."""
 
@@ -54,7 +54,7 @@ ARCHITECTURES = {
         "fer_tf.models.mirror_resnet:mirror_resnet",
         smallest=8,
         mirror_equivariant=True,
-        exported_as="fer_tf.models.mirror_parity:by_parity",
+        exported_as="fer_tf.mirror.parity:complete",
         recipe={"optimizer": "muon", "learning_rate": 2e-3, "weight_decay": 0.3, "ghost_batches": 2},
     ),
     "resnet50": Architecture(

@@ -56,15 +56,6 @@ def positive(kind: type = int) -> Callable[[str], int | float]:
 threads = _checked(int, lambda value: 0 < value <= 1024, "a whole number from 1 to 1024")
 """An argparse type for a number of threads."""
 
-share = _checked(float, lambda value: 0 <= value <= 1, "a number from 0 to 1")
-"""An argparse type for a fraction."""
-
-amount = _checked(float, lambda value: 0 <= value < float("inf"), "a number, 0 or more")
-"""An argparse type for an amount that may be zero."""
-
-seed = _checked(int, lambda value: 0 <= value < 2**31, "a whole number from 0 to 2147483647")
-"""An argparse type for a random seed."""
-
 
 def command(main: Callable[[list[str] | None], int | None]) -> Callable[..., int]:
     """Decorates a `main(argv)`, so that errors that a user can cause are one line on stderr and never a traceback.

@@ -50,7 +50,7 @@ class Votes:
         return Votes(self.counts[index])
 
 
-def read_votes(path: Path | str, names: Sequence[str]) -> Votes:
+def read_votes(path: Path | str, names: Sequence[str] | np.ndarray) -> Votes:
     """Reads the votes on images.
 
     Args:

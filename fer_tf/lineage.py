@@ -112,8 +112,8 @@ class Origin:
     def read(cls, record: Any) -> "Origin":
         """Reads what `to_record` returned; None stands for what is missing."""
         record = _checked(record, dict, "origin")
-        values = (record.get(name) for name in ("name", "sha256", "temperature"))
-        return cls(*values, read(record.get("training")))
+        values = {name: record.get(name) for name in ("name", "sha256", "temperature")}
+        return cls(**values, training=read(record.get("training")))
 
     def to_record(self) -> dict[str, Any]:
         """Returns it ready for JSON."""
@@ -155,10 +155,10 @@ class Run(Lineage):
     @property
     def files(self) -> list[tuple[str, str]]:
         """Name and SHA-256 of each file that it started or learned from, as far as it kept the SHA-256."""
-        init = self.record.get("init")
+        init = self.record.get("init") or ""
         if self.record.get("init_origin") and not init.endswith(".onnx"):
             init += "/model.keras"  # it is the folder of a run
-        named = [(init, self.record.get("init_sha256"))]
+        named: list[tuple[str, str | None]] = [(init, self.record.get("init_sha256"))]
         if teachers := self.teachers:
             named += zip(self.record["teacher"], (teacher.sha256 for teacher in teachers), strict=True)
         return [(name, digest) for name, digest in named if digest]
@@ -186,7 +186,7 @@ class Run(Lineage):
             return Repeated(REPEATED)
         told.add(identity)
         record = dict(self.record)
-        if self.record.get("init_origin"):
+        if self.record.get("init_origin") and self.start:
             record["init_origin"] = self.start._told_once(told).record
         if parents:
             record["teacher_origins"] = _origins_told_once(parents, told)

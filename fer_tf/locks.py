@@ -1,15 +1,18 @@
 """Locks on files, so that no two runs write to the same one."""
 
+import errno
 import os
+from contextlib import suppress
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import IO, Any, BinaryIO
 
 from fer_tf.errors import UserError
 
-try:
+fcntl: Any = None  # of Unix
+msvcrt: Any = None  # of Windows
+with suppress(ImportError):
     import fcntl
-except ImportError:  # Windows
-    fcntl = None
+with suppress(ImportError):
     import msvcrt
 
 _LOCKED_BYTE = 2**42
@@ -32,7 +35,7 @@ def lock(file: IO) -> None:
     try:
         msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # locks from the position on
     except PermissionError as error:  # how Windows says that someone else holds it
-        raise BlockingIOError(error.errno, os.strerror(error.errno)) from None
+        raise BlockingIOError(errno.EACCES, os.strerror(errno.EACCES)) from error
     finally:
         os.lseek(descriptor, position, os.SEEK_SET)
 

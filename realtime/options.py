@@ -7,13 +7,18 @@ from pathlib import Path
 from fer_tf import weights
 from fer_tf.command import positive
 from fer_tf.errors import UserError
-from fer_tf.realtime.detect import BACKENDS, FaceDetector
+from fer_tf.realtime.detect import BACKENDS, SEARCH_SIZE, SMALLEST_FACE, FaceDetector
 from fer_tf.realtime.pipeline import Pipeline
 from fer_tf.recognizer import Recognizer
 
 
-def add_recognition(add: Callable[..., object]) -> None:
-    """Adds the options, by the `add_argument` of a parser."""
+def add_recognition(add: Callable[..., object], *, search: int = SEARCH_SIZE) -> None:
+    """Adds the options.
+
+    Args:
+        add: The `add_argument` of a parser.
+        search: Default of `--search-size`.
+    """
     default = weights.DEFAULT_MODEL
     add(
         "--model",
@@ -22,8 +27,21 @@ def add_recognition(add: Callable[..., object]) -> None:
         default=default,
         help=f"model file, or one of {', '.join(weights.names())} (default: {default.stem})",
     )
-    add("--detector", choices=("auto", *BACKENDS), default="auto", help="face detector (default: auto)")
-    add("--detector-model", type=Path, metavar="FILE", help="model file of the detector yunet")
+    # The detector refuses other names, since it knows how former ones are called now.
+    names = "{" + ",".join(BACKENDS) + "}"
+    add("--detector", metavar=names, default="auto", help="face detector (default: auto, which is yunet)")
+    help_text = "YuNet file to use instead of ours: from export.detector, or from OpenCV's model zoo"
+    add("--detector-model", type=Path, metavar="FILE", help=help_text)
+    add(
+        "--search-size",
+        type=_search_size,
+        default=search,
+        metavar="PIXELS|full",
+        help="search frames with the longer side reduced to this (default: %(default)s). Most faces are found that "
+        f"then have 50 pixels or more: in a frame of 3840, from {50 * 3840 // search} on",
+    )
+    help_text = "leave out faces of less height, in pixels of the frame (default: %(default)s)"
+    add("--smallest-face", type=positive(float), default=SMALLEST_FACE, metavar="PIXELS", help=help_text)
     help_text = 'label less probable expressions "uncertain" (default: 0.4)'
     add("--min-confidence", type=float, default=0.4, metavar="P", help=help_text)
 
@@ -36,9 +54,14 @@ def add_video(add: Callable[..., object]) -> None:
     add("--smoothing", type=float, default=0.3, metavar="SECONDS", help=help_text)
 
 
-def make_detector(options: argparse.Namespace) -> FaceDetector:
-    """Returns the detector that the options of `add_recognition` stand for."""
-    return FaceDetector(options.detector, model=options.detector_model)
+def make_detector(arguments: argparse.Namespace) -> FaceDetector:
+    """Returns the detector for these options."""
+    return FaceDetector(
+        arguments.detector,
+        model=arguments.detector_model,
+        search_size=arguments.search_size,
+        smallest_face=arguments.smallest_face,
+    )
 
 
 def make_pipeline(options: argparse.Namespace, *, threads: int | None = None, provider: str | None = None) -> Pipeline:
@@ -71,3 +94,7 @@ def model_file(text: str) -> Path:
         return weights.find(text)
     except UserError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _search_size(text: str) -> int | None:
+    return None if text == "full" else int(positive()(text))

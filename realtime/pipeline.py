@@ -5,15 +5,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from fer_tf import weights
-from fer_tf.catalogue import IMAGE_SIZE
 from fer_tf.classes import CLASSES
 from fer_tf.errors import UserError
 from fer_tf.realtime.capture import to_bgr
-from fer_tf.realtime.detect import FaceDetector
+from fer_tf.realtime.crop import crop_face
+from fer_tf.realtime.detect import Detections, FaceDetector
 from fer_tf.realtime.track import Tracker
 from fer_tf.recognizer import Recognizer
 
@@ -54,7 +53,7 @@ class Face:
     track: int
     """Id that stays with the face from frame to frame, from 0 in each stream."""
     crop: np.ndarray
-    """uint8 [48, 48], gray: the input of the models."""
+    """uint8 [48, 48], gray: the input of the models. It is turned level if the eye line is tilted by more than 10°."""
     readings: tuple[Reading, ...]
     """One reading for each model, the main model first."""
 
@@ -99,8 +98,8 @@ class Pipeline:
         ...     print(face.track, face.box, face.label, f"{face.confidence:.0%}")
 
     Args:
-        detector: Function from an image, uint8 [H, W, 3], BGR, to boxes, int [N, 4]: left, top, width and height in
-            pixels. None is a `FaceDetector()`.
+        detector: Function from an image, uint8 [H, W, 3], BGR, to `Detections`, or to boxes alone, int [N, 4]: left,
+            top, width and height in pixels. None is a `FaceDetector()`.
         recognizer: The main model: a `Recognizer`, the path of a model file, or the name of a model that is present,
             such as `base_cnn-stack_sharpen`. None is the default model.
         compare: A second model, run on the same faces. If both have the same name, the readings of this one are called
@@ -119,7 +118,7 @@ class Pipeline:
 
     def __init__(
         self,
-        detector: Callable[[np.ndarray], np.ndarray] | None = None,
+        detector: Callable[[np.ndarray], Detections | np.ndarray] | None = None,
         recognizer: Recognizer | Path | str | None = None,
         *,
         compare: Recognizer | Path | str | None = None,
@@ -165,7 +164,7 @@ class Pipeline:
         if not tracks:
             return []
         boxes = [_rounded(track.box) for track in tracks]
-        crops = np.stack([crop_face(image, box) for box in boxes])
+        crops = np.stack([crop_face(image, box, track.landmarks) for box, track in zip(boxes, tracks, strict=True)])
         rows = np.stack([recognizer(crops) for recognizer in self._recognizers], axis=1)
         faces = []
         for track, box, crop, raw in zip(tracks, boxes, crops, rows, strict=True):
@@ -183,27 +182,3 @@ class Pipeline:
 def _rounded(box: np.ndarray) -> Box:
     left, top, width, height = np.rint(box).astype(int).tolist()
     return left, top, width, height
-
-
-def crop_face(image: np.ndarray, box: Box, *, size: int = IMAGE_SIZE) -> np.ndarray:
-    """Crops a face: the square around the center of its box, and as high as the box, without distortion.
-
-    Where the square extends beyond the frame, the border of the frame is repeated.
-
-    Args:
-        image: uint8 [H, W, 3], BGR.
-        box: Left, top, width and height in pixels.
-        size: Side of the crop in pixels.
-
-    Returns:
-        uint8 [size, size], gray.
-    """
-    left, top, width, height = box
-    side = max(1, height)
-    rows = np.clip(np.arange(top, top + side), 0, image.shape[0] - 1)
-    columns = np.clip(np.arange(side) + left + (width - side) // 2, 0, image.shape[1] - 1)
-    inside = image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    gray = cv2.cvtColor(inside, cv2.COLOR_BGR2GRAY)
-    square = gray[np.ix_(rows - rows[0], columns - columns[0])]
-    interpolation = cv2.INTER_AREA if side >= size else cv2.INTER_CUBIC
-    return cv2.resize(square, (size, size), interpolation=interpolation)

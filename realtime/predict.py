@@ -17,6 +17,7 @@ from fer_tf.files import check_writable
 from fer_tf.images import READABLE_SUFFIXES
 from fer_tf.installation import program
 from fer_tf.quiet import silence_opencv
+from fer_tf.realtime.detect import STILL_SEARCH_SIZE
 from fer_tf.realtime.draw import draw_faces
 from fer_tf.realtime.options import add_recognition, make_detector
 from fer_tf.realtime.outputs import check_overwriting, distinct_names
@@ -72,7 +73,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("images", nargs="+", metavar="IMAGE", help=help_text)
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of text")
     parser.add_argument("--output", type=Path, metavar="DIR", help="write the labeled pictures to this folder, as PNG")
-    add_recognition(parser.add_argument)
+    add_recognition(parser.add_argument, search=STILL_SEARCH_SIZE)
     return parser.parse_args(argv)
 
 

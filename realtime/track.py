@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from fer_tf.realtime.detect import Detections
+
 _REACH, _REACH_PER_SECOND, _LARGEST_REACH = 0.5, 2.0, 1.5
 """How far a face may have moved, in sizes of its box: from one frame to the next, per second unseen, and at most."""
 
@@ -29,9 +31,16 @@ class Track:
     """float64 [4]: left, top, width and height in pixels of the frame where it was last seen."""
     seen_s: float
     """When it was last seen, in seconds of the tracker's clock."""
+    places: np.ndarray | None = None
+    """float64 [5, 2]: the landmarks' positions in the box, as shares of its width and height; None without any."""
     average: np.ndarray | None = None
     """float64 [..., 7]: the smoothed probabilities; None before the first reading."""
     averaged_s: float = 0.0
+
+    @property
+    def landmarks(self) -> np.ndarray | None:
+        """float64 [5, 2]: in pixels of that frame, as in `Detections`; between detections they move with the box."""
+        return None if self.places is None else self.box[:2] + self.places * self.box[2:]
 
     def smooth(self, probabilities: np.ndarray, tau: float) -> np.ndarray:
         """Adds the probabilities of the current frame to an exponential moving average, and returns it.
@@ -65,13 +74,19 @@ class Tracker:
     and backward (Kalal et al., 2010). Time that goes backward counts as standing still.
 
     Args:
-        detector: Function from an image, uint8 [H, W, 3], BGR, to boxes, int [N, 4]: left, top, width and height in
-            pixels.
+        detector: Function from an image, uint8 [H, W, 3], BGR, to `Detections`, or to boxes alone, int [N, 4]: left,
+            top, width and height in pixels.
         detect_every: Run the detector on every Nth frame.
         memory: Seconds for which a lost face keeps its id.
     """
 
-    def __init__(self, detector: Callable[[np.ndarray], np.ndarray], *, detect_every: int = 1, memory: float = 0.8):
+    def __init__(
+        self,
+        detector: Callable[[np.ndarray], Detections | np.ndarray],
+        *,
+        detect_every: int = 1,
+        memory: float = 0.8,
+    ):
         self.detector = detector
         self.detect_every = detect_every
         self.memory = memory
@@ -103,7 +118,10 @@ class Tracker:
         self._undetected += 1
         if self._undetected >= self.detect_every or not self._follow(previous):
             self._undetected = 0
-            self._match(np.reshape(self.detector(image), (-1, 4)).clip([-np.inf, -np.inf, 1, 1]))
+            found = self.detector(image)
+            if not isinstance(found, Detections):
+                found = Detections(np.reshape(found, (-1, 4)))
+            self._match(found.boxes.clip([-np.inf, -np.inf, 1, 1]), found.landmarks)
         return list(self._visible)
 
     def _fit(self, image: np.ndarray) -> None:
@@ -115,8 +133,11 @@ class Tracker:
             self._size = size
             self._undetected = self.detect_every
 
-    def _match(self, boxes: np.ndarray) -> None:
+    def _match(self, boxes: np.ndarray, landmarks: np.ndarray | None) -> None:
         """Assigns each box to a track, best pairs first, or starts a new track."""
+        places: list[np.ndarray | None] = [None] * len(boxes)
+        if landmarks is not None:
+            places = list((landmarks - boxes[:, None, :2]) / boxes[:, None, 2:])
         known = self._visible + [track for track in self._lost if self._clock - track.seen_s <= self.memory]
         costs = _costs(known, boxes, self._clock)
         matched: dict[int, Track] = {}
@@ -130,7 +151,7 @@ class Tracker:
                 matched[column] = Track(self._next_id, boxes[column], self._clock)
                 self._next_id += 1
         for column, track in matched.items():
-            track.box, track.seen_s = boxes[column], self._clock
+            track.box, track.places, track.seen_s = boxes[column], places[column], self._clock
         self._visible = sorted(matched.values(), key=lambda track: track.id)
 
     def _follow(self, previous: np.ndarray) -> bool:

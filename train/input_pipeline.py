@@ -8,10 +8,14 @@ import tensorflow as tf
 
 from fer_tf.classes import CLASSES
 
+Targets = np.ndarray | dict[str, np.ndarray]
+"""What to learn of N images: labels, int [N], or their probabilities, float32 [N, 7]; or a dict with that as
+`classes`, and other targets, float32 [N, M]."""
+
 
 def training_batches(
     images: np.ndarray,
-    labels: np.ndarray,
+    targets: Targets,
     preprocessor: Callable[[tf.Tensor], tf.Tensor],
     *,
     batch_size: int,
@@ -30,58 +34,67 @@ def training_batches(
 
     Args:
         images: uint8 [N, 48, 48].
-        labels: int [N], or float32 [N, 7]: probabilities of the classes; more columns are of other answers.
+        targets: What to learn of them, by name for a model of several outputs.
         preprocessor: uint8 [B, 48, 48] → float32 [B, H, W, C], mapped after the augmentation.
         batch_size: At most N.
         augmentation: One of `fer_tf.train.augmentation.AUGMENTATIONS`: uint8 [B, 48, 48] and a seed → varied images.
         seed: Of order and augmentation.
         first_epoch: Which epoch to start with, from 0.
         ask: Asked what the varied images show: uint8 [B, 48, 48], step, int [B] places in `images` → float32 [B, 7].
-        ask_weight: Part of these answers in the probabilities of the classes, 0 to 1.
+        ask_weight: Weight of these answers in the probabilities of the classes, 0 to 1.
         mixup: Parameter of `mix`; 0 mixes nothing.
 
     Returns:
-        (float32 [B, H, W, C], float32 [B, 7 or more] probabilities) batches, N // batch_size of them an epoch.
+        (float32 [B, H, W, C], float32 [B, 7] or a dict with that as `classes`) batches, N // batch_size of them an
+        epoch.
     """
-    count = len(labels)
+    count = len(images)
+    named = targets if isinstance(targets, dict) else {"classes": targets}
     with tf.device("cpu"):
         all_images = tf.constant(images)
-        all_labels = tf.one_hot(labels, len(CLASSES)) if labels.ndim == 1 else tf.constant(labels, tf.float32)
+        all_targets = {
+            name: tf.one_hot(values, len(CLASSES)) if values.ndim == 1 else tf.constant(values, tf.float32)
+            for name, values in named.items()
+        }
 
     def epoch_batches(epoch: tf.Tensor) -> tf.data.Dataset:
         order = tf.random.experimental.stateless_shuffle(tf.range(count), seed=[seed, epoch])
         batches = tf.data.Dataset.from_tensor_slices(order).batch(batch_size, drop_remainder=True)
         return batches.enumerate(start=epoch * (count // batch_size))
 
-    def prepare(step: tf.Tensor, chosen: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        faces, truth = tf.gather(all_images, chosen), tf.gather(all_labels, chosen)
+    def prepare(step: tf.Tensor, chosen: tf.Tensor) -> tuple:
+        faces = tf.gather(all_images, chosen)
+        truth = {name: tf.gather(values, chosen) for name, values in all_targets.items()}
         if augmentation:
             faces = augmentation(faces, [tf.constant(seed, tf.int64), step])
         if ask:
             answers = tf.numpy_function(ask, [faces, step, chosen], tf.float32, stateful=False)
             answers = tf.ensure_shape(answers, [batch_size, len(CLASSES)])
-            of_classes = (1 - ask_weight) * truth[:, : len(CLASSES)] + ask_weight * answers
-            truth = tf.concat([of_classes, truth[:, len(CLASSES) :]], axis=1)
+            truth["classes"] = (1 - ask_weight) * truth["classes"] + ask_weight * answers
         inputs = preprocessor(faces)
-        return mix(inputs, truth, mixup, seed=[tf.constant(~seed, tf.int64), step]) if mixup else (inputs, truth)
+        if mixup:
+            inputs, truth = mix(inputs, truth, mixup, seed=[tf.constant(~seed, tf.int64), step])
+        return inputs, truth if isinstance(targets, dict) else truth["classes"]
 
     epochs = tf.data.Dataset.range(first_epoch, np.iinfo(np.int32).max)
     return _prepared(epochs.flat_map(epoch_batches), prepare, ahead=4)
 
 
-def mix(inputs: tf.Tensor, labels: tf.Tensor, alpha: float, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Mixes each image, and its label, with another one of the batch.
+def mix(
+    inputs: tf.Tensor, targets: dict[str, tf.Tensor], alpha: float, seed: tf.Tensor
+) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+    """Mixes each image, and its targets, with another one of the batch.
 
     Source: Zhang et al., mixup: Beyond Empirical Risk Minimization, 2017, arXiv 1710.09412.
 
     Args:
         inputs: float32 [B, H, W, C].
-        labels: float32 [B, 7 or more].
+        targets: float32 [B, M] by name.
         alpha: Both parameters of the beta distribution that gives each image its share, above 0.
         seed: int [2].
 
     Returns:
-        The mixed images and labels.
+        The mixed images and targets.
     """
     # A beta variable is one gamma variable's share of two.
     gammas = tf.random.stateless_gamma([2, tf.shape(inputs)[0]], seed, alpha)
@@ -91,7 +104,7 @@ def mix(inputs: tf.Tensor, labels: tf.Tensor, alpha: float, seed: tf.Tensor) -> 
         shares = tf.reshape(share, [-1] + [1] * (len(values.shape) - 1))
         return shares * values + (1 - shares) * values[::-1]
 
-    return mixed(inputs), mixed(labels)
+    return mixed(inputs), {name: mixed(values) for name, values in targets.items()}
 
 
 def evaluation_batches(

@@ -5,30 +5,47 @@ import sys
 from pathlib import Path
 
 from fer_tf.catalogue import ARCHITECTURES, DATASETS
-from fer_tf.command import Parser, command, positive, seed
+from fer_tf.command import Parser, command
 from fer_tf.errors import UserError
 from fer_tf.files import write_json
 from fer_tf.quiet import muted_stderr
-from fer_tf.train.run import DEFAULTS, complete, create, load_data, settle
-from fer_tf.train.run_folder import RunFolder, option_words
+from fer_tf.train.options import DATA_HELP, add_option, number
+from fer_tf.train.run_folder import RunFolder
+from fer_tf.train.session import complete, create, load_data
+from fer_tf.train.settings import OPTIONS, POSITIVE, SEED, flag, option_words, settle
 
 
 def _parser() -> Parser:
     parser = Parser(
         "train.matrix",
-        description="Train a cell for each network, data set and seed, and write what they score as a table "
-        "(matrix.md, matrix.json) and a chart (matrix.png). A finished cell is kept and an interrupted one continued, "
-        "so give the same command again, or another one with the same --output to add cells.",
+        description="Train a cell for each network, data set and seed, and write their scores as a table (matrix.md, "
+        "matrix.json) and a chart (matrix.png). Finished cells are kept and interrupted ones continued: give the same "
+        "command again, or another one with the same --output to add cells.",
         epilog="Exit codes: 0 done, 1 some cells failed, 2 wrong input, 130 interrupted (give the command again).",
     )
     option = parser.add_argument
-    option("--models", nargs="+", choices=ARCHITECTURES, default=[DEFAULTS["model"]], help="default %(default)s")
-    option("--datasets", nargs="+", choices=DATASETS, default=list(DATASETS), help="default all nine")
-    option("--epochs", type=positive(), default=25, help="of each cell (default %(default)s)")
-    option("--seeds", nargs="+", type=seed, default=[0], help="default %(default)s")
-    option("--limit", type=positive(), help="train on this many images only, chosen at random (default all)")
-    option("--data", help="zip, folder or CSV (default $FER2013, data/fer2013.zip, ../shared/data/fer2013.zip)")
-    option("--output", type=Path, default=Path("runs/matrix"), help="folder of the cells (default %(default)s)")
+    usual = OPTIONS["model"].default
+    option(
+        "--models",
+        nargs="+",
+        choices=ARCHITECTURES,
+        metavar="NAME",
+        default=[usual],
+        help=f"networks ({', '.join(ARCHITECTURES)}; default: {usual})",
+    )
+    option(
+        "--datasets",
+        nargs="+",
+        choices=DATASETS,
+        metavar="NAME",
+        default=list(DATASETS),
+        help=f"data sets ({', '.join(DATASETS)}; default: all nine)",
+    )
+    option("--seeds", nargs="+", type=number(int, SEED), metavar="N", default=[0], help="seeds (default: 0)")
+    option("--epochs", type=number(int, POSITIVE), metavar="N", default=25, help="epochs per cell (default: 25)")
+    add_option(parser, "limit")
+    option("--data", metavar="PATH", help=DATA_HELP)
+    option("--output", type=Path, metavar="DIR", default=Path("runs/matrix"), help="folder (default: runs/matrix)")
     return parser
 
 
@@ -38,10 +55,10 @@ def main(argv: list[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     wanted = list(dict.fromkeys(itertools.product(arguments.seeds, arguments.models, arguments.datasets)))
     cells = []
-    for number, model, dataset in wanted:
-        given = {"model": model, "dataset": dataset, "seed": number}
+    for seed, model, dataset in wanted:
+        given = {"model": model, "dataset": dataset, "seed": seed}
         values = settle(given | {"epochs": arguments.epochs, "limit": arguments.limit})
-        cells.append((RunFolder(arguments.output / f"{model}-{dataset}-seed{number}"), values))
+        cells.append((RunFolder(arguments.output / f"{model}-{dataset}-seed{seed}"), values))
     present = [RunFolder.open(path.parent) for path in sorted(arguments.output.glob("*/settings.json"))]
     _check_comparable(present, [values for _, values in cells])
     data = load_data(arguments.data)
@@ -67,8 +84,8 @@ def main(argv: list[str] | None = None) -> int:
             raise UserError(f"{folder.path} is a cell with --filter {kept}, not {others}; take another --output")
 
     failed = 0
-    for number, (folder, values) in enumerate(cells, 1):
-        print(f"cell {number}/{len(cells)}: {folder.path.name}", flush=True)
+    for place, (folder, values) in enumerate(cells, 1):
+        print(f"cell {place}/{len(cells)}: {folder.path.name}", flush=True)
         try:
             if not folder.exists():
                 create(folder, values, data)
@@ -101,9 +118,8 @@ def _check_comparable(present: list[RunFolder], wanted: list[dict]) -> None:
         for name in (name for name in recipe if name not in ("dataset", "filter", "seed")):
             kept = getattr(folder.settings, name)
             if kept != recipe[name]:
-                option = f"--{name.replace('_', '-')}"
                 raise UserError(
-                    f"{folder.path} is a cell with {option} {kept}, not {recipe[name]}; take another --output"
+                    f"{folder.path} is a cell with {flag(name)} {kept}, not {recipe[name]}; take another --output"
                 )
 
 

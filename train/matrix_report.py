@@ -18,9 +18,9 @@ from fer_tf.models import load_network
 from fer_tf.train.figures import evaluate, evaluation_split
 from fer_tf.train.input_pipeline import evaluation_batches
 from fer_tf.train.pictures import save_figure
+from fer_tf.train.prediction import predictor
 from fer_tf.train.run_folder import RunFolder
 from fer_tf.train.table import Table, to_markdown, to_text
-from fer_tf.train.training import predictor
 
 FIRST_PROJECT = {
     "base_cnn": {
@@ -94,7 +94,7 @@ def write_matrix(root: Path, private_fingerprint: str) -> str:
             "stacking": differences,
         },
     )
-    blocks = [
+    blocks: list[str | Table] = [
         f"Each cell was trained for {' or '.join(map(str, epochs))} epochs by its network's recipe. Accuracy in "
         "percent, mean ± standard deviation where there are several seeds. PublicTest chose the epoch; Public + "
         "Private is the first project's protocol, and holds it.",
@@ -152,9 +152,10 @@ def _intervals(rows: Rows) -> list[str]:
     for (model, dataset), seeds in rows.items():
         means = []
         for split in ("private", "all"):
-            values = _percent(seeds, split).values()
-            if len(values) > 1:
-                mean, (low, high) = mean_interval(list(values))
+            values = list(_percent(seeds, split).values())
+            mean, interval = mean_interval(values) if values else (None, None)
+            if interval:
+                low, high = interval
                 means.append(f"{mean:.2f} on {_SPLITS[split]} (95 % interval {low:.2f} to {high:.2f})")
         if means:
             lines.append(f"- {model} on {dataset}, {len(seeds)} seeds: {', '.join(means)}.")

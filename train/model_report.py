@@ -18,8 +18,7 @@ from fer_tf.recognizer import Recognizer, predict
 from fer_tf.train.cost import measure_cost
 from fer_tf.train.pictures import draw_confidence, draw_confusion
 from fer_tf.train.robustness import POOR_CAMERA_SHARE, VARIATIONS
-from fer_tf.train.run import DEFAULTS, settle
-from fer_tf.train.run_folder import option_words
+from fer_tf.train.settings import command_line
 from fer_tf.train.summary import TITLES, between, summarize
 from fer_tf.train.table import Table, to_markdown
 
@@ -123,20 +122,6 @@ def chosen_on_public(training: Lineage) -> str:
     return "PublicTest chose the temperature; the epoch is the last."
 
 
-def training_command(settings: dict[str, Any]) -> str:
-    """Returns the command that repeats a run, except for where its files are."""
-    deciding = ("model", "teacher", "ferplus", "ferplus_head")
-    usual = settle({name: settings[name] for name in deciding if settings.get(name)})
-    usual |= {name: DEFAULTS[name] for name in deciding}
-    words = []
-    always = ("model", "dataset", "epochs", "seed")
-    for name in DEFAULTS:
-        value = settings.get(name, usual[name])
-        if value is not None and (value != usual[name] or name in always):
-            words += [f"--{name.replace('_', '-')}", *option_words(value)]
-    return f"{program('train.run')} {shlex.join(words)}"
-
-
 def _robustness(recognizer: Recognizer, public: Split) -> dict[str, Any]:
     figures = {
         name: measure(predict(recognizer, vary(public.images), description=name), public.labels)
@@ -171,7 +156,7 @@ def _training_facts(run: Run, of: str) -> Iterator[tuple[str, str]]:
     hours, done = run.record.get("hours"), run.record.get("epochs_done")
     ended = f", ended after {done} epochs" if done and done < run.record["epochs"] else ""
     took = f", {hours} hours" if hours else ""
-    yield f"trained by{of}", f"`{training_command(run.record)}`{ended}{took}"
+    yield f"trained by{of}", f"`{command_line(run.record)}`{ended}{took}"
     if files := [f"{name}, SHA-256 {digest[:16]}…" for name, digest in run.files]:
         yield "files used", "; ".join(files)
 

@@ -10,8 +10,8 @@ from fer_tf.metrics import fit_temperature, measure
 from fer_tf.models import load_network
 from fer_tf.train.input_pipeline import evaluation_batches
 from fer_tf.train.pictures import draw_confusion, draw_curves
+from fer_tf.train.prediction import predictor
 from fer_tf.train.run_folder import RunFolder, kept_row
-from fer_tf.train.training import predictor
 
 
 def write_report(folder: RunFolder, public: Split) -> dict:

@@ -6,38 +6,19 @@ import json
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
-from fer_tf.catalogue import ARCHITECTURES, DATASETS
-from fer_tf.classes import CLASSES
 from fer_tf.errors import UserError
-from fer_tf.ferplus import ANSWERS
 from fer_tf.files import check_writable, remove_leftovers, write_json, written_aside
+from fer_tf.installation import program
 from fer_tf.lineage import told_once
 from fer_tf.locks import lock
-
-AUGMENTATIONS = ("none", "light", "light-camera", "standard", "camera")
-OPTIMIZERS = ("adamw", "muon", "sgd")
-PRECISIONS = ("float32", "bfloat16")
-KEEPS = ("best", "last")
-TEACHER_VIEWS = ("plain", "varied")
-
-_CHOICES = {
-    "model": ARCHITECTURES,
-    "dataset": DATASETS,
-    "augment": AUGMENTATIONS,
-    "optimizer": OPTIMIZERS,
-    "precision": PRECISIONS,
-    "keep": KEEPS,
-    "teacher_views": TEACHER_VIEWS,
-}
-_POSITIVE = ("epochs", "batch_size", "learning_rate", "ghost_batches", "ema_steps")
-_NOT_NEGATIVE = ("seed", "weight_decay", "mixup", "sam", "warmup_epochs", "ferplus_head")
-"""What settings may be, beside their types."""
+from fer_tf.train.settings import REQUIRED, Settings
 
 HISTORY_COLUMNS = (
     "epoch",
@@ -53,93 +34,9 @@ probable one where opinions or images are mixed; `public_*` are those of the ave
 smoothing. With `sam`, `loss` and `accuracy` are of half of each batch; with `ferplus_head`, of the first head."""
 
 
-@dataclass(frozen=True)
-class Settings:
-    """All that a run depends on, so that `--resume` needs nothing else."""
-
-    model: str
-    dataset: str
-    data: str
-    """Absolute path of the data set."""
-    data_fingerprint: str
-    """`Fer2013.fingerprint` of what was read there."""
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    seed: int
-    limit: int | None
-    """How many training images are used, chosen at random; None is all."""
-    augment: str
-    widths: list | None = None
-    """Channels of the first convolution and of each stage; None is the architecture's own."""
-    filter: dict | None = None
-    """Parameters of the data set's filter by name; None of a filter without, and of runs that did not keep them."""
-    image_size: int | None = None
-    """Height and width that the network is fed; None is its architecture's own."""
-    init: str | None = None
-    """Model file, PyTorch checkpoint or folder of another run that the weights start from; None is random ones."""
-    init_origin: dict | None = None
-    """What that file's card, or `RunFolder.record`, said of the training; None of a checkpoint."""
-    init_sha256: str | None = None
-    """Of that file, or of the folder's `model.keras`."""
-    teacher: list | None = None
-    """Model files whose answers were mixed into the labels."""
-    teacher_weight: float = 0.0
-    teacher_views: str = "plain"
-    """One of `TEACHER_VIEWS`: whether they were asked once, of the images as they are, or each time, of what the
-    network sees."""
-    teacher_origins: list | None = None
-    """What `ModelCard.as_origin` says of each of them."""
-    ferplus: str | None = None
-    """Table of the FER+ votes that were mixed into the labels, or that a second head learned."""
-    ferplus_weight: float = 0.0
-    ferplus_head: float = 0.0
-    """Weight of the loss of a second head, which learns the votes and is not kept; 0 is none."""
-    label_smoothing: float = 0.1
-    optimizer: str = "adamw"
-    """One of `OPTIMIZERS`; `muon` is `fer_tf.train.muon.ConvolutionMuon`, `sgd` has Nesterov's momentum of 0.9."""
-    weight_decay: float = 0.02
-    """Share of itself that a weight loses each step, times the learning rate."""
-    mixup: float = 0.0
-    """Both parameters of the beta distribution that images are mixed by; 0 mixes none."""
-    sam: float = 0.0
-    """Radius of `fer_tf.train.training.sharpness_aware_step`; 0 is the plain step."""
-    ghost_batches: int = 1
-    """Into how many parts a batch is cut, each normalised by itself."""
-    precision: str = "float32"
-    """What training computes in, one of `PRECISIONS`; weights, averages and accuracies are float32 either way."""
-    start_size: int | None = None
-    """Height and width of the images in the first epochs, which grow to `image_size`; None is that one throughout."""
-    ema_steps: float = 1000.0
-    """Over how many steps the weights are averaged (time constant of the exponential average)."""
-    warmup_epochs: float = 2.0
-    keep: str = "best"
-    """Which epoch the model is of, one of `KEEPS`: see `kept_row`."""
-
-    @property
-    def has_evidence(self) -> bool:
-        """Whether votes correct the answers of teachers who are asked each time."""
-        return self.teacher_views == "varied" and self.ferplus_weight > 0
-
-    @property
-    def answers(self) -> int:
-        """How many columns the run's targets have.
-
-        First those of the classes, then of a second head those of the votes, then `fer_tf.train.targets.evidence`.
-        """
-        return len(CLASSES) + len(ANSWERS) * bool(self.ferplus_head) + len(CLASSES) * self.has_evidence
-
-
 def kept_row(rows: list[dict[str, float]], keep: str = "best") -> dict[str, float]:
     """Returns the row of the epoch that is kept: the last, or the best on PublicTest, of equals the first."""
     return rows[-1] if keep == "last" else max(rows, key=lambda row: row["public_accuracy"])
-
-
-def option_words(value: Any) -> list[str]:
-    """Returns a setting's value as it follows its option on a command line."""
-    if isinstance(value, dict):
-        return [f"{name}={number:g}" for name, number in value.items()]
-    return [str(part) for part in (value if isinstance(value, list) else [value])]
 
 
 class Busy(UserError):
@@ -158,13 +55,18 @@ class RunFolder:
         self.model = self.path / "model.keras"
         self.state = self.path / "state.keras"
         self.history = self.path / "history.csv"
-        self.targets = self.path / "targets.npy"
+        self.targets = self.path / "targets.npz"
         self.public = self.path / "public.json"
         self.evaluation = self.path / "evaluation.json"
         self.curves = self.path / "curves.png"
         self.confusion = self.path / "confusion.png"
         self._settings = self.path / "settings.json"
         self._is_new = not self.path.exists()
+
+    @property
+    def resuming(self) -> str:
+        """The command that continues the run."""
+        return f"{program('train.run')} --resume {self.path}"
 
     def exists(self) -> bool:
         """Returns whether there is a run in it."""
@@ -173,12 +75,12 @@ class RunFolder:
     def check_free(self) -> None:
         """Raises `UserError` if no new run can be made here."""
         if self.exists():
-            raise UserError(f"{self.path} holds a run; continue it with --resume {self.path} or name another --output")
+            raise UserError(f"{self.path} holds a run; continue it with {self.resuming} or choose another folder")
         files = (self.model, self.state, self.public, self.history, self.targets, self.curves, self.confusion)
         if left := [file.name for file in files if file.exists()]:
-            raise UserError(f"{self.path} holds {left[0]}, which a run would replace; move it or name another --output")
+            raise UserError(f"{self.path} holds {left[0]}, which a run would replace; move it or choose another folder")
         if self.path.exists() and not self.path.is_dir():
-            raise UserError(f"{self.path} is a file; --output expects a folder")
+            raise UserError(f"{self.path} is a file; expected a folder")
 
     def check_writable(self) -> None:
         """Raises `UserError` if it cannot be made, or written to."""
@@ -201,6 +103,7 @@ class RunFolder:
             "keras": keras.__version__,
         }
         write_json(self._settings, {**dataclasses.asdict(settings), "versions": versions})
+        self.settings = settings
 
     @classmethod
     def open(cls, path: Path | str) -> "RunFolder":
@@ -224,7 +127,7 @@ class RunFolder:
         """
         finished = sorted(Path(root).rglob("public.json"), key=lambda public: public.stat().st_mtime)
         if not finished:
-            raise UserError(f"no finished run below {root}/; name its folder, or train one with train.run")
+            raise UserError(f"no finished run below {root}/; name its folder, or train one with {program('train.run')}")
         return cls.open(finished[-1].parent)
 
     def discard_unstarted(self) -> None:
@@ -240,7 +143,7 @@ class RunFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keeps other trainings out of the folder, where the system can, and clears away what a killed one left behind.
+        """Keeps other trainings out of the folder, if its file system has locks, and removes what a killed one left.
 
         Raises:
             Busy: if another training is at work in it.
@@ -255,23 +158,21 @@ class RunFolder:
             remove_leftovers(self.path)
             yield
 
-    @property
+    @cached_property
     def settings(self) -> Settings:
-        """The run's settings."""
+        """The run's settings, read once.
+
+        Raises:
+            UserError: if they are damaged.
+        """
         values = self._read_json(self._settings)
-        fields = dataclasses.fields(Settings)
-        missing = [f.name for f in fields if f.default is dataclasses.MISSING and f.name not in values]
-        if missing:
+        if missing := [name for name in REQUIRED if name not in values]:
             raise UserError(f"{self._settings}: {', '.join(missing)} missing; it was not written by train.run")
-        kinds = get_type_hints(Settings)
-        for name, value in values.items():
-            number = kinds.get(name) is float and isinstance(value, int)
-            right = name not in kinds or number or isinstance(value, kinds[name])
-            right = right and (name not in _CHOICES or value in _CHOICES[name])
-            right = right and (name not in _POSITIVE or value > 0) and (name not in _NOT_NEGATIVE or value >= 0)
-            if not right:
-                raise UserError(f"{self._settings}: {name} is {value!r}; it was not written by train.run")
-        return Settings(**{field.name: values[field.name] for field in fields if field.name in values})
+        known = {field.name for field in dataclasses.fields(Settings)}
+        try:
+            return Settings(**{name: value for name, value in values.items() if name in known})
+        except UserError as error:
+            raise UserError(f"{self._settings}: {error}; it was not written by train.run") from None
 
     def preprocessor(self, image_size: int | None = None):
         """Returns the `fer_tf.preprocessing.preprocessor.Preprocessor` of the run's network.
@@ -283,8 +184,9 @@ class RunFolder:
 
         settings = self.settings
         image_size = settings.image_size if image_size is None else image_size
-        options = {"image_size": image_size, "filter_parameters": settings.filter}
-        return create_preprocessor(settings.dataset, settings.model, **options)
+        return create_preprocessor(
+            settings.dataset, settings.model, image_size=image_size, filter_parameters=settings.filter
+        )
 
     def record(self) -> dict[str, Any]:
         """Returns what a model made from the run may tell of its training.
@@ -308,29 +210,37 @@ class RunFolder:
             UserError: if the run has not come to its end.
         """
         if not self.public.is_file():
-            raise UserError(f"{self.path}: the run is not finished; continue it with train.run --resume {self.path}")
+            raise UserError(f"{self.path}: the run is not finished; continue it with {self.resuming}")
         metrics = self._read_json(self.public)
         temperature = metrics.get("temperature")
         if not (isinstance(temperature, int | float) and 0 < temperature < float("inf")):
-            raise UserError(f"{self.public}: temperature is {temperature!r}; mend it with --resume {self.path}")
+            raise UserError(f"{self.public}: temperature is {temperature!r}; mend it with {self.resuming}")
         return metrics
 
-    def write_targets(self, targets: np.ndarray) -> None:
-        """Keeps what the training images are to be answered by: float32 [N, `Settings.answers`]."""
-        with written_aside(self.targets) as temporary, open(temporary, "wb") as file:
-            np.save(file, targets)
+    def write_targets(self, targets: dict[str, np.ndarray]) -> None:
+        """Keeps what the network is to answer to each of the N training images.
 
-    def read_targets(self, count: int) -> np.ndarray:
-        """Returns what `write_targets` kept of so many training images.
+        Args:
+            targets: float32 [N, columns] by name, as `Settings.targets` says.
+        """
+        with written_aside(self.targets) as temporary, open(temporary, "wb") as file:
+            np.savez(file, allow_pickle=False, **targets)
+
+    def read_targets(self, count: int) -> dict[str, np.ndarray]:
+        """Returns what `write_targets` kept of so many training images; nothing of a run that learns the labels alone.
 
         Raises:
             UserError: if it is missing or damaged.
         """
+        expected = {name: (count, columns) for name, columns in self.settings.targets.items()}
+        if not expected:
+            return {}
         try:
-            targets = np.load(self.targets, allow_pickle=False)
-            if targets.shape != (count, self.settings.answers):
+            with np.load(self.targets, allow_pickle=False) as file:
+                targets = dict(file)
+            if {name: values.shape for name, values in targets.items()} != expected:
                 raise ValueError
-        except (OSError, EOFError, ValueError):
+        except (OSError, EOFError, ValueError, TypeError, BadZipFile):
             raise UserError(f"{self.targets}: missing or damaged; start the run anew") from None
         return targets
 

@@ -1,4 +1,4 @@
-"""The model files that ship, and which of them is the default."""
+"""The files that ship, and which of them are the defaults."""
 
 from pathlib import Path
 
@@ -7,10 +7,13 @@ from fer_tf.errors import UserError
 DEFAULT_MODEL = Path(__file__).parent / "mirror_resnet-original-pair.onnx"
 """The model file that is used where none is named."""
 
+FACE_DETECTOR = Path(__file__).parent / "face_detector.onnx"
+"""libfacedetection's YuNet; its license is in `face_detector.LICENSE`."""
+
 
 def names() -> tuple[str, ...]:
     """Returns the names of the models that are present: a wheel has the default alone, a checkout has them all."""
-    return tuple(sorted(file.stem for file in DEFAULT_MODEL.parent.glob("*.onnx")))
+    return tuple(sorted(file.stem for file in DEFAULT_MODEL.parent.glob("*.onnx") if file != FACE_DETECTOR))
 
 
 def find(model: Path | str) -> Path:

@@ -22,7 +22,7 @@ def mirror_resnet(
     Mirroring the image mirrors all feature maps and swaps the two halves of their channels. The mean of both halves is
     pooled, so a face and its mirror image have the same logits, up to rounding. Before each convolution of stride 2,
     2×2 average pooling smooths the features, so the answer depends less on subpixel shifts. The network has half as
-    many weights as an SE-ResNet of the same widths. As `fer_tf.models.mirror_parity` exports it, it also takes half as
+    many weights as an SE-ResNet of the same widths. As `fer_tf.mirror.parity` writes it, it also takes half as
     many multiply-adds.
 
     Sources: Cohen and Welling, Group Equivariant Convolutional Networks, 2016, arXiv 1602.07576 (here the group is the

@@ -102,11 +102,9 @@ class Preprocessor(keras.layers.Layer):
 
     def call(self, images):
         """Returns the network's input."""
-        planes = [resize(plane, self.image_size) for plane in self._planes(images)]
-        if self.rgb and not self._stacked:
-            planes *= 3
-        levels = ops.cast(ops.stack(planes, axis=-1), "float32")
-        return levels / 255 if self._stacked and not self.rgb else levels / 127.5 - 1
+        # Scaled before they are stacked: onnxruntime is slow at arithmetic along an axis of a single channel.
+        planes = [self._scaled(resize(plane, self.image_size)) for plane in self._planes(images)]
+        return ops.stack(planes * 3 if self.rgb and not self._stacked else planes, axis=-1)
 
     @property
     def filter_parameters(self) -> dict[str, float]:
@@ -124,6 +122,10 @@ class Preprocessor(keras.layers.Layer):
         if not self._stacked:
             return [filtered]
         return [images, filtered, self._difference(images, filtered)] if self.rgb else [images, filtered]
+
+    def _scaled(self, plane):
+        levels = ops.cast(plane, "float32")
+        return levels / 255 if self._stacked and not self.rgb else levels / 127.5 - 1
 
     def _difference(self, images, filtered):
         difference = ops.cast(filtered, "int32") - ops.cast(images, "int32") + 128
@@ -146,4 +148,4 @@ def _filter_of(dataset: str, arithmetic: str, parameters: dict[str, float]) -> F
     if unknown := [parameter for parameter in parameters if parameter not in known]:
         has = f"its parameters are {', '.join(known)}" if known else "it has no parameters"
         raise UserError(f"no {unknown[0]!r} in data set {dataset}; {has}")
-    return kind and kind(arithmetic=arithmetic, **parameters)
+    return kind(arithmetic=arithmetic, **parameters) if kind else None

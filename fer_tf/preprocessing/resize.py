@@ -24,7 +24,8 @@ def resize(images, size: int):
     if tuple(images.shape[1:]) == (size, size):
         return images
     for _ in ("across", "down"):
-        weights = ops.convert_to_tensor(_resize_matrix(images.shape[2], size).T, "float64")
+        # Of three axes, as the images are: else Keras reshapes them, and the exported graph loses track of their size.
+        weights = ops.convert_to_tensor(_resize_matrix(images.shape[2], size).T[None], "float64")
         levels = ops.floor(ops.matmul(ops.cast(images, "float64"), weights) + 0.5)
         images = ops.transpose(ops.cast(levels, "uint8"), (0, 2, 1))
     return images

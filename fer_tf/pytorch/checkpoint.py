@@ -7,6 +7,7 @@ import re
 import warnings
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -91,11 +92,14 @@ def _globals(path: Path) -> list[str]:
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             content = next((archive.read(name) for name in archive.namelist() if name.endswith("data.pkl")), b"")
-    found, texts, memo, last = [], [], {}, None
+    found: list[str] = []
+    texts: list[str] = []
+    memo: dict[Any, Any] = {}
+    last = None
     with contextlib.suppress(ValueError):  # the end of what can be read
         for operation, argument, _ in pickletools.genops(content):
             if operation.name == "GLOBAL":
-                found.append(argument.replace(" ", "."))
+                found.append(str(argument).replace(" ", "."))
             elif operation.name == "STACK_GLOBAL":
                 found.append(".".join(texts[-2:]))
             elif operation.name in ("MEMOIZE", "BINPUT", "LONG_BINPUT"):

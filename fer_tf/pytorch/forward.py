@@ -26,8 +26,10 @@ def torch_logits(state: StateDict, images: np.ndarray) -> np.ndarray:
         return functional.conv2d(features, kernel, weights.get(f"{name}.bias"), stride, kernel.shape[-1] // 2)
 
     def normalization(features, name: str):
-        statistics = (weights[f"{name}.{key}"] for key in ("running_mean", "running_var", "weight", "bias"))
-        return functional.batch_norm(features, *statistics)
+        mean, variance, scale, shift = (
+            weights[f"{name}.{key}"] for key in ("running_mean", "running_var", "weight", "bias")
+        )
+        return functional.batch_norm(features, mean, variance, scale, shift)
 
     def dense(features, name: str):
         return functional.linear(features, weights[f"{name}.weight"], weights[f"{name}.bias"])

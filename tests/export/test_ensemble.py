@@ -6,6 +6,7 @@ import pytest
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("scipy")
 
+from fer_tf.card import METADATA_KEY  # noqa: E402
 from fer_tf.export import ensemble  # noqa: E402
 from fer_tf.fer2013 import Fer2013, Split  # noqa: E402
 from fer_tf.recognizer import Recognizer  # noqa: E402
@@ -126,3 +127,33 @@ def test_a_mirrored_file_and_a_plain_one_do_not_replace_each_other(options, memb
     assert (tmp_path / "joined.onnx").read_bytes() == before
     assert ensemble.main([*second, "--force"]) == 0
     assert (tmp_path / "joined.onnx").read_bytes() != before
+
+
+def test_networks_that_can_share_convolutions_do(tmp_path):
+    """Two networks by parity; what joins them must not show that they are one network now."""
+    keras = pytest.importorskip("keras")
+    pytest.importorskip("tf2onnx")
+    from fer_tf import weights
+    from fer_tf.export.convert import convert
+    from fer_tf.models import create_model
+    from fer_tf.preprocessing.preprocessor import create_preprocessor
+
+    card = Recognizer(weights.DEFAULT_MODEL.with_name("mirror_resnet-original.onnx")).card
+    faces = np.random.default_rng(0).integers(0, 256, (8, 48, 48), np.uint8)
+    paths = [tmp_path / "0.onnx", tmp_path / "1.onnx"]
+    for seed, path in enumerate(paths):
+        keras.utils.set_random_seed(seed)
+        network = create_model("mirror_resnet", "original", widths=(32, 32, 64), blocks=(1, 1))
+        random = np.random.default_rng(seed)
+        for variable in network.variables:
+            if len(variable.shape) == 1:
+                variable.assign(random.uniform(0.5, 1.5, variable.shape))
+        convert(network, create_preprocessor("original", "mirror_resnet"), card, path)
+    joined = ensemble.join([onnx.load(path) for path in paths], 0.8)
+    onnx.helper.set_model_props(joined, {METADATA_KEY: card.to_json()})
+    onnx.save(joined, tmp_path / "joined.onnx")
+    powers = np.mean([Recognizer(path)(faces) for path in paths], axis=0) ** (1 / 0.8)
+    found = Recognizer(tmp_path / "joined.onnx")(faces)
+    np.testing.assert_allclose(found, powers / powers.sum(axis=1, keepdims=True), atol=1e-5)
+    kernels = [tensor for tensor in joined.graph.initializer if tensor.name.endswith("conv1.even.middle/kernel")]
+    assert [list(tensor.dims) for tensor in kernels] == [[2 * 16, 16, 3, 1], [2 * 32, 32, 3, 1]]

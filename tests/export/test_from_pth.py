@@ -14,7 +14,7 @@ from fer_tf.export.convert import proof_faces  # noqa: E402
 from fer_tf.models import create_model  # noqa: E402
 from fer_tf.recognizer import Recognizer, predict  # noqa: E402
 from fer_tf.train.figures import evaluate, evaluation_split  # noqa: E402
-from fer_tf.train.initial_weights import initialise  # noqa: E402
+from fer_tf.train.warm_start import find_start  # noqa: E402
 
 SHARED = Path(__file__).parents[3] / "shared"
 CHECKPOINT = SHARED / "reference/BaseCNN.pth"
@@ -273,8 +273,8 @@ def test_training_starts_from_a_resnet50_of_other_classes(torch, resnet50, tmp_p
     state = dict(resnet50.state_dict()) | {"fc.weight": torch.zeros(1000, 2048), "fc.bias": torch.zeros(1000)}
     torch.save(state, tmp_path / "imagenet.pth")
     model = create_model("resnet50", "stack_sharpen")
-    initialise(model, str(tmp_path / "imagenet.pth"), None)
-    assert "its last layer is for 1000 classes and was left away" in capsys.readouterr().out
+    find_start(str(tmp_path / "imagenet.pth")).load_into(model, ())
+    assert "its last layer is for 1000 classes and was left out" in capsys.readouterr().out
     kernel = model.get_layer("layer4.2.conv2").kernel.numpy()
     np.testing.assert_array_equal(kernel.transpose(3, 2, 0, 1), state["layer4.2.conv2.weight"])
 

@@ -1,3 +1,4 @@
+import dataclasses
 import shutil
 from pathlib import Path
 
@@ -115,17 +116,77 @@ def test_preprocessing_last_layer_and_calibration_stay_in_float(int8):
     assert not {node.op_type for node in nodes_of(int8)[-3:]} & {"QuantizeLinear", "DequantizeLinear"}
 
 
-def test_sums_and_differences_of_parity_stay_in_float():
-    """They convolve each channel by itself; all other convolutions are in 8 bits."""
-    model = quantize.quantize(MIRROR_RESNET, patterns(16, seed=1))
+@pytest.fixture(scope="module")
+def mirror_resnet(tmp_path_factory) -> Path:
+    """A network of random weights, as `export.onnx` writes it."""
+    keras = pytest.importorskip("keras")
+    from fer_tf.export.convert import convert
+    from fer_tf.models import create_model
+    from fer_tf.preprocessing.preprocessor import create_preprocessor
+
+    path = tmp_path_factory.mktemp("mirror_resnet") / "m.onnx"
+    keras.utils.set_random_seed(0)
+    network = create_model("mirror_resnet", "original", widths=(16, 16, 32), blocks=(1, 1))
+    random = np.random.default_rng(0)
+    for variable in network.variables:
+        if len(variable.shape) == 1:
+            variable.assign(random.uniform(0.5, 1.5, variable.shape))
+    card = dataclasses.replace(Recognizer(MIRROR_RESNET).card, temperature=1)
+    convert(network, create_preprocessor("original", "mirror_resnet"), card, path)
+    return path
+
+
+def test_a_mirror_resnet_is_in_8_bits_without_its_parity(mirror_resnet, tmp_path):
+    """And neither where it begins nor where it weighs channels."""
+    faces = patterns(64, seed=1)
+    model = quantize.quantize(mirror_resnet, faces)
     rounded = {node.output[0] for node in model.graph.node if node.op_type == "DequantizeLinear"}
-    grouped = []
-    for node in (node for node in model.graph.node if node.op_type == "Conv"):
-        groups = {attribute.name: attribute.i for attribute in node.attribute}.get("group", 1)
-        assert (node.input[1] in rounded) == (groups == 1), node.name
-        grouped.append(groups > 1)
-    assert any(grouped)
-    assert not all(grouped)
+    convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
+    in_8_bits = {node.name.partition("0.")[2] for node in convolutions if node.input[1] in rounded}
+    blocks = {f"stage{stage}.0.conv{number}" for stage in (1, 2) for number in (1, 2)}
+    assert in_8_bits == blocks | {"stage2.down"}
+    assert {node.name.partition("0.")[2] for node in convolutions} - in_8_bits == {"stem", "stage1.down"}
+    onnx.save(model, tmp_path / "int8.onnx")
+    expected, found = Recognizer(mirror_resnet)(faces), Recognizer(tmp_path / "int8.onnx")(faces)
+    difference = np.abs(found - expected)
+    assert 1e-5 < difference.mean() < 0.2 * expected.std(axis=0).mean()
+
+
+def test_convolutions_of_single_channels_stay_in_float(tmp_path):
+    random = np.random.default_rng(0)
+    shapes = {"first": (8, 1, 3, 3), "single": (8, 1, 3, 3), "second": (8, 8, 3, 3), "last": (7, 8, 48, 48)}
+    nodes = [onnx.helper.make_node("Cast", [INPUT_NAME], ["pixels"], to=onnx.TensorProto.FLOAT)]
+    nodes.append(onnx.helper.make_node("Unsqueeze", ["pixels", "axis"], ["planes"]))
+    weights = [onnx.numpy_helper.from_array(np.array([1]), "axis")]
+    features = "planes"
+    for name, shape in shapes.items():
+        weights.append(onnx.numpy_helper.from_array(random.normal(size=shape).astype(np.float32) / 100, f"{name}.w"))
+        options = {"group": 8 if name == "single" else 1, "pads": [0 if name == "last" else 1] * 4}
+        nodes.append(onnx.helper.make_node("Conv", [features, f"{name}.w"], [name], name=name, **options))
+        features = name
+    nodes.append(onnx.helper.make_node("Flatten", [features], ["logits"]))
+    faces = onnx.helper.make_tensor_value_info(INPUT_NAME, onnx.TensorProto.UINT8, ["batch", 48, 48])
+    logits = onnx.helper.make_tensor_value_info("logits", onnx.TensorProto.FLOAT, ["batch", 7])
+    graph = onnx.helper.make_graph(nodes, "network", [faces], [logits], weights)
+    opsets = [onnx.helper.make_opsetid("", 18)]
+    onnx.save(onnx.helper.make_model(graph, opset_imports=opsets, ir_version=10), tmp_path / "m.onnx")
+    model = quantize.quantize(tmp_path / "m.onnx", patterns(16, seed=1))
+    rounded = {node.output[0] for node in model.graph.node if node.op_type == "DequantizeLinear"}
+    convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
+    assert [node.name for node in convolutions if node.input[1] in rounded] == ["first", "second"]
+
+
+def test_of_a_run_it_is_the_exported_file(mirror_resnet, labelled, tmp_path, monkeypatch):
+    from fer_tf.export import from_run
+    from fer_tf.train import run_folder
+
+    exported = Path(shutil.copy(mirror_resnet, tmp_path / "exported.onnx"))
+    monkeypatch.setattr(run_folder.RunFolder, "open", lambda path: path)
+    monkeypatch.setattr(from_run, "export_run", lambda folder, force: exported if folder == tmp_path else None)
+    monkeypatch.setattr(quantize, "ALLOWED_LOSS", 1)
+    assert quantize.main([str(tmp_path), "--data", str(labelled), "--images", "32"]) == 0
+    card = Recognizer(tmp_path / "exported-int8.onnx").card
+    assert card.lineage.quantization.images == 32
 
 
 def test_an_ensemble_is_in_8_bits_what_its_members_are(tmp_path):

@@ -6,7 +6,7 @@ from pathlib import Path
 import cv2
 import pytest
 
-from fer_tf.command import Parser, amount, command, positive, seed
+from fer_tf.command import Parser, command, positive
 from fer_tf.errors import UserError
 from fer_tf.quiet import muted_stderr
 
@@ -127,20 +127,6 @@ def test_positive_number_refuses(text):
     with pytest.raises(Exception, match="number above 0"):
         positive(float)(text)
     assert positive(float)("0.5") == 0.5
-
-
-@pytest.mark.parametrize("text", ["-0.1", "nan", "inf", "x"])
-def test_amount_may_be_zero_and_refuses(text):
-    assert (amount("0"), amount("0.5")) == (0, 0.5)
-    with pytest.raises(Exception, match="a number, 0 or more"):
-        amount(text)
-
-
-def test_seed_takes_what_every_generator_takes():
-    assert seed("0") == 0
-    for text in ("-1", "2147483648", "1.5", ""):
-        with pytest.raises(Exception, match="whole number from 0 to"):
-            seed(text)
 
 
 def test_muted_stderr_mutes_and_gives_back(capfd):

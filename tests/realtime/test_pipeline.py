@@ -1,57 +1,19 @@
 from types import SimpleNamespace
 
-import cv2
 import numpy as np
 import pytest
 
 from fer_tf.classes import CLASSES
 from fer_tf.errors import UserError
-from fer_tf.realtime.pipeline import Face, Pipeline, Reading, crop_face
+from fer_tf.realtime.crop import crop_face
+from fer_tf.realtime.detect import Detections
+from fer_tf.realtime.pipeline import Face, Pipeline, Reading
 from fer_tf.recognizer import Recognizer
 
 
 @pytest.fixture
 def image():
     return np.random.default_rng(0).integers(0, 256, (120, 160, 3), np.uint8)
-
-
-def reference_crop(image, box):
-    """The crop by another way: pad the whole frame, cut, resize."""
-    left, top, width, height = box
-    pad = 500
-    gray = cv2.copyMakeBorder(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), *[pad] * 4, cv2.BORDER_REPLICATE)
-    x, y = left + (width - height) // 2 + pad, top + pad
-    square = gray[y : y + height, x : x + height]
-    return cv2.resize(square, (48, 48), interpolation=cv2.INTER_AREA if height >= 48 else cv2.INTER_CUBIC)
-
-
-@pytest.mark.parametrize(
-    "box",
-    [
-        (30, 20, 60, 60),
-        (30, 20, 48, 48),
-        (30, 20, 20, 20),  # smaller than the crop
-        (40, 20, 30, 60),  # narrow: the square reaches beyond its sides
-        (40, 20, 81, 60),  # wide
-        (-25, -10, 60, 60),
-        (130, 90, 60, 60),
-        (-20, -40, 200, 200),  # larger than the frame
-        (300, 300, 50, 50),  # wholly outside
-        (-100, 10, 50, 50),
-        (159, 119, 1, 1),
-    ],
-)
-def test_a_crop_is_a_centered_square_with_the_border_repeated(image, box):
-    crop = crop_face(image, box)
-    assert crop.dtype == np.uint8
-    np.testing.assert_array_equal(crop, reference_crop(image, box))
-
-
-def test_a_crop_is_never_stretched():
-    image = np.zeros((200, 300, 3), np.uint8)
-    cv2.circle(image, (150, 100), 40, (255, 255, 255), cv2.FILLED)
-    _, _, width, height = cv2.boundingRect(crop_face(image, (120, 50, 60, 100)))
-    assert abs(width - height) <= 1
 
 
 class FakeModel:
@@ -81,8 +43,18 @@ def test_each_model_is_called_once_for_all_faces(image):
         [("a", CLASSES[index]), ("b", CLASSES[index + 3])] for index in range(3)
     ]
     for face, crop in zip(faces, batch, strict=True):
-        np.testing.assert_array_equal(face.crop, reference_crop(image, face.box))
+        np.testing.assert_array_equal(face.crop, crop_face(image, face.box))
         np.testing.assert_array_equal(face.crop, crop)
+
+
+def test_a_tilted_face_is_cut_out_level(image):
+    points = np.array([[[20, 40], [40, 60], [25, 60], [15, 70], [30, 80]]], np.float32)
+    model = FakeModel(np.eye(7)[:2])
+    (face,) = Pipeline(lambda _: Detections(BOXES[1:2], np.ones(1), points), model)(image)
+    np.testing.assert_array_equal(face.crop, crop_face(image, face.box, points[0]))
+    assert (face.crop != crop_face(image, face.box)).any()
+    (face,) = Pipeline(lambda _: Detections(BOXES[1:2]), model)(image)
+    np.testing.assert_array_equal(face.crop, crop_face(image, face.box))
 
 
 def test_two_models_of_one_name_can_be_told_apart(image):

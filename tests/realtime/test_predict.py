@@ -5,10 +5,11 @@ import cv2
 import numpy as np
 import pytest
 
+from fer_tf import photograph
 from fer_tf.classes import CLASSES
 from fer_tf.realtime import demo, predict
+from fer_tf.realtime.crop import crop_face
 from fer_tf.realtime.detect import FaceDetector
-from fer_tf.realtime.pipeline import crop_face
 from fer_tf.recognizer import Recognizer
 
 
@@ -41,8 +42,9 @@ def test_each_face_of_each_picture_is_printed(model, pictures, capsys):
     assert lines[0].endswith("1 one.png: 1 face found")
     assert lines[2].endswith("2 two.jpg: 2 faces found")
     image = cv2.imread(str(pictures / "1 one.png"))
-    (box,) = FaceDetector()(image)
-    (row,) = Recognizer(model)(crop_face(image, tuple(map(int, box)))[None])
+    found = FaceDetector()(image)
+    (box,) = found.boxes
+    (row,) = Recognizer(model)(crop_face(image, tuple(map(int, box)), found.landmarks[0])[None])
     words = lines[1].split()
     assert words[:3] == ["0", CLASSES[row.argmax()], f"{row.max():.0%}"]
     assert words[4::2][:4] == [str(side) for side in box]
@@ -87,6 +89,24 @@ def test_a_picture_is_not_influenced_by_those_before_it(model, pictures, tmp_pat
     alone = faces(dark)
     assert alone
     assert faces(pictures / "1 one.png", pictures / "2 two.jpg", dark) == alone
+
+
+def test_a_picture_is_searched_closely_unless_something_else_is_asked_for(model, tmp_path, capsys):
+    pytest.importorskip("skimage")
+    person = cv2.resize(photograph.read_photograph()[:260, 110:370], (90, 90), interpolation=cv2.INTER_AREA)
+    path = tmp_path / "class.png"
+    room = np.full((1000, 1900, 3), 120, np.uint8)
+    for left in range(100, 1900, 300):
+        room[500:590, left : left + 90] = person
+    cv2.imwrite(str(path), room)
+    for options, count in (
+        ([], 6),
+        (["--search-size", "full"], 6),
+        (["--search-size", "320"], 0),
+        (["--smallest-face", "70"], 0),
+    ):
+        assert predict.main([str(path), "--model", str(model), *options]) == 0
+        assert f"class.png: {count or 'no'} faces found" in capsys.readouterr().out
 
 
 def test_no_face_is_said(model, pictures, capsys):

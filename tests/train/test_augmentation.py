@@ -5,7 +5,7 @@ import pytest
 tf = pytest.importorskip("tensorflow")
 
 from fer_tf.train.augmentation import AUGMENTATIONS, _affine, _smoothed, augment  # noqa: E402
-from fer_tf.train.run_folder import AUGMENTATIONS as NAMES  # noqa: E402
+from fer_tf.train.settings import AUGMENTATIONS as NAMES  # noqa: E402
 
 STILL = {"shift": 0.0, "rotation": 0.0, "zoom": 1.0, "contrast": 0.0, "brightness": 0.0, "erase_probability": 0.0}
 

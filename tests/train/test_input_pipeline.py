@@ -64,12 +64,14 @@ def test_evaluation_keeps_order_and_rest(data):
 def test_mixup_mixes_images_and_labels_by_the_same_shares():
     inputs = np.arange(4000, dtype=np.float32).reshape(4000, 1, 1, 1)
     labels = np.tile(np.arange(4000, dtype=np.float32)[:, None], (1, 7))
-    mixed, mixed_labels = mix(tf.constant(inputs), tf.constant(labels), 0.4, seed=[1, 2])
-    np.testing.assert_allclose(mixed[:, 0, 0, 0], mixed_labels[:, 3], rtol=1e-5)
+    targets = {"classes": tf.constant(labels), "votes": tf.constant(labels)}
+    mixed, mixed_targets = mix(tf.constant(inputs), targets, 0.4, seed=[1, 2])
+    for name in targets:
+        np.testing.assert_allclose(mixed[:, 0, 0, 0], mixed_targets[name][:, 3], rtol=1e-5)
     other = inputs[::-1, 0, 0, 0]
     shares = (mixed.numpy()[:, 0, 0, 0] - other) / (inputs[:, 0, 0, 0] - other)
     assert kstest(shares, "beta", (0.4, 0.4)).pvalue > 0.01
-    again, _ = mix(tf.constant(inputs), tf.constant(labels), 0.4, seed=[1, 2])
+    again, _ = mix(tf.constant(inputs), targets, 0.4, seed=[1, 2])
     np.testing.assert_array_equal(mixed, again)
 
 
@@ -87,17 +89,19 @@ def test_who_is_asked_sees_the_varied_images_and_knows_which_they_are(data):
         seen.append((int(step), faces, chosen))
         return (chosen[:, None] + np.arange(7)).astype(np.float32)
 
-    truth = np.random.default_rng(0).dirichlet(np.ones(9), 70).astype(np.float32)
+    truth = np.random.default_rng(0).dirichlet(np.ones(7), 70).astype(np.float32)
+    votes = np.arange(70, dtype=np.float32)[:, None] * np.ones(10, np.float32)
+    both = {"classes": truth, "votes": votes}
     random = np.random.default_rng(0).integers(0, 256, (70, 48, 48), np.uint8)
     options = {"augmentation": AUGMENTATIONS["standard"], "ask": ask, "ask_weight": 0.25}
-    whole = list(batches((random, truth), **options).take(8))
+    whole = list(batches((random, both), **options).take(8))
     asked = {step: (faces, chosen) for step, faces, chosen in seen}
-    for step, (images, labels) in enumerate(whole):
+    for step, (images, targets) in enumerate(whole):
         faces, chosen = asked[step]
         np.testing.assert_array_equal(images, faces)
         assert (faces != random[chosen]).any(axis=(1, 2)).all()
-        expected = 0.75 * truth[chosen, :7] + 0.25 * (chosen[:, None] + np.arange(7))
-        np.testing.assert_allclose(labels[:, :7], expected, rtol=1e-5)
-        np.testing.assert_array_equal(labels[:, 7:], truth[chosen, 7:])
-    (again,) = batches((random, truth), first_epoch=1, **options).take(1)
-    np.testing.assert_array_equal(again[1], whole[4][1])
+        expected = 0.75 * truth[chosen] + 0.25 * (chosen[:, None] + np.arange(7))
+        np.testing.assert_allclose(targets["classes"], expected, rtol=1e-5)
+        np.testing.assert_array_equal(targets["votes"], votes[chosen])
+    (again,) = batches((random, both), first_epoch=1, **options).take(1)
+    np.testing.assert_array_equal(again[1]["classes"], whole[4][1]["classes"])

@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("keras")
 
-from fer_tf.train import matrix, run, training
+from fer_tf.train import matrix, run
 from fer_tf.train.run_folder import RunFolder
 
 
@@ -57,12 +57,8 @@ def test_finished_cells_are_kept_and_others_added(trained, class_folders):
     assert "± " in (trained / "matrix.md").read_text()
 
 
-def test_an_interrupted_cell_is_continued(class_folders, tmp_path, monkeypatch, capsys):
-    def interrupt(self, row):
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(training._Recorder, "_say", interrupt)
+def test_an_interrupted_cell_is_continued(class_folders, tmp_path, interrupted, capsys):
+    with interrupted():
         assert train_matrix(class_folders, tmp_path, "--datasets", "original") == 130
     assert "same command" in capsys.readouterr().err
     kept = (tmp_path / "base_cnn-original-seed0" / "state.keras").read_bytes()

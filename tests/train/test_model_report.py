@@ -12,9 +12,10 @@ pytest.importorskip("onnx")
 from fer_tf.fer2013 import Split
 from fer_tf.lineage import read
 from fer_tf.recognizer import Recognizer
-from fer_tf.train import model_report, run
+from fer_tf.train import model_report
 from fer_tf.train.figures import evaluate
-from fer_tf.train.model_report import page, training_command, write_model_report
+from fer_tf.train.model_report import page, write_model_report
+from fer_tf.train.settings import settle
 from fer_tf.weights import DEFAULT_MODEL
 
 
@@ -58,7 +59,7 @@ def chosen_on_public(training: dict) -> str:
 
 
 def test_the_report_says_what_is_measured(public, make_model_file, report_on, tmp_path):
-    training = run.settle({"model": "se_resnet", "seed": 5, "augment": "camera"}) | {"hours": 1.5, "epochs_done": 19}
+    training = settle({"model": "se_resnet", "seed": 5, "augment": "camera"}) | {"hours": 1.5, "epochs_done": 19}
     model = make_model_file(tmp_path / "m.onnx", card_changes={"training": training})
     probabilities = Recognizer(model)(public.images)
     path = report_on(model)
@@ -88,8 +89,8 @@ def test_the_report_says_what_is_measured(public, make_model_file, report_on, tm
 
 
 def test_the_report_tells_of_each_network_of_an_ensemble(make_model_file, report_on, tmp_path):
-    pair = {"members": [{"name": name, "training": run.settle({"seed": seed})} for name, seed in (("a", 1), ("b", 2))]}
-    joined = {"members": [{"name": "pair", "training": pair}, {"name": "c", "training": run.settle({"seed": 3})}]}
+    pair = {"members": [{"name": name, "training": settle({"seed": seed})} for name, seed in (("a", 1), ("b", 2))]}
+    joined = {"members": [{"name": "pair", "training": pair}, {"name": "c", "training": settle({"seed": 3})}]}
     text = report_on(make_model_file(tmp_path / "m.onnx", card_changes={"training": joined})).read_text()
     assert "averages the predictions of 3 networks" in text
     for name, seed in (("a", 1), ("b", 2), ("c", 3)):
@@ -140,34 +141,6 @@ def test_which_labels_a_model_saw_is_said_through_its_teachers():
     assert labels_seen(taught).endswith("had learned from the labels of their data sets and the votes of FER+")
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        [],
-        ["--model", "se_resnet", "--epochs", "9", "--seed", "3", "--start-size", "32", "--mixup", "0.2"],
-        ["--model", "base_cnn", "--dataset", "original", "--weight-decay", "0", "--label-smoothing", "0"],
-        ["--ferplus", "votes.csv", "--ferplus-weight", "0.3"],
-        ["--sam", "0.7", "--keep", "last"],
-        ["--model", "se_resnet", "--widths", "16", "32", "64", "96"],
-        ["--ferplus", "votes.csv", "--ferplus-head", "0.5"],
-        ["--ferplus", "votes.csv", "--ferplus-weight", "0.3", "--ferplus-head", "1"],
-        ["--teacher", "a.onnx", "b c.onnx", "--dataset", "canny"],
-        ["--teacher", "a.onnx", "--teacher-views", "varied", "--ferplus", "votes.csv", "--ferplus-head", "1"],
-        ["--dataset", "canny", "--filter", "low=50", "high=150", "sigma=1.25"],
-    ],
-)
-def test_the_command_of_a_run_gives_its_settings_again(options):
-    import shlex
-
-    def settings(words):
-        given = vars(run._parser().parse_args(words))
-        return run.settle({name: given[name] for name in run.DEFAULTS if given[name] is not None})
-
-    command = shlex.split(training_command(settings(options)))
-    assert command[:3] == ["python", "-m", "train.run"]
-    assert settings(command[3:]) == settings(options)
-
-
 def test_an_epoch_that_is_the_last_was_not_chosen():
     best, last = {"model": "base_cnn"}, {"model": "base_cnn", "keep": "last"}
     assert chosen_on_public(last) == "PublicTest chose the temperature; the epoch is the last."
@@ -189,8 +162,8 @@ def test_of_an_imported_checkpoint_nothing_is_claimed(make_model_file, report_on
 
 def test_files_and_quantization_are_named(make_model_file, report_on, tmp_path):
     teacher = {"name": "a", "sha256": "ab" * 32, "training": {}}
-    training = run.settle({"teacher": ["a.onnx"], "init": "first"}) | {"teacher_origins": [teacher]}
-    training |= {"init_sha256": "ef" * 32, "init_origin": run.settle({"seed": 9})}
+    training = settle({"teacher": ["a.onnx"], "init": "first"}) | {"teacher_origins": [teacher]}
+    training |= {"init_sha256": "ef" * 32, "init_origin": settle({"seed": 9})}
     training |= {"quantization": {"weights": "int8 of 7 bits", "activations": "uint8"}}
     changes = {"training": training, "metrics": {"accuracy_change": -0.0017}}
     text = report_on(make_model_file(tmp_path / "m.onnx", card_changes=changes)).read_text()

@@ -4,7 +4,6 @@ import pytest
 keras = pytest.importorskip("keras")
 
 from fer_tf.models import create_model, load_network  # noqa: E402
-from fer_tf.models.mirror_parity import by_parity, join, split  # noqa: E402
 
 WIDTHS, BLOCKS = (8, 16, 32), (2, 1)
 
@@ -88,24 +87,3 @@ def test_it_has_half_the_convolutions_weights_of_an_se_resnet_and_is_read_back(n
     network.save(tmp_path / "x.keras")
     images = np.random.default_rng(4).uniform(-1, 1, (2, 48, 48, 2)).astype(np.float32)
     np.testing.assert_array_equal(load_network(tmp_path / "x.keras")(images), network(images))
-
-
-@pytest.mark.parametrize(("height", "width"), [(48, 48), (42, 33), (37, 44)])
-def test_by_parity_it_answers_as_it_does(network, height, width):
-    """Of 48 pixels all widths are odd where they are halved; of 33 and 44 one is even, and that convolution stays."""
-    images = np.random.default_rng(5).uniform(-1, 1, (3, height, width, 2)).astype(np.float32)
-    found = by_parity(network, height, width)(images)
-    np.testing.assert_allclose(found, network(images), rtol=1e-4, atol=1e-4)
-
-
-def test_by_parity_so_does_a_network_from_before_features_were_smoothed(monkeypatch):
-    monkeypatch.setattr(keras.layers, "AveragePooling2D", lambda *_, name, **__: keras.layers.Identity(name="x" + name))
-    older = create_model("mirror_resnet", "original", widths=WIDTHS, blocks=BLOCKS)
-    monkeypatch.undo()
-    images = np.random.default_rng(6).uniform(-1, 1, (3, 48, 48, 1)).astype(np.float32)
-    np.testing.assert_allclose(by_parity(older, 48, 48)(images), older(images), rtol=1e-4, atol=1e-4)
-
-
-def test_kernels_are_joined_again():
-    kernel = np.random.default_rng(7).normal(size=(3, 3, 8, 6))
-    np.testing.assert_allclose(join(*split(kernel)), kernel, atol=1e-12)

@@ -1,4 +1,3 @@
-# ruff: noqa: E402
 """The scheduling against a Ray in memory, whose workers end when they are told to."""
 
 from collections import Counter

@@ -13,36 +13,11 @@ from fer_tf.export.convert import convert  # noqa: E402
 from fer_tf.models import create_model  # noqa: E402
 from fer_tf.preprocessing.preprocessor import create_preprocessor  # noqa: E402
 from fer_tf.recognizer import Recognizer  # noqa: E402
-from fer_tf.train.initial_weights import initialise  # noqa: E402
 from fer_tf.train.input_pipeline import evaluation_batches  # noqa: E402
+from fer_tf.train.onnx_weights import load_model_file  # noqa: E402
 from fer_tf.weights import DEFAULT_MODEL  # noqa: E402
 
 WEIGHTS = DEFAULT_MODEL.parent
-
-
-@pytest.mark.parametrize("classes", [7, 1000])
-def test_a_checkpoint_gives_the_first_weights(classes, torch_base_cnn, tmp_path, capsys):
-    torch = pytest.importorskip("torch")
-    network = torch_base_cnn(1, classes)
-    torch.save(network.state_dict(), tmp_path / "x.pth")
-    model = create_model("base_cnn", "original")
-    before = model.get_layer("logits").kernel.numpy()
-    initialise(model, str(tmp_path / "x.pth"), None)
-    found, dense = model.get_layer("conv2").kernel.numpy(), model.get_layer("dense").kernel.numpy()
-    np.testing.assert_array_equal(found, network.model[4].weight.detach().numpy().transpose(2, 3, 1, 0))
-    pixels = np.random.default_rng(0).normal(0, 1, (2, 128, 6, 6)).astype(np.float32)
-    expected = pixels.reshape(2, -1) @ network.model[13].weight.detach().numpy().T
-    np.testing.assert_allclose(pixels.transpose(0, 2, 3, 1).reshape(2, -1) @ dense, expected, atol=1e-4)
-    said = "1000 classes and was left away" in capsys.readouterr().out
-    head = model.get_layer("logits").kernel.numpy()
-    if classes == 7:
-        np.testing.assert_array_equal(head, network.model[16].weight.detach().numpy().T)
-        assert not said
-    else:
-        np.testing.assert_array_equal(head, before)
-        assert said
-    with pytest.raises(UserError, match="holds a base_cnn of 1 channels; expected a base_cnn of 2"):
-        initialise(create_model("base_cnn", "stack_sharpen"), str(tmp_path / "x.pth"), None)
 
 
 @pytest.fixture(scope="module")
@@ -53,13 +28,13 @@ def photographs() -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", ["mirror_resnet-original", "base_cnn-stack_sharpen"])
-def test_a_model_file_gives_weights_that_answer_and_normalise_as_it_does(name, photographs):
+def test_a_model_file_gives_weights_that_answer_and_normalize_as_it_does(name, photographs):
     """Answers: those of onnxruntime. In training, a normalisation by the same batch must change nothing."""
     recognizer = Recognizer(WEIGHTS / f"{name}.onnx")
     architecture, dataset = recognizer.card.architecture, recognizer.card.dataset
     preprocessor = create_preprocessor(dataset, architecture)
     model = create_model(architecture, dataset, dropout=0)
-    initialise(model, str(WEIGHTS / f"{name}.onnx"), evaluation_batches(photographs, preprocessor, batch_size=32))
+    load_model_file(model, str(WEIGHTS / f"{name}.onnx"), evaluation_batches(photographs, preprocessor, batch_size=32))
     for training in (False, True):  # of all images at once, so that batches of 32 and 8 must have been weighed
         logits = model(preprocessor(photographs), training=training).numpy()
         found = keras.ops.softmax(logits / recognizer.card.temperature).numpy()
@@ -68,13 +43,14 @@ def test_a_model_file_gives_weights_that_answer_and_normalise_as_it_does(name, p
 
 @pytest.mark.parametrize(
     ("architecture", "size", "plain"),
-    [("se_resnet", 48, False), ("mirror_resnet", 48, True), ("mirror_resnet", 44, False)],
+    [("se_resnet", 48, False), ("mirror_resnet", 48, True), ("mirror_resnet", 48, False), ("mirror_resnet", 42, False)],
 )
 def test_a_model_file_of_a_new_network_gives_all_its_weights(
     architecture, size, plain, photographs, tmp_path, monkeypatch
 ):
-    """Files that do not ship: of a SE-ResNet; of a mirror-equivariant network from before `by_parity`, with each kernel
-    twice in the graph; and of one for 44 pixels, whose second convolution of stride 2 is of an even width."""
+    """Files that do not ship: of a SE-ResNet; of a mirror-equivariant network as Keras computes it, with each kernel
+    twice in the graph; of one by parity; and of one for 42 pixels, whose second convolution of stride 2 is of an even
+    width."""
     create = functools.partial(create_model, architecture, "original", widths=(8, 8, 16), blocks=(1, 1), dropout=0)
     model, preprocessor = create(), create_preprocessor("original", architecture, image_size=size)
     if plain:
@@ -87,7 +63,7 @@ def test_a_model_file_of_a_new_network_gives_all_its_weights(
     card = dataclasses.replace(Recognizer(WEIGHTS / "mirror_resnet-original.onnx").card, architecture=architecture)
     convert(model, preprocessor, card, tmp_path / "m.onnx")
     found = create()
-    initialise(found, str(tmp_path / "m.onnx"), evaluation_batches(photographs, preprocessor, batch_size=32))
+    load_model_file(found, str(tmp_path / "m.onnx"), evaluation_batches(photographs, preprocessor, batch_size=32))
     for training in (False, True):
         logits = found(preprocessor(photographs), training=training).numpy()
         probabilities = keras.ops.softmax(logits / card.temperature).numpy()
@@ -97,20 +73,22 @@ def test_a_model_file_of_a_new_network_gives_all_its_weights(
 def test_a_model_file_of_another_data_set_or_of_8_bits_is_refused():
     model = create_model("base_cnn", "original")
     with pytest.raises(UserError, match=r"no float32 weights of shape \[32, 1, 3, 3\] for the layer conv1"):
-        initialise(model, str(WEIGHTS / "base_cnn-stack_sharpen.onnx"), [])
+        load_model_file(model, str(WEIGHTS / "base_cnn-stack_sharpen.onnx"), [])
+    resnet50 = create_model("resnet50", "stack_sharpen")
     with pytest.raises(UserError, match="no float32 weights of shape"):
-        initialise(create_model("resnet50", "stack_sharpen"), str(WEIGHTS / "resnet50-stack_sharpen-int8.onnx"), [])
+        load_model_file(resnet50, str(WEIGHTS / "resnet50-stack_sharpen-int8.onnx"), [])
 
 
-@pytest.mark.parametrize("smooth", [False, True])
-def test_a_run_from_before_features_were_smoothed_is_told_of(smooth, tmp_path, monkeypatch, capsys):
-    with monkeypatch.context() as patch:
-        if not smooth:
-            patch.setattr(keras.layers, "AveragePooling2D", lambda *_, name, **__: keras.layers.Identity(name=name))
-        source = create_model("mirror_resnet", "original")
-    source.save(tmp_path / "model.keras")
-    model = create_model("mirror_resnet", "original")
-    initialise(model, str(tmp_path), iter(()))
-    for found, expected in zip(model.get_weights(), source.get_weights(), strict=True):
-        np.testing.assert_array_equal(found, expected)
-    assert ("begins less right" in capsys.readouterr().out) != smooth
+def test_a_mirror_resnet_of_another_width_or_data_set_is_refused(photographs, tmp_path):
+    create = functools.partial(create_model, "mirror_resnet", blocks=(1, 1))
+    card = Recognizer(WEIGHTS / "mirror_resnet-original.onnx").card
+    preprocessor = create_preprocessor("original", "mirror_resnet")
+    convert(create("original", widths=(8, 8, 16)), preprocessor, card, tmp_path / "m.onnx")
+    for other, layer in (
+        (create("original", widths=(8, 8, 32)), "stage2.down"),
+        (create("stack_sharpen", widths=(8, 8, 16)), "stem"),
+        (create_model("mirror_resnet", "original", blocks=(1, 2), widths=(8, 8, 16)), "stage2.1.conv1"),
+        (create_model("base_cnn", "original"), "conv1"),
+    ):
+        with pytest.raises(UserError, match=f"no float32 weights of shape .* for the layer {layer}; expected"):
+            load_model_file(other, str(tmp_path / "m.onnx"), [])

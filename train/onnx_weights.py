@@ -1,100 +1,42 @@
-"""What `--init` names: weights of a run, of a model file or of a PyTorch checkpoint, put into a new network."""
+"""Recovers the weights of a Keras network from the graph of a model file."""
 
-import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from fer_tf.errors import UserError
-from fer_tf.models import load_network
-from fer_tf.models.mirror_parity import join
+from fer_tf.mirror.kernels import join
 from fer_tf.models.mirror_resnet import MirrorConvolution
-from fer_tf.pytorch.checkpoint import StateDict, read_state_dict
-from fer_tf.pytorch.port import identify, port
-from fer_tf.train.run_folder import RunFolder
-
-_SMOOTHING = keras.layers.AveragePooling2D
 
 
-def initialise(model: keras.Model, source: str, batches: tf.data.Dataset) -> None:
-    """Puts the weights of a source into a new network.
-
-    Args:
-        model: Gets them.
-        source: A run's folder, a model file (`.onnx`), or a PyTorch checkpoint, of which a last layer for other
-            classes is left away.
-        batches: Some preprocessed training images, float32 [N, H, W, C] each; for a model file.
-
-    Raises:
-        UserError: if the source is damaged or of another network.
-    """
-    if os.path.isdir(source):
-        _from_run(model, RunFolder(source))
-    elif source.endswith(".onnx"):
-        _from_model_file(model, source, batches)
-    else:
-        _from_checkpoint(model, source)
-
-
-def read_checkpoint(path: str, architecture: str, channels: int) -> tuple[StateDict, int]:
-    """Returns the weights of a PyTorch checkpoint, and for how many classes its last layer is.
-
-    Raises:
-        UserError: if it is damaged, or of another architecture or number of channels.
-    """
-    state = read_state_dict(path)
-    try:
-        *found, classes = identify(state)
-    except UserError as error:
-        raise UserError(f"--init {path}: {error}") from None
-    if found != [architecture, channels]:
-        raise UserError(
-            f"--init {path}: holds a {found[0]} of {found[1]} channels; "
-            f"expected a {architecture} of {channels} channels"
-        )
-    return state, classes
-
-
-def _from_run(model: keras.Model, run: RunFolder) -> None:
-    """Copies the weights of the epoch that a run keeps."""
-    network = load_network(run.model)
-    weights = network.get_weights()
-    found, expected = ([array.shape for array in arrays] for arrays in (weights, model.get_weights()))
-    if found != expected:
-        raise UserError(
-            f"--init {run.path}: holds a {run.settings.model} for {run.settings.dataset}, whose weights have other "
-            f"shapes than those of the {model.name} to be trained"
-        )
-    model.set_weights(weights)
-    _tell_if_not_smooth(model, run.path, any(isinstance(layer, _SMOOTHING) for layer in network.layers))
-
-
-def _from_checkpoint(model: keras.Model, path: str) -> None:
-    """Ports a PyTorch checkpoint."""
-    state, classes = read_checkpoint(path, model.name, model.input_shape[-1])
-    try:
-        port(state, model, head=classes == model.output_shape[-1])
-    except UserError as error:
-        raise UserError(f"--init {path}: {error}") from None
-    if classes != model.output_shape[-1]:
-        print(f"{path}: its last layer is for {classes} classes and was left away; ours starts anew")
-
-
-def _from_model_file(model: keras.Model, path: str, batches: tf.data.Dataset) -> None:
+def load_model_file(model: keras.Model, path: str, batches: Iterable[tf.Tensor]) -> bool:
     """Reads the weights out of a graph that `fer_tf.export.convert` made.
 
-    There, each normalisation has become one factor and one summand a channel, and most factors have gone into the
-    convolution before them. So the factors and summands are first put in as normalisations that leave all else as it
-    is. Then the mean and variance of what comes in are measured, and γ and β made those with which a normalisation by
-    these does the same. So the network answers as the file does, also when it normalises by a batch's own statistics.
-    Kernels keep the factors that went into them, so that a step changes them otherwise than in the run they come from.
+    There, each normalization has become one factor and one summand for each channel, and most factors have gone into
+    the convolution before them. So the factors and summands are first put in as normalizations that leave all else as
+    it is. Then the mean and variance of their inputs are measured, and γ and β set so that a normalization by these
+    does the same. So the network answers as the file does, even when it normalizes by the statistics of a batch.
+    Kernels keep the factors that went into them, so a step changes them otherwise than in the run they come from.
+
+    Args:
+        model: Gets the weights.
+        path: The model file.
+        batches: Some preprocessed training images, float32 [N, H, W, C] each.
+
+    Returns:
+        Whether the file's network smooths its features.
+
+    Raises:
+        UserError: if the file is damaged or of another network.
     """
     values = _Graph(path)
     norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
     read = _read_by_parity if values.has(".even") else _read
+    if values.mirror_weights:
+        read = _read_mirror_weights
     for layer in (layer for layer in model.layers if layer.weights):
         found = read(values, layer)
         if layer in norms:
@@ -113,13 +55,7 @@ def _from_model_file(model: keras.Model, path: str, batches: tf.data.Dataset) ->
         variance = np.maximum(square - mean**2, 0)
         factor, summand, *_ = layer.get_weights()
         layer.set_weights([factor * np.sqrt(variance + layer.epsilon), summand + factor * mean, mean, variance])
-    _tell_if_not_smooth(model, path, values.has(".smooth"))
-
-
-def _tell_if_not_smooth(model: keras.Model, path: str, smooth: bool) -> None:
-    """Tells of weights from before `mirror_resnet` smoothed its features; in today's network they answer otherwise."""
-    if not smooth and any(isinstance(layer, _SMOOTHING) for layer in model.layers):
-        print(f"{path}: its network did not smooth its features as the one to be trained does; it begins less right")
+    return values.mirror_weights.smooth if values.mirror_weights else values.has(".smooth")
 
 
 def _read(values: "_Graph", layer: keras.Layer) -> list[np.ndarray]:
@@ -142,13 +78,27 @@ def _read(values: "_Graph", layer: keras.Layer) -> list[np.ndarray]:
     return found
 
 
+def _read_mirror_weights(values: "_Graph", layer: keras.Layer) -> list[np.ndarray]:
+    """Returns the same of a graph that `fer_tf.mirror` wrote, in which normalizations are folded into the kernels."""
+    layers = values.mirror_weights.layers if values.mirror_weights else {}
+    found = list(layers.get(layer.name.removesuffix(".norm"), ()))
+    if found and isinstance(layer, keras.layers.BatchNormalization):
+        found[0] = np.ones_like(found[1])
+    elif isinstance(layer, MirrorConvolution):
+        found = found[:1]
+    shapes = [tuple(weight.shape) for weight in layer.weights]
+    if not found or [value.shape for value in found] != shapes[: len(found)]:
+        raise values.lacks(layer.name, shapes[0])
+    return found
+
+
 def _read_by_parity(values: "_Graph", layer: keras.Layer) -> list[np.ndarray]:
-    """Returns the same of a graph that `by_parity` has made, in which normalisations are folded into the kernels."""
+    """Returns the same of a graph that version 0.1 wrote by parity."""
     if isinstance(layer, keras.layers.BatchNormalization):
         width, name = layer.gamma.shape[0], layer.name.removesuffix(".norm")
-        # Both halves of a layer that is not computed by parity have one summand, which bears the name of either.
-        bearers = [f"{name}.{part}" for part in ("even", "first", "second")]
-        return [np.ones(width), values.take(bearers, (width,), "add")]
+        # Both halves of a layer that is not computed by parity share one summand, named after either of them.
+        names = [f"{name}.{part}" for part in ("even", "first", "second")]
+        return [np.ones(width), values.take(names, (width,), "add")]
     *sides, channels, filters = layer.kernel.shape
     if isinstance(layer, MirrorConvolution):
         if not values.has(f"{layer.name}.even"):
@@ -183,11 +133,15 @@ class _Graph:
         from google.protobuf.message import DecodeError
         from onnx import numpy_helper
 
+        from fer_tf.mirror.reader import prefixes, read
+
         try:
-            graph = onnx.load(path).graph
+            model = onnx.load(path)
         except (DecodeError, OSError, ValueError) as error:
-            raise UserError(f"--init {path}: not a readable ONNX file ({error})") from None
-        self._path = path
+            raise UserError(f"{path}: not a readable ONNX file ({error})") from None
+        self._path, graph = path, model.graph
+        self.mirror_weights = next((read(model, prefix)[0][0] for prefix in prefixes(model)), None)
+        """Of the first network that `fer_tf.mirror` wrote; None if there is none."""
         constants = {tensor.name: tensor for tensor in graph.initializer}
         self._values = [
             (f"{name}|{node.name}", node.op_type, numpy_helper.to_array(constants[name]))
@@ -224,11 +178,15 @@ class _Graph:
             if value.dtype == np.float32 and alike:
                 return value.reshape(shape)
         if default is None:
-            raise UserError(
-                f"--init {self._path}: has no float32 weights of shape {list(shape)} for the layer {layers[0]}; "
-                "expected a model file of the same architecture, made by export.onnx or export.from_pth"
-            )
+            raise self.lacks(layers[0], shape)
         return default
+
+    def lacks(self, layer: str, shape: tuple[int, ...]) -> UserError:
+        """Returns an error that says that there are no such weights."""
+        return UserError(
+            f"{self._path}: has no float32 weights of shape {list(shape)} for the layer {layer}; "
+            "expected a model file of the same architecture, made by export.onnx or export.from_pth"
+        )
 
     def _of(self, layers: list[str], role: str, operation: str) -> Iterator[np.ndarray]:
         """Yields the factors or summands whose name, or whose node's, tells that they come from one of the layers."""

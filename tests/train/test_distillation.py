@@ -6,7 +6,7 @@ pytest.importorskip("onnx")
 from fer_tf.fer2013 import Split
 from fer_tf.ferplus import read_votes
 from fer_tf.recognizer import Recognizer
-from fer_tf.train.targets import asking, evidence, informed, soft_targets
+from fer_tf.train.distillation import ask_in_turn, correct_by_votes, evidence, soft_targets
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ def test_votes_correct_the_answers_of_teachers(voted, make_model_file, tmp_path)
 def test_votes_without_power_only_soften_what_teachers_say(voted):
     split, _, path = voted
     answers = np.random.default_rng(0).dirichlet(np.ones(7), 6001)
-    softened = informed(answers, evidence(read_votes(path, split.names), split.labels, 0.0))
+    softened = correct_by_votes(answers, evidence(read_votes(path, split.names), split.labels, 0.0))
     np.testing.assert_array_equal(softened.argmax(axis=1), answers.argmax(axis=1))
     assert (softened.max(axis=1) <= answers.max(axis=1)).all()
 
@@ -114,8 +114,8 @@ def test_votes_without_power_only_soften_what_teachers_say(voted):
 def test_what_no_label_is_and_what_no_model_says_leaves_a_distribution():
     answers = np.array([[1.0, 0, 0, 0, 0, 0, 0]])
     only = np.array([[0, 0, 0, 1.0, 0, 0, 0]])
-    np.testing.assert_array_equal(informed(answers, only), only)
-    np.testing.assert_array_equal(informed(answers, np.zeros((1, 7))), answers)
+    np.testing.assert_array_equal(correct_by_votes(answers, only), only)
+    np.testing.assert_array_equal(correct_by_votes(answers, np.zeros((1, 7))), answers)
 
 
 def test_teachers_are_asked_in_turn_and_corrected_by_the_votes_for_the_image(voted, make_model_file, tmp_path):
@@ -124,12 +124,12 @@ def test_teachers_are_asked_in_turn_and_corrected_by_the_votes_for_the_image(vot
     faces = np.full((3, 48, 48), 100, np.uint8)
     own = [teacher(faces) for teacher in teachers]
     assert np.abs(own[0] - own[1]).max() > 0.1
-    alone = asking(teachers, None)
+    alone = ask_in_turn(teachers, None)
     for step in (6, 7, 8):
         np.testing.assert_array_equal(alone(faces, np.int64(step), np.arange(3)), own[step % 2])
     votes = read_votes(path, split.names)
     neutral = 1 + int(np.argmax(said == 0))
-    answers = asking(teachers, evidence(votes, split.labels, 0.5))(faces, 0, np.array([0, neutral, 0]))
+    answers = ask_in_turn(teachers, evidence(votes, split.labels, 0.5))(faces, 0, np.array([0, neutral, 0]))
     np.testing.assert_array_equal(answers[[0, 2]], own[0][[0, 2]])  # of this image there are no votes
     # As above: of what is voted neutral 1200 are labelled neutral and 800 sad; of all 6000 these are 1600 and 800.
     expected = 0.7 * np.log(own[0][1, 4] / own[0][1, 5]) + 0.5 * np.log((1200 / 1600) / (800 / 800))

@@ -4,7 +4,14 @@ import keras
 import numpy as np
 import pytest
 
-from fer_tf.train.muon import ConvolutionMuon
+from fer_tf.train.optimizers import ConvolutionMuon, create_optimizer
+from fer_tf.train.settings import Settings
+
+
+def test_the_rate_warms_up_and_ends_at_zero():
+    optimizer = create_optimizer(Settings(data="-", data_fingerprint="-", epochs=10, learning_rate=1e-3), steps=50)
+    rates = [float(optimizer._learning_rate(step)) for step in (0, 50, 100, 300, 500)]
+    assert rates == pytest.approx([1e-5, 5.05e-4, 1e-3, 5e-4, 0], rel=1e-3, abs=1e-9)
 
 
 @pytest.fixture(autouse=True)

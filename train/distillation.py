@@ -1,4 +1,4 @@
-"""What a network is to answer: the labels, and opinions on the same images mixed with them."""
+"""Soft targets: labels, mixed with the predictions of teachers and with the votes of FER+."""
 
 from collections.abc import Callable, Sequence
 
@@ -11,9 +11,42 @@ from fer_tf.fer2013 import Split
 from fer_tf.ferplus import Votes
 from fer_tf.files import sha256
 from fer_tf.recognizer import Recognizer, predict
+from fer_tf.train.settings import Settings
 
 _TEACHERS_POWER = 0.7
-"""Of the teachers' probabilities where votes are taken into account; see `informed`."""
+"""Of the teachers' probabilities where votes are taken into account; see `correct_by_votes`."""
+
+
+def make_targets(
+    settings: Settings, split: Split, teachers: Sequence[Recognizer], votes: Votes | None
+) -> dict[str, np.ndarray]:
+    """Returns the targets of a new run that learns from more than the labels.
+
+    Args:
+        settings: The run's.
+        split: The N training images with their labels.
+        teachers: Those that `settings.teacher` names.
+        votes: For the same images; None without `settings.ferplus`.
+
+    Returns:
+        float32 [N, columns] by name, as `Settings.targets` says. The predictions of teachers that are asked about each
+        augmented image are not in them.
+    """
+    asked_now = settings.teacher_views == "plain"
+    classes = soft_targets(
+        split,
+        teachers=teachers if asked_now else (),
+        teacher_weight=settings.teacher_weight,
+        votes=votes if asked_now and settings.ferplus_weight else None,
+        ferplus_weight=settings.ferplus_weight,
+        label_smoothing=settings.label_smoothing,
+    )
+    targets = {"classes": classes}
+    if votes is not None and settings.ferplus_head:
+        targets["votes"] = votes.all_shares
+    if votes is not None and settings.has_evidence:
+        targets["evidence"] = evidence(votes, split.labels, settings.ferplus_weight).astype(np.float32)
+    return targets
 
 
 def soft_targets(
@@ -25,9 +58,9 @@ def soft_targets(
     ferplus_weight: float = 0.0,
     label_smoothing: float = 0.0,
 ) -> np.ndarray:
-    """Returns the labels, smoothed, mixed with what the votes of FER+ or other models say of them.
+    """Returns smoothed labels, mixed with what teachers predict or with what the votes of FER+ say.
 
-    Where there are both, the models' answers are `informed` by the votes, and the labels are mixed with these.
+    With both, the votes correct the teachers' predictions, and the labels are mixed with the outcome.
 
     Sources: Hinton et al., Distilling the Knowledge in a Neural Network, 2015, arXiv 1503.02531; of learning from
     those who know more than the images: Lopez-Paz et al., Unifying distillation and privileged information, 2015,
@@ -49,21 +82,21 @@ def soft_targets(
     if teachers:
         answers = np.mean([_answers(teacher, split.images) for teacher in teachers], axis=0)
         if votes is not None:
-            answers = informed(answers, evidence(votes, split.labels, ferplus_weight))
+            answers = correct_by_votes(answers, evidence(votes, split.labels, ferplus_weight))
         targets = (1 - teacher_weight) * targets + teacher_weight * answers
     elif votes is not None:
         voted = votes.counts.any(axis=1)
-        said = translated(votes[voted], split.labels[voted])
+        said = label_probabilities(votes[voted], split.labels[voted])
         targets[voted] = (1 - ferplus_weight) * targets[voted] + ferplus_weight * said
     return targets.astype(np.float32)
 
 
-def translated(votes: Votes, labels: np.ndarray) -> np.ndarray:
-    """Returns how probable each label is for an image with such votes.
+def label_probabilities(votes: Votes, labels: np.ndarray) -> np.ndarray:
+    """Returns how probable each label is, given an image's votes.
 
-    FER+'s taggers and FER-2013's labels are of two minds, above all about what is neutral: the majority of the votes is
-    the label of only 64 % of the images. So votes are taken for evidence of a label, not for the label, and weighed by
-    a logistic regression on the square roots of the ten shares.
+    The taggers of FER+ and the labels of FER-2013 disagree, above all about what is neutral: the majority of the votes
+    is the label of only 64 % of the images. So the votes are features of the label and not the label: a logistic
+    regression on the square roots of the ten shares predicts it.
 
     Args:
         votes: For N images, at least one for each.
@@ -84,30 +117,30 @@ def translated(votes: Votes, labels: np.ndarray) -> np.ndarray:
 
 
 def evidence(votes: Votes, labels: np.ndarray, power: float) -> np.ndarray:
-    """Returns by how much more probable votes make each class than it is among all labels, to a power.
+    """Returns the likelihood ratios of the votes: how much more probable they make each class than it is on average.
 
     Args:
         votes: For N images.
         labels: int [N], of FER-2013.
-        power: 0 to 1.
+        power: Exponent of the ratios, 0 to 1.
 
     Returns:
         float64 [N, 7]; a row of zeros for an image without votes.
     """
     voted = votes.counts.any(axis=1)
     usual = np.bincount(labels[voted], minlength=len(CLASSES)) / voted.sum()
-    said = translated(votes[voted], labels[voted])
+    said = label_probabilities(votes[voted], labels[voted])
     ratios = np.zeros((len(labels), len(CLASSES)))
     ratios[voted] = np.divide(said, usual, out=np.zeros_like(said), where=usual > 0) ** power
     return ratios
 
 
-def informed(answers: np.ndarray, ratios: np.ndarray) -> np.ndarray:
-    """Returns models' answers, corrected by what votes add to them.
+def correct_by_votes(answers: np.ndarray, ratios: np.ndarray) -> np.ndarray:
+    """Returns the product of the models' predictions and the votes' likelihood ratios, normalized.
 
-    Models and taggers saw the same image, so their evidence is not independent, and a product of both would be too
-    sure: each counts by a power below 1. Those of 0.7 and 0.5 were chosen on PublicTest, where the outcome is right
-    more often than either alone.
+    Models and taggers saw the same image, so their evidence is not independent and a plain product would be too
+    confident: each counts by a power below 1. Powers of 0.7 and 0.5 were chosen on PublicTest, where the outcome is
+    right more often than either alone.
 
     Args:
         answers: float [N, 7], probabilities.
@@ -121,18 +154,18 @@ def informed(answers: np.ndarray, ratios: np.ndarray) -> np.ndarray:
     return np.where(total > 0, together / np.where(total > 0, total, 1), answers)
 
 
-def asking(teachers: Sequence[Recognizer], ratios: np.ndarray | None) -> Callable:
-    """Returns what asks teachers of images as they are varied for the network: one of them a batch, in turn.
+def ask_in_turn(teachers: Sequence[Recognizer], ratios: np.ndarray | None) -> Callable:
+    """Returns a function that asks teachers about augmented images: one teacher for each batch, in turn.
 
-    So they are asked of ever new images, as near to the training images as others of such faces would be, and the
-    network learns what they do and not only what they say of the training images. In the mean of many batches the
-    targets are those of all teachers, for the cross-entropy's gradient is linear in them.
+    So the teachers see new images all the time, as close to the training images as other photos of such faces, and the
+    network learns the function and not only its values on the training images. Over many batches the targets average
+    to those of all teachers, since the gradient of the cross-entropy is linear in them.
 
     Source: Beyer et al., Knowledge distillation: A good teacher is patient and consistent, 2022, arXiv 2106.05237.
 
     Args:
         teachers: At least one.
-        ratios: float [N, 7], as from `evidence`, for all training images; None of teachers that no votes correct.
+        ratios: float [N, 7], as from `evidence`, for all training images; None if no votes correct the teachers.
 
     Returns:
         For `fer_tf.train.input_pipeline.training_batches`: (uint8 [B, 48, 48], step, int [B] of N) → float32 [B, 7].
@@ -140,17 +173,17 @@ def asking(teachers: Sequence[Recognizer], ratios: np.ndarray | None) -> Callabl
 
     def ask(faces: np.ndarray, step: np.ndarray, chosen: np.ndarray) -> np.ndarray:
         answers = teachers[int(step) % len(teachers)](faces)
-        return answers if ratios is None else informed(answers, ratios[chosen]).astype(np.float32)
+        return answers if ratios is None else correct_by_votes(answers, ratios[chosen]).astype(np.float32)
 
     return ask
 
 
-def teachers_again(paths: Sequence[str], origins: Sequence[dict]) -> list[Recognizer]:
-    """Returns the teachers that a run was begun with, for one thread a call.
+def reopen_teachers(paths: Sequence[str], origins: Sequence[dict]) -> list[Recognizer]:
+    """Opens the teachers of a run again, with one thread for each call.
 
     Args:
-        paths: Of their files.
-        origins: What `ModelCard.as_origin` said of each.
+        paths: Their files.
+        origins: What `ModelCard.as_origin` said of each when the run began.
 
     Raises:
         UserError: if a file is missing or another one now.
