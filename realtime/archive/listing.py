@@ -46,8 +46,13 @@ def open_place(address: str) -> tuple[fs.FileSystem, str]:
     try:
         return fs.FileSystem.from_uri(address)
     except (OSError, ValueError) as error:  # pyarrow's own errors are some of these
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{shown(address)}: {reason}; expected a store of pyarrow's, as s3:// or gs://") from None
+        problem = f"{shown(address)}: {reason_of(error)}"
+        raise UserError(f"{problem}; expected a store that pyarrow knows, such as s3:// or gs://") from None
+
+
+def reason_of(error: Exception) -> str:
+    """Returns what an error of the system or of pyarrow says, in a line."""
+    return getattr(error, "strerror", None) or str(error).partition("\n")[0]
 
 
 def shown(address: str) -> str:
@@ -136,7 +141,7 @@ def _in_store(address: str, recursive: bool) -> list[Item]:
         if not info.is_file:
             infos = store.get_file_info(fs.FileSelector(path, recursive=recursive))
     except OSError as error:
-        raise UserError(f"{shown(address)}: cannot be listed ({str(error).splitlines()[0]})") from None
+        raise UserError(f"{shown(address)}: cannot be listed ({reason_of(error)})") from None
     items, heic = [], 0
     for entry in infos:
         suffix = posixpath.splitext(entry.base_name)[1].lower()

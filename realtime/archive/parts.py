@@ -66,9 +66,10 @@ class Part:
         if len(self._rows) >= _GROUP:
             self._flush()
 
-    def carry_over(self, store: Store, name: str, sources: Iterable[str]) -> None:
+    def carry_over(self, store: Store, name: str, entries: Iterable[Entry]) -> None:
         """Adds the rows that an existing part has of some sources."""
-        wanted = pa.array(sources, pa.string())
+        # A name that is not UTF-8 would be no string of pyarrow's, but such a file has no rows.
+        wanted = pa.array([entry.source for entry in entries if entry.faces], pa.string())
         for table in read_tables(store, name):
             self._writer.write_table(table.filter(pc.is_in(table["source"], value_set=wanted)))
 
@@ -120,7 +121,7 @@ def drop_repeated(store: Store, parts: dict[str, list[Entry]]) -> None:
         parts[name] = left
         if left:
             part = Part()
-            part.carry_over(store, name, [entry.source for entry in left])
+            part.carry_over(store, name, left)
             store.put(name, part.finish(left))
         else:
             store.delete(name)

@@ -17,7 +17,7 @@ from pyarrow import fs
 from fer_tf.errors import UserError
 from fer_tf.files import named_errors, remove_leftovers, to_json, written_aside
 from fer_tf.locks import claim
-from fer_tf.realtime.archive.listing import is_address, open_place, shown
+from fer_tf.realtime.archive.listing import is_address, open_place, reason_of, shown
 
 MARKER = "running.json"
 """What tells others, in a store without locks, that a run is at work."""
@@ -54,9 +54,11 @@ class Store:
     def names(self) -> list[str]:
         """Returns the names of the parts."""
         selector = fs.FileSelector(self._path, allow_not_found=True)
-        with named_errors(self.name):
-            names = (info.base_name for info in self._files.get_file_info(selector) if info.is_file)
-            return sorted(name for name in names if name.startswith("part-") and name.endswith(".parquet"))
+        try:
+            names = [info.base_name for info in self._files.get_file_info(selector) if info.is_file]
+        except OSError as error:
+            raise UserError(f"{self.name}: cannot be listed ({reason_of(error)})") from None
+        return sorted(name for name in names if name.startswith("part-") and name.endswith(".parquet"))
 
     def open(self, name: str) -> pa.NativeFile:
         """Opens a file to read in any order."""
@@ -68,13 +70,15 @@ class Store:
         Raises:
             UserError: if it cannot be written.
         """
-        with named_errors(f"{self.name}/{name}"):
+        try:
             if self.folder is None:
                 with self._files.open_output_stream(f"{self._path}/{name}") as stream:
                     stream.write(content)
-                return
-            with written_aside(self.folder / name) as temporary:
-                temporary.write_bytes(content)
+            else:
+                with written_aside(self.folder / name) as temporary:
+                    temporary.write_bytes(content)
+        except OSError as error:
+            raise UserError(f"{self.name}/{name}: cannot be written ({reason_of(error)})") from None
 
     def put_json(self, name: str, value: Any) -> None:
         """Writes a value as indented JSON."""

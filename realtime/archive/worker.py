@@ -91,7 +91,7 @@ class Labeler:
         if anew:
             self._part = Part()
         if kept:
-            self._part.carry_over(self._store, name, [entry.source for entry in kept])
+            self._part.carry_over(self._store, name, kept)
         self._store.put(name, self._part.finish([*kept, *entries]))
 
 
