@@ -20,16 +20,20 @@ class Progress:
         done, left = _bytes(plan.done), _bytes(plan.items)
         self._done, self._sources = len(plan.done), len(plan.done) + len(plan.items)
         self._bar = tqdm(total=done + left, initial=done, unit="B", unit_scale=True, disable=None)
-        self._bar.set_postfix_str(f"{self._done}/{self._sources} sources, starting Ray", refresh=True)
+        self._started = False
+        self._bar.set_postfix_str(f"sources {self._done}/{self._sources}, starting Ray")
 
     def change(self, entry: Entry | None, alive: int) -> None:
         """Counts a source, if there is one, and shows how many workers are alive."""
+        if alive and not self._started:
+            self._started = True
+            self._bar.unpause()  # the rate is that of the work, without the start of Ray
         if entry:
             self._done += 1
             if entry.error:
                 say(f"error: {entry.error}")
             self._bar.update(entry.size)
-        self._bar.set_postfix_str(f"{self._done}/{self._sources} sources, {alive} workers")
+        self._bar.set_postfix_str(f"sources {self._done}/{self._sources}, workers {alive}")
 
     def close(self) -> None:
         """Closes the bar."""

@@ -83,15 +83,16 @@ class Job:
         while self._queue or any(worker.shard for worker in self._calls.values()):
             ready, _ = self._ray.wait(list(self._calls), timeout=_TICK)
             for call in ready:
-                worker = self._calls.pop(call)
+                worker = self._calls[call]
                 try:
                     answer = self._ray.get(call)
                 except self._ray.exceptions.RayActorError as error:
                     self._replace(worker, error)
-                    continue
                 except self._ray.exceptions.RayTaskError as error:
                     raise error.cause from None
-                self._go_on(worker, answer)
+                else:
+                    self._go_on(worker, answer)
+                del self._calls[call]
             self._on_change(None)
 
     def _start(self) -> None:
