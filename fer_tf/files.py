@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import re
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -30,7 +31,8 @@ def written_aside(path: Path | str) -> Iterator[Path]:
     path = path.resolve()  # a link stays, and its target is replaced
     missing = [folder for folder in (path.parent, *path.parent.parents) if not folder.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.part{os.getpid()}{path.suffix}")
+    # By chance, not by the process: hosts that share the folder may have processes of the same number.
+    temporary = path.with_name(f".{path.stem}.part{secrets.randbits(63)}{path.suffix}")
     try:
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))

@@ -8,7 +8,7 @@ from fer_tf.card import EXCLUDED_USES
 from fer_tf.command import Parser, positive, threads
 from fer_tf.errors import UserError
 from fer_tf.files import check_writable
-from fer_tf.realtime.options import add_recognition, model_file
+from fer_tf.realtime.options import add_recognition, add_video
 from fer_tf.realtime.outputs import Named, check_overwriting, recordings
 from fer_tf.realtime.sources import check_name, expand_sources, is_camera
 
@@ -87,10 +87,7 @@ def _parser() -> Parser:
     add("--show-input", action="store_true", help="draw the model's input next to each face")
     add = parser.add_argument_group("detection and recognition").add_argument
     add_recognition(add)
-    add("--compare", type=model_file, metavar="MODEL", help="second model, run on the same faces")
-    add("--detect-every", type=positive(), default=1, metavar="N", help="detect in every Nth frame (default: 1)")
-    help_text = "time constant for averaging probabilities; 0 turns it off (default: 0.3)"
-    add("--smoothing", type=float, default=0.3, metavar="SECONDS", help=help_text)
+    add_video(add)
     add("--threads", type=threads, metavar="N", help="number of threads for the network (default: all)")
     help_text = "onnxruntime execution provider, such as CUDAExecutionProvider (default: the CPU's)"
     add("--provider", metavar="NAME", help=help_text)

@@ -1,4 +1,4 @@
-"""The options about model and detector that the commands have in common."""
+"""The options about model and detector that the commands have in common, and what they stand for."""
 
 import argparse
 from collections.abc import Callable
@@ -8,6 +8,8 @@ from fer_tf import weights
 from fer_tf.command import positive
 from fer_tf.errors import UserError
 from fer_tf.realtime.detect import BACKENDS, SEARCH_SIZE, SMALLEST_FACE, FaceDetector
+from fer_tf.realtime.pipeline import Pipeline
+from fer_tf.recognizer import Recognizer
 
 
 def add_recognition(add: Callable[..., object], *, search: int = SEARCH_SIZE) -> None:
@@ -44,6 +46,14 @@ def add_recognition(add: Callable[..., object], *, search: int = SEARCH_SIZE) ->
     add("--min-confidence", type=float, default=0.4, metavar="P", help=help_text)
 
 
+def add_video(add: Callable[..., object]) -> None:
+    """Adds those that matter where frames follow each other, by the `add_argument` of a parser."""
+    add("--compare", type=model_file, metavar="MODEL", help="second model, run on the same faces")
+    add("--detect-every", type=positive(), default=1, metavar="N", help="detect in every Nth frame (default: 1)")
+    help_text = "time constant for averaging probabilities; 0 turns it off (default: 0.3)"
+    add("--smoothing", type=float, default=0.3, metavar="SECONDS", help=help_text)
+
+
 def make_detector(arguments: argparse.Namespace) -> FaceDetector:
     """Returns the detector for these options."""
     return FaceDetector(
@@ -51,6 +61,30 @@ def make_detector(arguments: argparse.Namespace) -> FaceDetector:
         model=arguments.detector_model,
         search_size=arguments.search_size,
         smallest_face=arguments.smallest_face,
+    )
+
+
+def make_pipeline(options: argparse.Namespace, *, threads: int | None = None, provider: str | None = None) -> Pipeline:
+    """Returns the pipeline that the options of `add_recognition` and `add_video` stand for.
+
+    Args:
+        options: The options.
+        threads: How many threads the networks may use; None leaves it to onnxruntime.
+        provider: The execution provider of onnxruntime; None is that of the CPU.
+
+    Raises:
+        UserError: if a number is out of range, or a model or the provider cannot be used.
+    """
+    providers = {"providers": [provider]} if provider else {}
+    files = [options.model] + [options.compare] * bool(options.compare)
+    recognizer, *others = (Recognizer(file, threads=threads, **providers) for file in files)
+    return Pipeline(
+        make_detector(options),
+        recognizer,
+        compare=others[0] if others else None,
+        smoothing=options.smoothing,
+        detect_every=options.detect_every,
+        min_confidence=options.min_confidence,
     )
 
 

@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -25,6 +25,26 @@ COLUMNS = (
 
 LONGEST_STEP_S = 2.0
 """A summary counts a frame for as long as it lasts, up to this many seconds, in case a camera stalls."""
+
+
+Row = tuple[Any, ...]
+"""The values of a row, in the order of `COLUMNS`: names are str, counts and pixels int, the rest float."""
+
+
+def rows_of(source: str, frame: Frame, faces: Sequence[Face]) -> Iterator[Row]:
+    """Yields a row for each face and model, with times in milliseconds and probabilities to four digits."""
+    for face in faces:
+        place = (source, round(frame.time_s, 3), frame.index, face.track, *face.box)
+        for reading in face.readings:
+            numbers = (reading.confidence, *reading.probabilities, *reading.raw)
+            yield (*place, reading.model, reading.label, *(round(float(number), 4) for number in numbers))
+
+
+def csv_row(row: Row) -> list[object]:
+    """Returns the values of a row as the CSV file has them."""
+    source, time_s, *rest = row
+    places = COLUMNS.index("confidence") - 2
+    return [source, f"{time_s:.3f}", *rest[:places], *(f"{number:.4f}" for number in rest[places:])]
 
 
 class _LineSink:
@@ -85,12 +105,7 @@ class CsvSink(_LineSink):
         csv.writer(file, lineterminator="\n").writerow(COLUMNS)
 
     def _add(self, file: TextIO, source: str, frame: Frame, faces: Sequence[Face]) -> None:
-        rows = csv.writer(file, lineterminator="\n")
-        for face in faces:
-            place = [source, f"{frame.time_s:.3f}", frame.index, face.track, *face.box]
-            for reading in face.readings:
-                numbers = (reading.confidence, *reading.probabilities, *reading.raw)
-                rows.writerow([*place, reading.model, reading.label, *(f"{n:.4f}" for n in numbers)])
+        csv.writer(file, lineterminator="\n").writerows(map(csv_row, rows_of(source, frame, faces)))
 
 
 class JsonlSink(_LineSink):

@@ -1,4 +1,4 @@
-"""Plots expressions over time from a CSV file of the live loop. `python -m realtime.timeline --help`."""
+"""Plots expressions over time from a table of the live loop or an archive. `python -m realtime.timeline --help`."""
 
 import csv
 import math
@@ -56,9 +56,10 @@ def main(argv: list[str] | None = None) -> None:
     """Reads the table and writes the plot."""
     parser = Parser(
         "realtime.timeline",
-        description=f"Plot the expressions of each face over time, from a CSV file of {program('realtime.webcam')}.",
+        description=f"Plot the expressions of each face over time, from a CSV file of {program('realtime.webcam')} or "
+        f"the folder of {program('realtime.archive')}.",
     )
-    parser.add_argument("csv", type=Path, help="table written by --csv")
+    parser.add_argument("csv", type=Path, help="table written by --csv, or the --output of an archive")
     parser.add_argument(
         "-o", "--output", type=Path, help="plot to write, .png or .jpg (default: <csv>-timeline.png next to the table)"
     )
@@ -69,7 +70,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--most", type=positive(), default=8, metavar="N", help=help_text)
     arguments = parser.parse_args(argv)
     silence_opencv()
-    strips = read_strips(arguments.csv)
+    strips = _read_archive(arguments.csv) if arguments.csv.is_dir() else read_strips(arguments.csv)
     output = arguments.output or arguments.csv.with_name(f"{arguments.csv.stem}-timeline.png")
     if output.suffix.lower() not in IMAGE_SUFFIXES:
         raise UserError(f"{output}: the plot must end in {', '.join(IMAGE_SUFFIXES)}")
@@ -119,6 +120,28 @@ def read_strips(path: Path) -> list[Strip]:
             raise UserError(f"{path}: damaged near line {max(1, rows.line_num)}; {expected}") from None
     if not known:
         raise UserError(f"{path}: not a table of faces; its first line must be {','.join(COLUMNS)}")
+    return _strips_of(path, samples)
+
+
+def _read_archive(folder: Path) -> list[Strip]:
+    """Reads the parts of an archive; the strips are in the order of their sources."""
+    from fer_tf.realtime.archive.parts import read_tables  # what they need comes with an extra
+    from fer_tf.realtime.archive.store import Store
+
+    store = Store(str(folder))
+    names = store.names()
+    if not names:
+        raise UserError(f"{folder}: no archive; expected a CSV file, or a folder of {program('realtime.archive')}")
+    samples: dict[tuple[str, int, str], list[list[float]]] = defaultdict(list)
+    columns = ("source", "face", "model", "time_s", *(f"p_{name}" for name in CLASSES))
+    for name in names:
+        for table in read_tables(store, name, columns):
+            for source, face, model, *sample in zip(*(column.to_pylist() for column in table.columns), strict=True):
+                samples[source, face, model].append(sample)
+    return sorted(_strips_of(folder, samples), key=lambda strip: strip.source)
+
+
+def _strips_of(path: Path, samples: dict[tuple[str, int, str], list[list[float]]]) -> list[Strip]:
     if not samples:
         raise UserError(f"{path}: no faces in it; there is nothing to draw")
     strips = []

@@ -19,13 +19,11 @@ from fer_tf.realtime.arguments import parse
 from fer_tf.realtime.capture import LiveSource, Source, SourceError
 from fer_tf.realtime.display import DisplayProbe, Window
 from fer_tf.realtime.loop import Loop, say
-from fer_tf.realtime.options import make_detector
-from fer_tf.realtime.pipeline import Pipeline
+from fer_tf.realtime.options import make_pipeline
 from fer_tf.realtime.record import open_recording
 from fer_tf.realtime.sources import find_cameras, is_camera, open_source
 from fer_tf.realtime.stage import Stage
 from fer_tf.realtime.tables import CsvSink, JsonlSink, SummarySink
-from fer_tf.recognizer import Recognizer
 
 
 @command
@@ -38,7 +36,7 @@ def main(argv: list[str] | None = None) -> int:
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(_stop_on_signals())
         probe = None if arguments.no_window else stack.enter_context(DisplayProbe())
-        pipeline = _make_pipeline(arguments)
+        pipeline = make_pipeline(arguments, threads=arguments.threads, provider=arguments.provider)
         window = None
         if probe:
             probe.check()
@@ -132,20 +130,6 @@ def _folder_of(*outputs: Path | None) -> Path:
     """Returns the folder of the first output that is a file, or the current folder."""
     files = (path for path in outputs if path and (path.is_file() or not path.exists()))
     return next((path.parent for path in files), Path())
-
-
-def _make_pipeline(arguments: Namespace) -> Pipeline:
-    providers = {"providers": [arguments.provider]} if arguments.provider else {}
-    files = [arguments.model] + [arguments.compare] * bool(arguments.compare)
-    recognizer, *others = (Recognizer(file, threads=arguments.threads, **providers) for file in files)
-    return Pipeline(
-        make_detector(arguments),
-        recognizer,
-        compare=others[0] if others else None,
-        smoothing=arguments.smoothing,
-        detect_every=arguments.detect_every,
-        min_confidence=arguments.min_confidence,
-    )
 
 
 class _Progress:

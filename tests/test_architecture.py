@@ -87,6 +87,11 @@ def test_torch_is_imported_in_one_room(path):
         assert not {name for name in imports_of(path) if name.split(".")[0] == "torch"}
 
 
+def test_ray_is_imported_in_one_place():
+    of_ray = {path for path in FILES if any(name.split(".")[0] == "ray" for name in imports_of(path))}
+    assert of_ray == {ROOT / "realtime/archive/schedule.py"}
+
+
 @pytest.mark.parametrize("path", FILES, ids=str)
 def test_only_the_export_asks_where_a_model_comes_from(path):
     if path.relative_to(ROOT).parts[0] != "export":

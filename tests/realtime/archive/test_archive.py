@@ -1,0 +1,147 @@
+"""The command from end to end, against what the live loop writes for the same files."""
+
+import contextlib
+import csv
+import json
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from .conftest import processes_below, wait_for, workers_of
+
+BROKEN = ("crash.png", "cut.mp4", "empty.mp4")
+
+
+@pytest.fixture(scope="module")
+def labeled(clips, start_archive, tmp_path_factory):
+    """A run over the clips and a file that ends its worker; with the addresses that its processes listened on."""
+    folder = tmp_path_factory.mktemp("archive")
+    sources, output, table = folder / "clips", folder / "out", folder / "rows.csv"
+    shutil.copytree(clips, sources)
+    (sources / "crash.png").write_bytes(b"any")
+    child = start_archive(sources, "--output", output, "--csv", table, "--workers", 2)
+    wait_for(lambda: workers_of(child.pid))
+    processes = processes_below(child.pid) | {child.pid}
+    listening = [entry for process in processes for entry in sockets_of(process)]
+    output_text, errors = child.communicate(timeout=120)
+    return SimpleNamespace(
+        sources=sources, output=output, table=table, code=child.returncode, text=output_text, errors=errors,
+        processes=processes, listening=listening,
+    )  # fmt: skip
+
+
+def sockets_of(process):
+    """Returns the addresses, as in /proc/net/tcp, at which a process waits for connections."""
+    inodes = set()
+    with contextlib.suppress(OSError):
+        for entry in Path(f"/proc/{process}/fd").iterdir():
+            with contextlib.suppress(OSError):
+                inodes.add(str(entry.readlink()).removeprefix("socket:[").removesuffix("]"))
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == "0A" and fields[9] in inodes:
+                yield fields[1].rpartition(":")[0]
+
+
+def test_rows_are_those_of_the_live_loop(labeled, live_rows, tmp_path):
+    for name in ("clip0.mp4", "clip1.mp4", "clip2.mp4", "clip3.mp4", "clip4.mp4", "cut.mp4", "empty.mp4"):
+        assert (labeled.sources / name).exists()
+    lines = labeled.table.read_text().splitlines()
+    (labeled.sources / "crash.png").rename(tmp_path / "crash.png")
+    expected = live_rows(labeled.sources)
+    (tmp_path / "crash.png").rename(labeled.sources / "crash.png")
+    assert len(lines) > 20
+    assert sorted(lines) == expected
+
+
+def test_files_that_fail_are_named_and_the_rest_is_done(labeled):
+    assert labeled.code == 1
+    with open(labeled.output / "failures.csv", newline="") as file:
+        failures = {Path(row["source"]).name: row["error"] for row in csv.DictReader(file)}
+    assert sorted(failures) == sorted(BROKEN)
+    assert failures["crash.png"].endswith("crash.png: ended its worker 3 times; left out")
+    for error in failures.values():
+        assert f"error: {error}" in labeled.errors.splitlines()
+    summary = json.loads((labeled.output / "summary.json").read_text())
+    assert (summary["sources"], summary["failed"], summary["frames"]) == (8, 3, 21)
+    assert "8 sources, 21 frames" in labeled.text
+
+
+def test_nothing_listens_beyond_this_machine(labeled):
+    assert len(labeled.listening) >= 4
+    loopback = {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}
+    assert set(labeled.listening) <= loopback
+
+
+def test_no_process_is_left(labeled):
+    wait_for(lambda: not any(Path(f"/proc/{process}").exists() for process in labeled.processes), 10)
+
+
+def test_each_part_tells_what_became_of_its_sources(labeled):
+    pq = pytest.importorskip("pyarrow.parquet")
+    found = {}
+    for path in labeled.output.glob("part-*.parquet"):
+        rows = pq.read_table(path)
+        for entry in json.loads(pq.read_metadata(path).metadata[b"fer.sources"]):
+            assert entry["source"] not in found
+            found[entry["source"]] = entry
+            status = Path(entry["source"]).stat()
+            assert (entry["size"], entry["time"]) == (status.st_size, status.st_mtime)
+            assert rows["source"].to_pylist().count(entry["source"]) == entry["faces"]
+    assert {Path(name).name for name in found} == {path.name for path in labeled.sources.iterdir()}
+    assert {Path(name).name for name, entry in found.items() if entry["error"]} == set(BROKEN)
+
+
+def test_the_timeline_reads_the_folder(labeled, tmp_path, run_archive):
+    from fer_tf.realtime.timeline import main, read_strips
+
+    plots = [tmp_path / name for name in ("folder.png", "table.png")]
+    for source, plot in zip((labeled.output, labeled.table), plots, strict=True):
+        assert main([str(source), "--output", str(plot), "--source", str(labeled.sources / "clip1.mp4")]) == 0
+    assert plots[0].read_bytes() == plots[1].read_bytes()
+    assert read_strips(labeled.table)
+
+
+def test_a_finished_job_is_not_done_again(labeled, run_archive):
+    before = {path.name: path.stat().st_mtime_ns for path in labeled.output.glob("part-*")}
+    done = run_archive(labeled.sources, "--output", labeled.output, "--dry-run")
+    assert done.stdout.startswith("8 sources: 8 done, 0 to do\n")
+    assert "3 failed before; --retry-failed" in done.stdout
+    done = run_archive(labeled.sources, "--output", labeled.output)
+    assert done.returncode == 1
+    assert {path.name: path.stat().st_mtime_ns for path in labeled.output.glob("part-*")} == before
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--smoothing", "0.5"], "out: was labeled with smoothing 0.3, and this is 0.5; use the same, or choose"),
+        (["--min-confidence", "2"], "min_confidence must lie between 0 and 1, found 2.0"),
+        (["--address", "127.0.0.1:1", "--output", "new"], "--address 127.0.0.1:1: no cluster there"),
+        (["--output", "ftp://host/folder"], "ftp://host/folder: Unrecognized filesystem type"),
+    ],
+    ids=["other settings", "a wrong option", "no cluster", "no store"],
+)
+def test_what_is_wrong_is_said_in_a_line(labeled, run_archive, options, message, tmp_path):
+    options = [str(tmp_path / "new") if text == "new" else text for text in options]
+    done = run_archive(labeled.sources, "--output", labeled.output, *options)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_what_failed_and_what_changed_is_labeled_again(copies, run_archive, live_rows, tmp_path):
+    output, table = tmp_path / "out", tmp_path / "rows.csv"
+    arguments = (copies, "--output", output, "--csv", table)
+    assert run_archive(*arguments, "--workers", 2).returncode == 1
+    shutil.copy(copies / "clip0.mp4", copies / "cut.mp4")  # changed, and whole now
+    shutil.copy(copies / "clip2.mp4", copies / "clip1.mp4")
+    (copies / "empty.mp4").unlink()
+    shutil.copy(copies / "clip3.mp4", copies / "new.mp4")
+    done = run_archive(*arguments, "--retry-failed", "--workers", 1)
+    assert done.stdout.count("changed since it was labeled") == 2
+    assert sorted(table.read_text().splitlines()) == live_rows(copies)
+    assert done.returncode == 1  # the empty file is gone, and its failure is still told
