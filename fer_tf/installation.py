@@ -24,6 +24,7 @@ _EXTRA_OF_MODULE = {
     "tf2onnx": "export",
     "torch": "pth",
     "skimage": "demo",
+    "pillow_heif": "heic",
 }
 """The extra that brings each module that the live loop does without."""
 
@@ -57,7 +58,7 @@ def remedy(module: str) -> str | None:
     extra = _EXTRA_OF_MODULE.get(module.partition(".")[0])
     if extra is None:
         return None
-    if extra != "demo" and sys.version_info >= _NO_TENSORFLOW:
+    if extra not in ("demo", "heic") and sys.version_info >= _NO_TENSORFLOW:
         python = ".".join(map(str, sys.version_info[:2]))
         return f"training and export need TensorFlow, which has no wheels for Python {python}; use Python 3.11 to 3.13"
     requirement = _requirement(extra)
