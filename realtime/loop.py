@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import math
 import sys
 import threading
 import time
@@ -23,6 +24,7 @@ from fer_tf.realtime.pipeline import Face, Pipeline
 from fer_tf.realtime.record import ImageSink, Recording
 from fer_tf.realtime.stage import Stage
 from fer_tf.realtime.tables import CsvSink
+from fer_tf.text import one_line
 
 FIRST_FRAME_SECONDS = 15.0
 """Seconds after which a live source without a first frame counts as an error."""
@@ -93,7 +95,7 @@ class Loop:
         self._details, self._paused = True, False
         self._current: tuple[Source, Frame, list[Face], np.ndarray] | None = None
         self._outage = False
-        self._zero = 0.0
+        self._zero = -math.inf
         self._pace: deque[tuple[float, float]] = deque(maxlen=30)
 
     @property
@@ -116,6 +118,7 @@ class Loop:
         """
         self.pipeline.reset()
         self._current = None
+        self._zero = -math.inf
         self._pace.clear()
         frames = Stage(source, size=2, newest=source.live)
         results = Stage(self._analyzed(frames), size=1 if source.live else 2)
@@ -189,7 +192,7 @@ class Loop:
         if source.live:
             return
         late = time.monotonic() - self._zero - frame.time_s
-        if frame.index == 0 or late > 0:
+        if late > 0:  # as is the first one
             self._zero = time.monotonic() - frame.time_s
         while self.going and (self._paused or time.monotonic() < self._zero + frame.time_s):
             left = self._zero + frame.time_s - time.monotonic()
@@ -272,4 +275,4 @@ class Loop:
 
 def say(line: str) -> None:
     """Prints a line on stderr, above a progress bar if there is one."""
-    tqdm.write(line, file=sys.stderr)
+    tqdm.write(one_line(line), file=sys.stderr)

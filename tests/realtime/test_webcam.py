@@ -104,7 +104,8 @@ def test_a_folder_is_labeled_file_by_file_and_what_is_broken_is_named(model, tmp
     )
     printed = capsys.readouterr()
     assert code == 1
-    assert printed.err.count("\n") == 1
+    assert printed.err.count("\n") == 2
+    assert "left out: 1 .txt" in printed.err
     assert "talk3.mp4" in printed.err
     assert printed.out.startswith("14 frames, 14 faces")
     assert sorted(path.name for path in labeled.iterdir()) == ["talk10.mp4", "talk2.jpg", "talk2.mp4", "talk2.png"]
@@ -118,10 +119,12 @@ def test_a_folder_is_labeled_file_by_file_and_what_is_broken_is_named(model, tmp
 
 
 def test_without_frames_nothing_is_said_to_be_written(model, tmp_path, capsys):
+    folder = tmp_path / "in"
+    folder.mkdir()
     for name in ("a.png", "b.png"):
-        (tmp_path / name).write_text("nothing")
+        (folder / name).write_text("nothing")
     table = str(tmp_path / "faces.csv")
-    arguments = ["--source", str(tmp_path), "--model", model, "--no-window", "--output", str(tmp_path / "labeled")]
+    arguments = ["--source", str(folder), "--model", model, "--no-window", "--output", str(tmp_path / "labeled")]
     assert webcam.main([*arguments, "--csv", table]) == 1
     printed = capsys.readouterr()
     assert printed.err.count("\n") == 2
