@@ -27,6 +27,22 @@ LONGEST_STEP_S = 2.0
 """A summary counts a frame for as long as it lasts, up to this many seconds, in case a camera stalls."""
 
 
+_RUN = ("=", "+", "-", "@", "\t", "\r", "\n", "'")
+"""With these a cell begins that a spreadsheet might run as a formula; the last one marks cells that we changed."""
+
+
+def to_cell(text: str) -> str:
+    """Returns text for a cell of a table that a spreadsheet shows and does not run: with a ' in front if need be."""
+    if "\r" in text and "\n" not in text:
+        text = text.replace("\r", "\\r")  # which Python's csv does not quote before 3.13
+    return f"'{text}" if text.startswith(_RUN) else text
+
+
+def from_cell(cell: str) -> str:
+    """Returns the text that `to_cell` wrote."""
+    return cell.removeprefix("'")
+
+
 class _LineSink:
     """A UTF-8 file that grows line by line, each written at once, so that it stays whole if the program is killed.
 
@@ -87,10 +103,10 @@ class CsvSink(_LineSink):
     def _add(self, file: TextIO, source: str, frame: Frame, faces: Sequence[Face]) -> None:
         rows = csv.writer(file, lineterminator="\n")
         for face in faces:
-            place = [source, f"{frame.time_s:.3f}", frame.index, face.track, *face.box]
+            place = [to_cell(source), f"{frame.time_s:.3f}", frame.index, face.track, *face.box]
             for reading in face.readings:
                 numbers = (reading.confidence, *reading.probabilities, *reading.raw)
-                rows.writerow([*place, reading.model, reading.label, *(f"{n:.4f}" for n in numbers)])
+                rows.writerow([*place, to_cell(reading.model), reading.label, *(f"{n:.4f}" for n in numbers)])
 
 
 class JsonlSink(_LineSink):
