@@ -12,6 +12,7 @@ import av
 import cv2
 import numpy as np
 from av.buffer import Buffer
+from av.video.reformatter import VideoReformatter
 
 from fer_tf.image_headers import HEIF_BRANDS
 from fer_tf.images import max_pixels
@@ -35,19 +36,26 @@ class Picture:
 
     Args:
         frame: A decoded frame, deinterlaced.
+        converter: Converts it, and keeps its tables for the next frame.
         ratio: Width of a pixel divided by its height.
         orientation: Turns the frame upright.
     """
 
-    def __init__(self, frame: av.VideoFrame, ratio: float, orientation: Callable[[np.ndarray], np.ndarray]):
-        self._frame, self._ratio, self._orientation = frame, ratio, orientation
+    def __init__(
+        self,
+        frame: av.VideoFrame,
+        converter: VideoReformatter,
+        ratio: float,
+        orientation: Callable[[np.ndarray], np.ndarray],
+    ):
+        self._frame, self._converter, self._ratio, self._orientation = frame, converter, ratio, orientation
         time_s = frame.time
         self.time_s: float | None = time_s if time_s is None or math.isfinite(time_s) else None
         """Its time in the file, in seconds, if that has one."""
 
     def image(self) -> np.ndarray:
         """Returns the frame as players show it: uint8 [H, W, 3], BGR."""
-        image: np.ndarray = self._frame.to_ndarray(format="bgr24")
+        image: np.ndarray = self._converter.reformat(self._frame, format="bgr24").to_ndarray()
         if self._ratio != 1:
             image = cv2.resize(image, None, fx=self._ratio, fy=1)
         return np.ascontiguousarray(self._orientation(image))
@@ -96,7 +104,7 @@ class Video:
 
     def __iter__(self) -> Iterator[Picture]:
         """Yields the frames in the order in which they are shown, and nothing in place of those that are damaged."""
-        deinterlacer = Deinterlacer()
+        deinterlacer, converter = Deinterlacer(), VideoReformatter()
         ratio = self._stream.sample_aspect_ratio or Fraction(1)
         wide = float(ratio) if 1 / _STRETCH <= ratio <= _STRETCH else 1.0
         orientation: Callable[[np.ndarray], np.ndarray] = _as_it_is
@@ -106,9 +114,9 @@ class Video:
                 continue
             orientation = _orientation_of(frame)
             for whole in deinterlacer.push(frame):
-                yield Picture(whole, wide, orientation)
+                yield Picture(whole, converter, wide, orientation)
         for whole in deinterlacer.flush():
-            yield Picture(whole, wide, orientation)
+            yield Picture(whole, converter, wide, orientation)
 
     def close(self) -> None:
         """Closes the file or connection. Only the thread that reads may call it."""
