@@ -121,7 +121,7 @@ def _decode_heic(content: bytes, flag: int) -> np.ndarray | None:
     try:
         picture = pillow_heif.open_heif(io.BytesIO(content), bgr_mode=True)  # libheif turns it upright
         image = np.asarray(picture)
-    except (EOFError, OSError, RuntimeError, SyntaxError, ValueError):
+    except (EOFError, LookupError, OSError, RuntimeError, SyntaxError, ValueError):
         return None
     if image.ndim == 2:
         image = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
