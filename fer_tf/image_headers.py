@@ -24,6 +24,9 @@ _SIGNATURES = (
 
 _DAMAGE = (LookupError, OverflowError, TypeError, ValueError, struct.error)
 
+_DEFLATE_RATIO = 1032
+"""Largest ratio by which the compression of PNG can shrink data."""
+
 _MOST_PAGES = 1000
 """Pages are not counted any further."""
 
@@ -71,6 +74,15 @@ def pages(content: bytes) -> int:
     except _DAMAGE:
         pass
     return 1
+
+
+def holds_its_size(content: bytes) -> bool:
+    """Returns whether a file is long enough for its size; False for a PNG that could not decompress to that."""
+    if kind(content) != "PNG" or len(content) < 26:
+        return True
+    width, height, depth, colors = struct.unpack_from(">IIBB", content, 16)
+    channels = {2: 3, 4: 2, 6: 4}.get(colors, 1)
+    return width * height * depth * channels <= 8 * _DEFLATE_RATIO * len(content)
 
 
 def heif_turns(content: bytes) -> list[tuple[str, int]]:

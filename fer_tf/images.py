@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from fer_tf.errors import UserError
-from fer_tf.image_headers import AVIF, HEIC, heif_turns, kind, size
+from fer_tf.image_headers import AVIF, HEIC, heif_turns, holds_its_size, kind, size
 from fer_tf.quiet import muted_stderr
 
 READABLE_SUFFIXES = (
@@ -97,6 +97,8 @@ def decode(content: bytes, flag: int = cv2.IMREAD_COLOR) -> np.ndarray | None:
             f"a picture of {width} x {height} pixels; at most {most} pixels are read; make it smaller, or set "
             f"FER_TF_MAX_PIXELS={width * height}"
         )
+    if not holds_its_size(content):
+        return None
     if form == HEIC:
         return _decode_heic(content, flag)
     # OpenCV turns an AVIF by its EXIF data, which does not count there.

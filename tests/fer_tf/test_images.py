@@ -1,5 +1,6 @@
 import io
 import struct
+import time
 import tracemalloc
 import zlib
 
@@ -63,6 +64,15 @@ def test_a_picture_that_is_too_large_is_refused_before_memory_is_taken(monkeypat
     monkeypatch.setenv("FER_TF_MAX_PIXELS", "many")
     with pytest.raises(UserError, match="whole number"):
         decode(encoded(".png"))
+
+
+def test_a_png_that_claims_more_than_it_can_hold_is_not_decoded():
+    content = png_of(12000, 12000)
+    begun = time.monotonic()
+    assert decode(content) is None
+    assert time.monotonic() - begun < 0.5  # memory for 144 megapixels takes longer
+    flat = cv2.imencode(".png", np.zeros((4000, 4000, 3), np.uint8), [cv2.IMWRITE_PNG_COMPRESSION, 9])[1].tobytes()
+    assert decode(flat).shape == (4000, 4000, 3)
 
 
 @pytest.mark.parametrize(
