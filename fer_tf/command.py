@@ -12,6 +12,7 @@ from fer_tf import __version__
 from fer_tf.errors import UserError, is_out_of_memory
 from fer_tf.installation import program, remedy
 from fer_tf.quiet import configure_tensorflow
+from fer_tf.text import one_line
 
 _SIGPIPE = 13
 """The signal that ends most programs when whatever reads their output is gone; Windows has no name for it."""
@@ -111,5 +112,5 @@ def _open_what_is_closed() -> None:
 
 
 def _fail(message: str) -> int:
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    print(f"error: {one_line(message)}", file=sys.stderr)
     return 2

@@ -12,6 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from fer_tf.errors import UserError
+from fer_tf.locks import lock
+
+_swept: set[Path] = set()
+"""Folders from which this process has removed what killed writers left."""
 
 
 @contextmanager
@@ -19,7 +23,7 @@ def written_aside(path: Path | str) -> Iterator[Path]:
     """Yields a temporary path beside `path`. On success the file there replaces `path`; on failure it is removed.
 
     The temporary name keeps the suffix, by which many writers choose their format. Missing folders are created, and
-    removed again on failure.
+    removed again on failure. What killed writers left in the folder is removed, too.
 
     Raises:
         OSError: if the file cannot be written.
@@ -36,7 +40,17 @@ def written_aside(path: Path | str) -> Iterator[Path]:
     try:
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-        yield temporary
+        if path.parent not in _swept:
+            remove_leftovers(path.parent)
+            _swept.add(path.parent)
+        with open(temporary, "wb") as file:
+            with suppress(OSError):  # this file system has no locks
+                lock(file)
+            created = os.stat(temporary).st_mtime_ns
+            yield temporary
+            status = os.stat(temporary)
+            if not status.st_size and status.st_mtime_ns == created:
+                raise FileNotFoundError(errno.ENOENT, "nothing was written", str(path))
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
@@ -51,10 +65,16 @@ def written_aside(path: Path | str) -> Iterator[Path]:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Removes the temporary files of killed writers from `folder`, and no files with similar names."""
+    """Removes the temporary files of killed writers from `folder`, and no files with similar names.
+
+    Those of writers that are still at work are locked, and stay.
+    """
     for path in folder.glob(".*.part*"):
         if re.fullmatch(r"\..*\.part\d+(\.\w+)?", path.name) and path.is_file():
-            path.unlink(missing_ok=True)
+            with suppress(OSError):
+                with open(path, "rb+") as file:
+                    lock(file)
+                path.unlink(missing_ok=True)
 
 
 def write_text(path: Path | str, text: str) -> None:

@@ -1,25 +1,65 @@
 """Decodes and crops images."""
 
+import io
+import os
+from importlib import import_module
+from importlib.util import find_spec
+
 import cv2
 import numpy as np
 
+from fer_tf.errors import UserError
+from fer_tf.image_headers import AVIF, HEIC, heif_turns, holds_its_size, kind, size
 from fer_tf.quiet import muted_stderr
 
 READABLE_SUFFIXES = (
     ".avif",
     ".bmp",
+    ".dib",
+    ".gif",
+    ".jfif",
     ".jp2",
+    ".jpe",
     ".jpeg",
     ".jpg",
+    ".pam",
     ".pbm",
     ".pgm",
     ".png",
+    ".pnm",
     ".ppm",
     ".tif",
     ".tiff",
     ".webp",
 )
 """Suffixes of the files in a folder that are read as images."""
+
+HEIC_SUFFIXES = (".heic", ".heif", ".hif")
+"""Suffixes of images that are read if the extra `heic` is installed."""
+
+HEIC_PROBLEM = "HEIC needs pillow-heif, which is not installed; run: pip install pillow-heif, or convert it to JPEG"
+
+MAX_PIXELS = 2**28
+"""Images and frames with more pixels are refused before memory is taken; `FER_TF_MAX_PIXELS` sets another limit."""
+
+
+def max_pixels() -> int:
+    """Returns the largest number of pixels of an image: `MAX_PIXELS`, or what the environment sets.
+
+    Raises:
+        UserError: if the environment sets something that is no number above 0.
+    """
+    text = os.environ.get("FER_TF_MAX_PIXELS", "")
+    if not text:
+        return MAX_PIXELS
+    if not text.isdecimal() or not int(text):
+        raise UserError(f"FER_TF_MAX_PIXELS={text}: expected a whole number above 0")
+    return int(text)
+
+
+def reads_heic() -> bool:
+    """Returns whether the extra `heic` is installed."""
+    return find_spec("pillow_heif") is not None
 
 
 def middle_square(image: np.ndarray) -> np.ndarray:
@@ -40,13 +80,52 @@ def decode(content: bytes, flag: int = cv2.IMREAD_COLOR) -> np.ndarray | None:
         flag: One of OpenCV's `IMREAD_…`.
 
     Returns:
-        What `cv2.imread` returns: uint8 [H, W, 3], BGR, for `cv2.IMREAD_COLOR`. None if OpenCV cannot decode it, or if
-        it has more pixels than OpenCV allows (2^30).
+        What `cv2.imread` returns: uint8 [H, W, 3], BGR, for `cv2.IMREAD_COLOR`; of several pages or frames the first.
+        None if it cannot be decoded.
+
+    Raises:
+        UserError: if it has more pixels than `max_pixels()`, or if it is HEIC and the extra `heic` is not installed.
     """
-    if not content:
+    form, sides = kind(content), size(content)
+    if form == HEIC and not reads_heic():
+        raise UserError(HEIC_PROBLEM)
+    if form is None or sides is None:
         return None
+    width, height = sides
+    if width * height > (most := max_pixels()):
+        raise UserError(
+            f"a picture of {width} x {height} pixels; at most {most} pixels are read; make it smaller, or set "
+            f"FER_TF_MAX_PIXELS={width * height}"
+        )
+    if not holds_its_size(content):
+        return None
+    if form == HEIC:
+        return _decode_heic(content, flag)
+    # OpenCV turns an AVIF by its EXIF data, which does not count there.
+    ignored = cv2.IMREAD_IGNORE_ORIENTATION if form == AVIF and flag != cv2.IMREAD_UNCHANGED else 0
     try:
         with muted_stderr():
-            return cv2.imdecode(np.frombuffer(content, np.uint8), flag)
+            image = cv2.imdecode(np.frombuffer(content, np.uint8), flag | ignored)
     except cv2.error:
         return None
+    return _turned(image, heif_turns(content)) if ignored and image is not None else image
+
+
+def _turned(image: np.ndarray, turns: list[tuple[str, int]]) -> np.ndarray:
+    """Returns an image turned and mirrored as `heif_turns` says."""
+    for name, value in turns:
+        image = np.rot90(image, value) if name == "irot" else np.flip(image, value)
+    return np.ascontiguousarray(image)
+
+
+def _decode_heic(content: bytes, flag: int) -> np.ndarray | None:
+    pillow_heif = import_module("pillow_heif")
+    try:
+        picture = pillow_heif.open_heif(io.BytesIO(content), bgr_mode=True)  # libheif turns it upright
+        image = np.asarray(picture)
+    except (EOFError, LookupError, OSError, RuntimeError, SyntaxError, ValueError):
+        return None
+    if image.ndim == 2:
+        image = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
+    image = np.ascontiguousarray(image[..., :3])
+    return cv2.cvtColor(image, cv2.COLOR_BGR2GRAY) if flag == cv2.IMREAD_GRAYSCALE else image

@@ -26,10 +26,11 @@ _EXTRA_OF_MODULE = {
     "skimage": "demo",
     "pyarrow": "cluster",
     "ray": "cluster",
+    "pillow_heif": "heic",
 }
 """The extra that brings each module that the live loop does without."""
 
-_WITHOUT_TENSORFLOW = ("cluster", "demo")
+_WITHOUT_TENSORFLOW = ("cluster", "demo", "heic")
 """Extras that install on any Python that the live loop runs on."""
 
 

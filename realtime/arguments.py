@@ -1,6 +1,7 @@
 """The options of `fer_tf.realtime.webcam`, checked against each other."""
 
 import argparse
+import math
 import re
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from fer_tf.card import EXCLUDED_USES
 from fer_tf.command import Parser, positive, threads
 from fer_tf.errors import UserError
 from fer_tf.files import check_writable
+from fer_tf.realtime.excerpt import Excerpt, seconds
 from fer_tf.realtime.options import add_recognition, add_video
 from fer_tf.realtime.outputs import Named, check_overwriting, recordings
 from fer_tf.realtime.sources import check_name, expand_sources, is_camera
@@ -17,8 +19,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     """Parses and checks the options.
 
     Returns:
-        The options. Added are `sources` (list of str: the single sources) and `recordings` (list of Path or None:
-        where the labeled frames of each source go).
+        The options. Added are `sources` (list of str: the single sources), `recordings` (list of Path or None: where
+        the labeled frames of each source go) and `excerpt` (Excerpt: which frames are wanted).
 
     Raises:
         UserError: if an option is wrong, or does not go with another.
@@ -33,7 +35,10 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     files = ("model", "compare", "detector_model", *kept)
     for name in files:
         check_name(str(getattr(arguments, name)))
-    arguments.sources = expand_sources(arguments.source)
+    if arguments.end <= arguments.start:
+        raise UserError(f"--end {arguments.end:g} s is not after --start {arguments.start:g} s; choose a later time")
+    arguments.excerpt = Excerpt(arguments.every, arguments.start, arguments.end)
+    arguments.sources = expand_sources(arguments.source, recursive=arguments.recursive)
     for camera in filter(is_camera, arguments.sources[:-1]):
         raise UserError(
             f"--source {camera}: a camera does not end, so no source after it would be reached; name it last, or give "
@@ -64,13 +69,17 @@ def _parser() -> Parser:
         "--source",
         nargs="+",
         default=["0"],
-        help="camera number or device, video or image file, folder (without subfolders), glob pattern, stream URL, or "
-        "demo (default: 0)",
+        help="camera number or device, video or image file, folder, glob pattern, stream URL, or demo (default: 0)",
     )
+    add("--recursive", action="store_true", help="read the subfolders of folders, too")
     add("--list-cameras", action="store_true", help="print the cameras found and exit")
     add("--camera-size", type=_size, metavar="WxH", help="frame size to ask the camera for")
     add("--mirror", action="store_true", help="flip frames left to right, like a mirror; tables, too")
     add("--max-frames", type=positive(), metavar="N", help="stop after N frames")
+    add("--every", type=positive(), default=1, metavar="N", help="analyze every Nth frame (default: 1)")
+    help_text = "skip what comes before this time: seconds, or as 1:30 or 0:01:30.5"
+    add("--start", type=seconds, default=0.0, metavar="TIME", help=help_text)
+    add("--end", type=seconds, default=math.inf, metavar="TIME", help="stop each source at this time")
     add = parser.add_argument_group("output").add_argument
     add(
         "--output",

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from fer_tf.errors import UserError
+from fer_tf.realtime.excerpt import WHOLE, Excerpt
 
 DEFAULT_FPS = 25.0
 """Frames per second, where the source gives none or an implausible value."""
@@ -32,6 +33,22 @@ class Frame:
     """Seconds since the first frame, by the timestamps of a file or by the clock for a live source."""
     captured: float = field(default_factory=time.monotonic, compare=False)
     """When it was read, in seconds of `time.monotonic()`."""
+
+
+class Capture(Protocol):
+    """What is read of a camera or stream: a part of OpenCV's `VideoCapture`."""
+
+    def isOpened(self) -> bool:
+        """Returns whether it could be opened."""
+
+    def get(self, propId: int, /) -> float:
+        """Returns a property."""
+
+    def read(self) -> tuple[bool, np.ndarray | None]:
+        """Returns whether there is a frame, and the frame."""
+
+    def release(self) -> None:
+        """Closes it."""
 
 
 class Source(Protocol):
@@ -67,86 +84,34 @@ class ClipSource:
         images: Images of any kind that `to_bgr` takes.
         fps: Frames per second.
         length: Number of images.
+        excerpt: Which of them are wanted.
     """
 
     live: bool = False
     failure: str | None = None
     problem: str | None = None
 
-    def __init__(self, name: str, images: Iterable[np.ndarray], *, fps: float, length: int):
-        self.name, self.fps = name, fps
-        self.length: int | None = length
-        self._images = images
+    def __init__(self, name: str, images: Iterable[np.ndarray], *, fps: float, length: int, excerpt: Excerpt = WHOLE):
+        self.name, self.fps = name, fps / excerpt.every
+        self.length: int | None = excerpt.length(length, fps)
+        self._images, self._fps, self._excerpt = images, fps, excerpt
 
     def __iter__(self) -> Iterator[Frame]:
-        """Yields a frame for each image."""
+        """Yields a frame for each image that is wanted.
+
+        Raises:
+            SourceError: if none is.
+        """
+        found = False
         for index, image in enumerate(self._images):
-            yield Frame(to_bgr(image), index, index / self.fps)
+            if self._excerpt.wants(index, index / self._fps):
+                found = True
+                yield Frame(to_bgr(image), index, index / self._fps)
+        if not found and not self._excerpt.is_whole:
+            raise SourceError(f"{self.name}: {self._excerpt.no_frame}")
 
     def close(self) -> None:
         """Does nothing: there is nothing to release."""
-
-
-class FileSource:
-    """A video file, read by OpenCV: every frame, with its own timestamp.
-
-    Frames whose pixels are not square, as on DVDs, are stretched the way players do.
-
-    Args:
-        name: Name of the source.
-        capture: An opened capture.
-    """
-
-    live: bool = False
-    problem: str | None = None
-
-    def __init__(self, name: str, capture: cv2.VideoCapture):
-        self.name, self.fps = name, _fps_of(capture)
-        self.failure: str | None = None
-        length = capture.get(cv2.CAP_PROP_FRAME_COUNT)
-        self.length = int(length) if 0 < length < 2**31 else None
-        self._end_s = length / (capture.get(cv2.CAP_PROP_FPS) or DEFAULT_FPS)
-        self._stretch = _stretch_of(capture)
-        self._capture = capture
-        self._closed = threading.Event()
-
-    def __iter__(self) -> Iterator[Frame]:
-        """Yields the frames.
-
-        Raises:
-            SourceError: if there are none.
-        """
-        index, start, position, time_s = 0, 0.0, 0.0, -1.0
-        try:
-            while not self._closed.is_set() and (image := _read(self._capture)) is not None:
-                # A file may have a variable frame rate, or no timestamps at all; then every position is the same.
-                before, position = position, self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-                start = start if index else position
-                elapsed = position - start
-                if elapsed > time_s:
-                    time_s = elapsed
-                elif position >= before and elapsed > 0:  # a repeated timestamp, or one after a step back
-                    time_s += 0.001
-                else:
-                    time_s += 1 / self.fps
-                if self._stretch != (1, 1):
-                    image = cv2.resize(image, None, fx=self._stretch[0], fy=self._stretch[1])
-                yield Frame(image, index, time_s)
-                index += 1
-        finally:
-            self._capture.release()
-        if self._closed.is_set():
-            return
-        if not index:
-            raise SourceError(f"{self.name}: it opens, but gives no frame; is it damaged?")
-        # Many containers store their duration only. Then the number of frames is a guess if the rate varies, and the
-        # duration itself may be slightly wrong.
-        if self.length and index < 0.9 * self.length and position < 0.9 * self._end_s:
-            self.failure = f"{self.name}: ends after {index} of {self.length} frames; it seems to be cut off"
-
-    def close(self) -> None:
-        """Ends the iteration after the current frame."""
-        self._closed.set()
 
 
 class LiveSource:
@@ -156,6 +121,7 @@ class LiveSource:
         name: Name of the source.
         open_capture: Returns a capture, which need not have opened.
         remedy: What the user can do if it cannot be opened; part of the error message.
+        excerpt: Which frames are wanted, by the clock since the first one.
 
     Raises:
         SourceError: if it cannot be opened the first time.
@@ -170,13 +136,13 @@ class LiveSource:
     silence = 3.0
     """Seconds without a frame that count as a problem, even if no read has failed."""
 
-    def __init__(self, name: str, open_capture: Callable[[], cv2.VideoCapture], *, remedy: str):
-        self.name = name
+    def __init__(self, name: str, open_capture: Callable[[], Capture], *, remedy: str, excerpt: Excerpt = WHOLE):
+        self.name, self._excerpt = name, excerpt
         self._open = open_capture
         self._capture = open_capture()
         if not self._capture.isOpened():
             raise SourceError(f"{name} cannot be opened; {remedy}")
-        self.fps = _fps_of(self._capture)
+        self.fps = _fps_of(self._capture) / excerpt.every
         self._closed = threading.Event()
         self._last_frame = time.monotonic()
         self._lost = False
@@ -195,7 +161,10 @@ class LiveSource:
                 if image is not None:
                     self._last_frame, self._lost, attempts = now, False, 0
                     start = start if index else now
-                    yield Frame(image, index, now - start, now)
+                    if self._excerpt.ends_before(now - start):
+                        break
+                    if self._excerpt.wants(index, now - start):
+                        yield Frame(image, index, now - start, now)
                     index += 1
                 elif now - max(opened, self._last_frame) < self.patience:
                     self._closed.wait(0.01)
@@ -249,22 +218,12 @@ def to_bgr(image: np.ndarray) -> np.ndarray:
     return cv2.cvtColor(image, cv2.COLOR_BGRA2BGR) if channels == 4 else image
 
 
-def _fps_of(capture: cv2.VideoCapture) -> float:
+def _fps_of(capture: Capture) -> float:
     fps = capture.get(cv2.CAP_PROP_FPS)
     return fps if math.isfinite(fps) and 1 <= fps <= 240 else DEFAULT_FPS
 
 
-def _stretch_of(capture: cv2.VideoCapture) -> tuple[float, float]:
-    """Returns the factors, horizontal and vertical, that make the pixels of a frame square."""
-    width, height = (capture.get(name) for name in (cv2.CAP_PROP_SAR_NUM, cv2.CAP_PROP_SAR_DEN))
-    ratio = width / height if width > 0 and height > 0 else 1.0
-    if not 0.25 <= ratio <= 4:  # implausible
-        return 1.0, 1.0
-    # OpenCV has already rotated the frames of a camera that was held upright.
-    return (1.0, ratio) if capture.get(cv2.CAP_PROP_ORIENTATION_META) % 180 == 90 else (ratio, 1.0)
-
-
-def _read(capture: cv2.VideoCapture) -> np.ndarray | None:
+def _read(capture: Capture) -> np.ndarray | None:
     """Returns the next frame, uint8 [H, W, 3], or None if there is none or it is empty."""
     present, image = capture.read()
     return to_bgr(image) if present and image is not None and image.size else None

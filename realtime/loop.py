@@ -6,6 +6,7 @@ and shows them.
 
 import contextlib
 import dataclasses
+import math
 import sys
 import threading
 import time
@@ -28,6 +29,7 @@ from fer_tf.realtime.record import ImageSink, Recording
 from fer_tf.realtime.stage import Stage
 from fer_tf.realtime.tables import CsvSink
 from fer_tf.realtime.track import Track
+from fer_tf.text import one_line
 
 FIRST_FRAME_SECONDS = 15.0
 """Seconds after which a live source without a first frame counts as an error."""
@@ -98,7 +100,7 @@ class Loop:
         self._details, self._paused = True, False
         self._current: tuple[Source, Frame, list[Face], np.ndarray] | None = None
         self._outage = False
-        self._zero = 0.0
+        self._zero = -math.inf
         self._pace: deque[tuple[float, float]] = deque(maxlen=30)
 
     @property
@@ -121,6 +123,7 @@ class Loop:
         """
         self.pipeline.reset()
         self._current = None
+        self._zero = -math.inf
         self._pace.clear()
         frames = Stage(source, size=2, newest=source.live)
         # Of a live source a frame is tracked when the one before goes on to be recognized. Waiting, it would grow old.
@@ -202,7 +205,7 @@ class Loop:
         if source.live:
             return
         late = time.monotonic() - self._zero - frame.time_s
-        if frame.index == 0 or late > 0:
+        if late > 0:  # as is the first one
             self._zero = time.monotonic() - frame.time_s
         while self.going and (self._paused or time.monotonic() < self._zero + frame.time_s):
             left = self._zero + frame.time_s - time.monotonic()
@@ -285,4 +288,4 @@ class Loop:
 
 def say(line: str) -> None:
     """Prints a line on stderr, above a progress bar if there is one."""
-    tqdm.write(line, file=sys.stderr)
+    tqdm.write(one_line(line), file=sys.stderr)

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from fer_tf.errors import UserError
-from fer_tf.images import READABLE_SUFFIXES
+from fer_tf.images import HEIC_SUFFIXES, READABLE_SUFFIXES
 from fer_tf.realtime.record import IMAGE_SUFFIXES, VIDEO_SUFFIX
-from fer_tf.realtime.sources import is_camera, without_password
+from fer_tf.realtime.sources import VIDEO_SUFFIXES, is_camera
+from fer_tf.text import address_name
 
 Named = tuple[str, Path | str | None]
 """An option and the file that it names, if any."""
@@ -39,10 +40,10 @@ def recordings(output: Path | None, sources: Sequence[str]) -> list[Path | None]
 def _recording_name(source: str) -> tuple[str, str]:
     """Returns stem and suffix of the file for the labeled frames of a source."""
     address = "://" in source
-    shown = without_password(source).partition("://")[2]
+    shown = address_name(source).partition("://")[2]
     stem = re.sub(r"\W+", "-", shown).strip("-") if address else Path(source).stem
     suffix = Path(source).suffix.lower()
-    if address or suffix not in READABLE_SUFFIXES:
+    if address or suffix in VIDEO_SUFFIXES or suffix not in (*READABLE_SUFFIXES, *HEIC_SUFFIXES):
         suffix = VIDEO_SUFFIX
     elif suffix not in IMAGE_SUFFIXES:
         suffix = IMAGE_SUFFIXES[0]

@@ -23,8 +23,9 @@ from fer_tf.realtime.options import add_recognition, make_detector
 from fer_tf.realtime.outputs import check_overwriting, distinct_names
 from fer_tf.realtime.pipeline import Face, Pipeline
 from fer_tf.realtime.record import write_image
-from fer_tf.realtime.sources import HEIC_PROBLEM, HEIC_SUFFIXES, check_name, expand_sources, read_image
+from fer_tf.realtime.sources import HEIC_SUFFIXES, check_name, expand_sources, read_image
 from fer_tf.realtime.tables import describe_face
+from fer_tf.text import printable
 
 
 @command
@@ -105,15 +106,10 @@ def _read(path: str) -> np.ndarray:
     """Returns a picture, uint8 [H, W, 3], BGR, or raises `UserError`."""
     check_name(path)
     if not Path(path).is_file():
-        raise UserError(f"{path}: no such picture")
+        raise UserError(f"{printable(path)}: no such picture")
     if not os.access(path, os.R_OK):
-        raise UserError(f"{path}: may not be read; change its permissions")
-    image = read_image(path)
-    if image is None and Path(path).suffix.lower() in HEIC_SUFFIXES:
-        raise UserError(f"{path}: {HEIC_PROBLEM}")
-    if image is None:
-        raise UserError(f"{path}: is not a readable picture; it may be cut off, damaged or too large")
-    return image
+        raise UserError(f"{printable(path)}: may not be read; change its permissions")
+    return read_image(path)
 
 
 def _describe(path: str, image: np.ndarray, faces: Sequence[Face]) -> dict[str, Any]:
@@ -123,7 +119,7 @@ def _describe(path: str, image: np.ndarray, faces: Sequence[Face]) -> dict[str, 
 
 
 def _print(path: str, faces: Sequence[Face]) -> None:
-    print(f"{path}: {len(faces) or 'no'} face{'' if len(faces) == 1 else 's'} found")
+    print(f"{printable(path)}: {len(faces) or 'no'} face{'' if len(faces) == 1 else 's'} found")
     for face in faces:
         left, top, width, height = face.box
         place = f"left {left:5} top {top:5} width {width:4} height {height:4}"

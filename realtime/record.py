@@ -1,6 +1,8 @@
 """Records labeled frames: a video that stays playable if the program is killed, or the last frame as a picture."""
 
 import contextlib
+import io
+import os
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -95,8 +97,8 @@ class ImageSink:
 class VideoSink:
     """Writes frames to an H.264 mp4 file, each with its own timestamp.
 
-    If the program is killed, all but the last second can be played. The first frame sets the size and later ones are
-    resized to it; odd sides grow by one pixel.
+    If the program is killed, all but the last second can be played; in the first second an existing file is not
+    touched. The first frame sets the size and later ones are resized to it; odd sides grow by one pixel.
 
     Args:
         path: File to write. An existing one is replaced; missing folders are created.
@@ -112,8 +114,9 @@ class VideoSink:
         self.fps = fps
         self._size = (0, 0)
         self._ticks = -1
+        self._start_s = 0.0
         self._encoder: tuple[OutputContainer, VideoStream] | None = None  # from the first frame on
-        self._claim: BinaryIO | None = None  # the locked file, once the encoder has accepted a frame
+        self._file = _LateFile(self.path)
 
     def write(self, image: np.ndarray, frame: Frame) -> None:
         """Adds a frame.
@@ -138,13 +141,15 @@ class VideoSink:
                 image = cv2.copyMakeBorder(image, 0, bottom, 0, right, cv2.BORDER_REPLICATE)
             planes = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2YUV_I420), np.uint8)
             picture = av.VideoFrame.from_ndarray(planes, format="yuv420p")
-            self._ticks = max(self._ticks + 1, round(frame.time_s * _TICKS))
+            if self._ticks < 0:
+                self._start_s = frame.time_s  # a recording of an excerpt begins with its first frame
+            self._ticks = max(self._ticks + 1, round((frame.time_s - self._start_s) * _TICKS))
             picture.pts, picture.time_base = self._ticks, Fraction(1, _TICKS)
             picture.duration = round(_TICKS / self.fps)
             packets = stream.encode(picture)
-            if self._claim is None:  # only now, so that an existing file survives if the encoder rejects the size
-                self._claim = claim(self.path)
+            self._file.claim()  # only now, so that nothing is claimed if the encoder rejects the size
             container.mux(packets)
+            self._file.settle()
 
     def close(self) -> None:
         """Finishes the file.
@@ -152,11 +157,13 @@ class VideoSink:
         Raises:
             UserError: if its end cannot be written.
         """
-        if self._claim is not None and self._encoder is not None:  # else nothing was written
-            file, self._claim = self._claim, None
+        if self._file.claimed and self._encoder is not None:  # else nothing was written
             container, stream = self._encoder
-            with self._named_errors(), file, container:
-                container.mux(stream.encode())
+            self._encoder = None
+            with self._named_errors(), contextlib.closing(self._file):
+                with container:
+                    container.mux(stream.encode())
+                self._file.settle(finished=True)
 
     def _open(self, image: np.ndarray) -> "tuple[OutputContainer, VideoStream]":
         """Opens the file and its video stream, in the size of the first frame."""
@@ -166,8 +173,7 @@ class VideoSink:
         flags = "hybrid_fragmented+frag_keyframe+empty_moov+default_base_moof"
         options = {"movflags": flags, "frag_duration": "1000000", "flush_packets": "1"}
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        # An absolute path, since a colon in a relative one would look like a protocol.
-        container = av.open(str(self.path.absolute()), "w", format="mp4", options=options)
+        container = av.open(self._file, "w", format="mp4", options=options)
         # The encoder holds no frames back, so that all of them are in the file and memory stays small.
         options = {"preset": "superfast", "tune": "zerolatency", "crf": "21"}
         rate = Fraction(self.fps).limit_denominator(1001)
@@ -193,6 +199,76 @@ class VideoSink:
         except av.FFmpegError as error:  # those that are not an OSError
             size = "×".join(map(str, self._size))
             raise UserError(f"{self.path}: video of {size} pixels cannot be written ({error.strerror})") from None
+
+
+class _LateFile:
+    """A file to write that takes the place of an existing one only when it holds a fragment of video.
+
+    Args:
+        path: The file.
+    """
+
+    def __init__(self, path: Path):
+        self._path = path
+        self._begin: io.BytesIO | None = io.BytesIO()  # what comes before the end of the first fragment
+        self._head = 0  # the size of what comes before the first fragment
+        self._file: BinaryIO | None = None
+        self._claim: BinaryIO | None = None
+
+    @property
+    def claimed(self) -> bool:
+        """Whether the path is ours."""
+        return self._claim is not None
+
+    def claim(self) -> None:
+        """Keeps other runs from writing to the path, and keeps what is there.
+
+        Raises:
+            UserError: if another run is writing it.
+            OSError: if it cannot be opened.
+        """
+        self._claim = self._claim or claim(self._path)
+
+    def settle(self, *, finished: bool = False) -> None:
+        """Moves to the path what was written so far, if there is a fragment or if the video is `finished`."""
+        if self._begin is None:
+            return
+        size = self._begin.getbuffer().nbytes
+        if size > self._head > 0 or finished or not self._path.is_file():  # in a device or pipe nothing is replaced
+            file = open(self._path, "r+b" if self._path.is_file() else "wb", buffering=0)  # noqa: SIM115
+            self._file = file
+            if self._path.is_file():
+                file.truncate(0)
+            file.write(self._begin.getbuffer())
+            if file.seekable():
+                file.seek(self._begin.tell())
+            self._begin = None
+        self._head = size
+
+    def write(self, data: bytes) -> int:
+        """Writes at the position."""
+        return self._target.write(data)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Moves the position."""
+        return self._target.seek(offset, whence)
+
+    def tell(self) -> int:
+        """Returns the position."""
+        return self._target.tell()
+
+    @property
+    def _target(self) -> BinaryIO:
+        target = self._begin or self._file
+        assert target is not None  # one of them is there from the beginning on
+        return target
+
+    def close(self) -> None:
+        """Closes the file, and lets others write to it."""
+        for file in (self._file, self._claim):
+            if file:
+                file.close()
+        self._claim = None
 
 
 Recording = VideoSink | ImageSink

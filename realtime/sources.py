@@ -4,17 +4,22 @@ import glob
 import os
 import re
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import cv2
 import numpy as np
 
 from fer_tf.errors import UserError
-from fer_tf.images import READABLE_SUFFIXES, decode
+from fer_tf.image_headers import GIF, JPEG, TIFF, kind, pages
+from fer_tf.images import HEIC_PROBLEM, HEIC_SUFFIXES, READABLE_SUFFIXES, decode, max_pixels, reads_heic
 from fer_tf.quiet import muted_stderr
 from fer_tf.realtime import demo
-from fer_tf.realtime.capture import DEFAULT_FPS, ClipSource, FileSource, LiveSource, Source, SourceError
+from fer_tf.realtime.capture import DEFAULT_FPS, ClipSource, LiveSource, Source, SourceError
+from fer_tf.realtime.excerpt import WHOLE, Excerpt
+from fer_tf.text import address_name, printable
 
 VIDEO_SUFFIXES = (
     *(".3gp", ".asf", ".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mjpeg", ".mjpg", ".mkv", ".mov", ".mp4", ".mpeg"),
@@ -22,19 +27,21 @@ VIDEO_SUFFIXES = (
 )
 """With `READABLE_SUFFIXES`, the files that are taken from a folder; a file named by itself may have any suffix."""
 
-HEIC_SUFFIXES = (".heic", ".heif")
-HEIC_PROBLEM = "OpenCV cannot read HEIC; convert it to JPEG"
+_HEAD = 4096
+"""Bytes of a file that tell what it is."""
 
-NETWORK_TIMEOUT = 10.0
-"""Seconds after which opening or reading a silent stream fails."""
+_BYTES_PER_PIXEL = 8
+"""Largest size of a picture's file: that of 16 bits and four channels without compression."""
 
 
-def expand_sources(named: Sequence[str]) -> list[str]:
+def expand_sources(named: Sequence[str], *, recursive: bool = False) -> list[str]:
     """Expands folders and glob patterns to single sources, each of which `open_source` opens.
 
     Args:
-        named: Sources. A folder stands for the images and videos in it, without subfolders. A pattern that the shell
-            has not expanded (`*.mp4`) stands for the files it matches. Both are in natural order (2 before 10).
+        named: Sources. A folder stands for the images and videos in it; what is left out is counted on stderr. A
+            pattern that the shell has not expanded (`*.mp4`) stands for the files it matches. Both are in natural
+            order (2 before 10).
+        recursive: Whether a folder stands for what is in its subfolders, too.
 
     Returns:
         Single sources, without repetitions.
@@ -42,33 +49,49 @@ def expand_sources(named: Sequence[str]) -> list[str]:
     Raises:
         UserError: if a folder has no images or videos, or a pattern matches nothing.
     """
-    return list(dict.fromkeys(source for text in named for source in _expand(text)))
+    return list(dict.fromkeys(source for text in named for source in _expand(text, recursive)))
 
 
-def _expand(text: str) -> list[str]:
+def _expand(text: str, recursive: bool) -> list[str]:
     if not text:
         raise UserError("a source without a name; expected a camera, a file, a folder, an address or demo")
     if "://" in text or text == "demo" or text.isdecimal():  # for a folder with such a name, write ./demo
         return [text]
-    path = Path(text)
+    path, left_out = Path(text), ""
     if path.is_dir():
-        wanted = READABLE_SUFFIXES + VIDEO_SUFFIXES
-        visible = [file for file in path.iterdir() if not file.name.startswith(".")]
-        found = [file for file in visible if file.suffix.lower() in wanted]
-        if heic := [file for file in visible if file.suffix.lower() in HEIC_SUFFIXES]:
-            if not found:
-                raise UserError(f"{text}: {HEIC_PROBLEM} (files: {len(heic)})")
-            print(f"note: {text}: {HEIC_PROBLEM} (files left out: {len(heic)})", file=sys.stderr)
+        found, left_out = _in_folder(path, recursive)
         expected = "images or videos in this folder"
     elif glob.has_magic(text) and not path.exists():
-        found = [Path(match) for match in glob.glob(text, recursive=True)]
+        found = [file for file in map(Path, glob.glob(text, recursive=True)) if file.is_file()]
         expected = "files that match"
     else:
         return [text]
-    files = sorted((str(file) for file in found if file.is_file()), key=_natural)
-    if not files:
-        raise UserError(f"{text}: there are no {expected}; name others")
-    return files
+    if not found:
+        others = f" (left out: {left_out})" if left_out else ""
+        raise UserError(f"{printable(text)}: there are no {expected}{others}; name others")
+    if left_out:
+        print(printable(f"note: {text}: left out: {left_out}"), file=sys.stderr)
+    return sorted(map(str, found), key=_natural)
+
+
+def _in_folder(folder: Path, recursive: bool) -> tuple[list[Path], str]:
+    """Returns the images and videos in a folder, and what else is in it: numbers by suffix, empty if nothing."""
+    wanted = {*READABLE_SUFFIXES, *VIDEO_SUFFIXES, *(HEIC_SUFFIXES if reads_heic() else ())}
+    found: list[Path] = []
+    others: Counter[str] = Counter()
+    for place in folder.rglob("*") if recursive else folder.iterdir():
+        if any(part.startswith(".") for part in place.relative_to(folder).parts):
+            continue
+        suffix = place.suffix.lower()
+        if place.is_dir():
+            others["folders (--recursive)"] += not recursive
+        elif suffix in wanted and place.is_file():
+            found.append(place)
+        elif suffix in HEIC_SUFFIXES:
+            others[f"HEIC ({HEIC_PROBLEM})"] += 1
+        else:
+            others[suffix or "without a suffix"] += 1
+    return found, ", ".join(f"{number} {kinds}" for kinds, number in sorted(others.items()) if number)
 
 
 def _natural(text: str) -> list[tuple[int, str]]:
@@ -80,7 +103,8 @@ def _natural(text: str) -> list[tuple[int, str]]:
 def check_name(name: str) -> None:
     """Raises `SourceError` if `name` is not UTF-8, which would make OpenCV abort the process."""
     if name.encode(errors="replace").decode() != name:
-        raise SourceError(f"{name!r}: the name is not UTF-8, so OpenCV cannot open it; rename it")
+        shown = printable(address_name(name) if "://" in name else name)
+        raise SourceError(f"'{shown}': the name is not UTF-8, so it cannot be opened; rename it")
 
 
 def is_camera(text: str) -> bool:
@@ -88,12 +112,13 @@ def is_camera(text: str) -> bool:
     return text.isdecimal() or Path(text).is_char_device()
 
 
-def open_source(text: str, *, camera_size: tuple[int, int] | None = None) -> Source:
+def open_source(text: str, *, camera_size: tuple[int, int] | None = None, excerpt: Excerpt = WHOLE) -> Source:
     """Opens a single source.
 
     Args:
         text: Number or device of a camera, `demo`, an address with `://` in it, or the path of a video or image.
         camera_size: Width and height in pixels to ask a camera for; it delivers the nearest size that it has.
+        excerpt: Which frames are wanted; a picture is always taken.
 
     Raises:
         SourceError: if there is no such source, or if it cannot be read as a video or an image.
@@ -102,35 +127,16 @@ def open_source(text: str, *, camera_size: tuple[int, int] | None = None) -> Sou
     check_name(text)
     if text == "demo":
         images, length = demo.demo_clip()
-        return ClipSource(text, images, fps=demo.FPS, length=length)
+        return ClipSource(text, images, fps=demo.FPS, length=length, excerpt=excerpt)
     if is_camera(text):
         return LiveSource(
             f"camera {text}",
             lambda: _open_camera(text, camera_size),
             remedy="connect one, close the program that uses it, or try another --source: a number, a file, "
             "an address or demo",
+            excerpt=excerpt,
         )
-    if "://" in text:
-        name = without_password(text)
-        capture = _open_address(text)
-        if not capture.isOpened():
-            raise SourceError(f"{name}: no video stream there; is the address correct and reachable?")
-        # A file behind an address has a length; a live stream has none.
-        if capture.get(cv2.CAP_PROP_FRAME_COUNT) > 0:
-            return FileSource(name, capture)
-        opened = [capture]
-        return LiveSource(name, lambda: opened.pop() if opened else _open_address(text), remedy="is it reachable?")
-    return _open_file(text)
-
-
-def without_password(address: str) -> str:
-    """Returns an address without its credentials, for logs and tables.
-
-    What is before an @ is removed. The value of `password=`, or of another name that cameras use for it, is masked up
-    to the next & or the end.
-    """
-    address = re.sub(r"//[^/]*@", "//", address)
-    return re.sub(r"(?i)(?<![a-z])((?:login)?(?:password|passwd|pass?|pwd)=)[^&]+", r"\1***", address)
+    return _open_address(text, excerpt) if "://" in text else _open_file(text, excerpt)
 
 
 def _open_camera(text: str, size: tuple[int, int] | None) -> cv2.VideoCapture:
@@ -144,51 +150,82 @@ def _open_camera(text: str, size: tuple[int, int] | None) -> cv2.VideoCapture:
     return capture
 
 
-def _open_address(text: str) -> cv2.VideoCapture:
-    timeout = round(1000 * NETWORK_TIMEOUT)
-    limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, timeout, cv2.CAP_PROP_READ_TIMEOUT_MSEC, timeout]
-    return cv2.VideoCapture(text, cv2.CAP_FFMPEG, limits)
+def _open_address(text: str, excerpt: Excerpt) -> Source:
+    from fer_tf.realtime.video import FileSource, StreamCapture, Video, VideoError  # slow to import
+
+    name = printable(address_name(text))
+    try:
+        video = Video(text, live=True)
+    except VideoError as error:
+        raise SourceError(f"{name}: no video stream there ({error}); is the address correct and reachable?") from None
+    if video.duration_s:  # a file behind an address has a length; a live stream has none
+        return FileSource(name, video, excerpt=excerpt)
+    opened = [StreamCapture(text, video)]
+    return LiveSource(
+        name, lambda: opened.pop() if opened else StreamCapture(text), remedy="is it reachable?", excerpt=excerpt
+    )
 
 
-def _open_file(text: str) -> Source:
-    path = Path(text)
+def _open_file(text: str, excerpt: Excerpt) -> Source:
+    path, name = Path(text), printable(text)
     if path.is_dir():
-        raise SourceError(f"{text}: is a folder; expected a video or image file")
+        raise SourceError(f"{name}: is a folder; expected a video or image file")
     if not path.exists():
         raise SourceError(
-            f"{text}: no such file; a source is a camera number, a video or image file, a folder of them, "
+            f"{name}: no such file; a source is a camera number, a video or image file, a folder of them, "
             "an address with :// in it, or demo"
         )
     if not os.access(path, os.R_OK):
-        raise SourceError(f"{text}: may not be read; change its permissions")
-    absolute = str(path.absolute())  # a colon in a relative one would look like a protocol
-    suffix = path.suffix.lower()
-    # OpenCV would read some videos as a single image, and would consume what a pipe holds.
-    if suffix not in VIDEO_SUFFIXES and not path.is_fifo():
-        readable = cv2.haveImageReader(absolute)  # on Windows False for a path that OpenCV cannot open
-        image = read_image(absolute) if readable or suffix in READABLE_SUFFIXES else None
-        if image is not None:
-            return ClipSource(text, [image], fps=DEFAULT_FPS, length=1)
-        if readable:
-            raise SourceError(f"{text}: the image cannot be decoded; it may be cut off, damaged or too large")
-        if suffix in HEIC_SUFFIXES:  # FFmpeg may open it, and give single tiles
-            raise SourceError(f"{text}: {HEIC_PROBLEM}")
-    capture = cv2.VideoCapture(absolute, cv2.CAP_FFMPEG)
-    if not capture.isOpened():
-        raise SourceError(f"{text}: is not a readable video or image; is it cut off or damaged?")
-    return FileSource(text, capture)
+        raise SourceError(f"{name}: may not be read; change its permissions")
+    pipe: BinaryIO | None = None
+    if path.is_fifo():  # whoever reads it takes what is in it, so it is opened once
+        pipe = open(path, "rb", buffering=_HEAD)  # noqa: SIM115
+        head = pipe.peek(_HEAD)  # type: ignore[attr-defined]
+    else:
+        with open(path, "rb") as file:
+            head = file.read(_HEAD)
+    form = kind(head)
+    if form and not (form == JPEG and path.suffix.lower() in VIDEO_SUFFIXES):  # some cameras join JPEGs to a video
+        content = pipe.read() if pipe else None
+        if form != GIF or pages(content or path.read_bytes()) == 1:
+            return ClipSource(name, [read_image(text, content)], fps=DEFAULT_FPS, length=1)
+    from fer_tf.realtime.video import FileSource, Video, VideoError
+
+    try:
+        # An absolute path, since a colon in a relative one would look like a protocol.
+        video = Video(pipe or str(path.absolute()))
+    except VideoError as error:
+        raise SourceError(f"{name}: is not a readable video or image ({error}); is it cut off or damaged?") from None
+    return FileSource(name, video, excerpt=excerpt)
 
 
-def read_image(path: str) -> np.ndarray | None:
-    """Returns an image file as uint8 [H, W, 3], BGR, upright by its EXIF orientation.
+def read_image(path: str, content: bytes | None = None) -> np.ndarray:
+    """Returns an image file as uint8 [H, W, 3], BGR, upright. Of several pages or frames it is the first, with a note.
 
-    Returns None if it cannot be decoded completely.
+    Args:
+        path: The file.
+        content: What is in it, if that was read already.
 
     Raises:
+        SourceError: if it cannot be decoded completely, or if it is too large.
         OSError: if the file cannot be opened.
     """
-    content = Path(path).read_bytes()
-    return None if _is_cut_off(content) else decode(content)
+    name = printable(path)
+    try:
+        if content is None:
+            length, most = os.path.getsize(path), _BYTES_PER_PIXEL * max_pixels()
+            if length > most:
+                raise UserError(f"a file of {length} bytes is too large for a picture; at most {most} are read")
+            content = Path(path).read_bytes()
+        image = None if _is_cut_off(content) else decode(content)
+    except UserError as error:
+        raise SourceError(f"{name}: {error}") from None
+    if image is None:
+        raise SourceError(f"{name}: is not a readable picture; it may be cut off or damaged")
+    if (count := pages(content)) > 1:
+        parts = "pages" if kind(content) == TIFF else "frames"
+        print(f"note: {name}: only the first of its {parts} is read ({parts}: {count})", file=sys.stderr)
+    return image
 
 
 def _is_cut_off(data: bytes) -> bool:

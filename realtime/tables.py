@@ -27,6 +27,22 @@ LONGEST_STEP_S = 2.0
 """A summary counts a frame for as long as it lasts, up to this many seconds, in case a camera stalls."""
 
 
+_RUN = ("=", "+", "-", "@", "\t", "\r", "\n", "'")
+"""With these a cell begins that a spreadsheet might run as a formula; the last one marks cells that we changed."""
+
+
+def to_cell(text: str) -> str:
+    """Returns text for a cell of a table that a spreadsheet shows and does not run: with a ' in front if need be."""
+    if "\r" in text and "\n" not in text:
+        text = text.replace("\r", "\\r")  # which Python's csv does not quote before 3.13
+    return f"'{text}" if text.startswith(_RUN) else text
+
+
+def from_cell(cell: str) -> str:
+    """Returns the text that `to_cell` wrote."""
+    return cell.removeprefix("'")
+
+
 Row = tuple[Any, ...]
 """The values of a row, in the order of `COLUMNS`: names are str, counts and pixels int, the rest float."""
 
@@ -42,9 +58,12 @@ def rows_of(source: str, frame: Frame, faces: Sequence[Face]) -> Iterator[Row]:
 
 def csv_row(row: Row) -> list[object]:
     """Returns the values of a row as the CSV file has them."""
-    source, time_s, *rest = row
-    places = COLUMNS.index("confidence") - 2
-    return [source, f"{time_s:.3f}", *rest[:places], *(f"{number:.4f}" for number in rest[places:])]
+    cells: dict[str, object] = dict(zip(COLUMNS, row, strict=True))
+    for name in COLUMNS[COLUMNS.index("confidence") :]:
+        cells[name] = f"{cells[name]:.4f}"
+    for name in ("source", "model"):
+        cells[name] = to_cell(str(cells[name]))
+    return list((cells | {"time_s": f"{cells['time_s']:.3f}"}).values())
 
 
 class _LineSink:

@@ -18,7 +18,8 @@ from fer_tf.installation import program
 from fer_tf.quiet import silence_opencv
 from fer_tf.realtime.draw import COLORS, Color, Pen
 from fer_tf.realtime.record import IMAGE_SUFFIXES, write_image
-from fer_tf.realtime.tables import COLUMNS
+from fer_tf.realtime.tables import COLUMNS, from_cell
+from fer_tf.text import printable
 
 _FINER = 2
 """Supersampling factor, which smooths text and edges."""
@@ -91,7 +92,7 @@ def main(argv: list[str] | None = None) -> None:
     if left_out:
         rows = sum(len(strip.times) for strip in left_out)
         print(f"left out: {len(left_out)} shorter strips with {rows} rows (--most, --face)")
-    print(f"wrote {output}")
+    print(f"wrote {printable(str(output))}")
 
 
 def read_strips(path: Path) -> list[Strip]:
@@ -156,7 +157,7 @@ def _parse(row: dict[str, str]) -> tuple[tuple[str, int, str], list[float]]:
     sample = [float(row["time_s"]), *(float(row[f"p_{name}"]) for name in CLASSES)]
     if not (0 <= sample[0] < 1e9 and all(0 <= probability <= 1 for probability in sample[1:])):
         raise ValueError
-    return (row["source"], int(row["face"]), row["model"]), sample
+    return (from_cell(row["source"]), int(row["face"]), from_cell(row["model"])), sample
 
 
 def draw_timeline(strips: Sequence[Strip]) -> np.ndarray:

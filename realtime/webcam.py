@@ -18,12 +18,14 @@ from fer_tf.quiet import silence_opencv
 from fer_tf.realtime.arguments import parse
 from fer_tf.realtime.capture import LiveSource, Source, SourceError
 from fer_tf.realtime.display import DisplayProbe, Window
+from fer_tf.realtime.excerpt import Excerpt
 from fer_tf.realtime.loop import Loop, say
 from fer_tf.realtime.options import make_pipeline
 from fer_tf.realtime.record import open_recording
 from fer_tf.realtime.sources import find_cameras, is_camera, open_source
 from fer_tf.realtime.stage import Stage
 from fer_tf.realtime.tables import CsvSink, JsonlSink, SummarySink
+from fer_tf.text import printable
 
 
 @command
@@ -67,7 +69,7 @@ def main(argv: list[str] | None = None) -> int:
     progress.print_summary(loop)
     if loop.frames:  # else nothing was written
         for path in filter(None, (arguments.output, arguments.csv, arguments.jsonl, arguments.summary)):
-            print(f"wrote {path}")
+            print(f"wrote {printable(str(path))}")
     return 1 if failures else 0
 
 
@@ -76,7 +78,7 @@ def _open_all(arguments: Namespace, stop: threading.Event) -> Iterator[Source | 
     for name in arguments.sources:
         source: Source | SourceError | None
         try:
-            source = _open(name, stop, arguments.camera_size)
+            source = _open(name, stop, arguments.camera_size, arguments.excerpt)
         except SourceError as error:
             if len(arguments.sources) == 1:
                 raise
@@ -86,11 +88,11 @@ def _open_all(arguments: Namespace, stop: threading.Event) -> Iterator[Source | 
         yield source
 
 
-def _open(name: str, stop: threading.Event, camera_size: tuple[int, int] | None) -> Source | None:
+def _open(name: str, stop: threading.Event, camera_size: tuple[int, int] | None, excerpt: Excerpt) -> Source | None:
     """Opens a source; returns None if `stop` is set while an address or a pipe does not answer."""
     if is_camera(name):  # on macOS only the main thread may ask for permission to use it
-        return open_source(name, camera_size=camera_size)
-    with contextlib.closing(Stage(open_source(text) for text in (name,))) as opening:
+        return open_source(name, camera_size=camera_size, excerpt=excerpt)
+    with contextlib.closing(Stage(open_source(text, excerpt=excerpt) for text in (name,))) as opening:
         while not stop.is_set():
             with contextlib.suppress(TimeoutError):
                 return opening.get(0.05)

@@ -3,6 +3,8 @@ import hashlib
 import json
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -103,6 +105,41 @@ def test_leftovers_of_killed_writers_go(tmp_path):
         (tmp_path / name).touch()
     remove_leftovers(tmp_path)
     assert sorted(os.listdir(tmp_path)) == sorted(["a.json", *alike])
+
+
+WRITER = """
+import sys, time
+from fer_tf.files import written_aside
+with written_aside(sys.argv[1]) as temporary:
+    temporary.write_text("half")
+    print("half", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_what_a_killed_writer_left_goes_with_the_next_write_and_what_another_writes_stays(tmp_path):
+    writers = []
+    for name in ("killed.npz", "at-work.npz"):
+        command = [sys.executable, "-c", WRITER, str(tmp_path / name)]
+        writers.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+        assert writers[-1].stdout.readline() == "half\n"
+    writers[0].kill()
+    writers[0].wait()
+    write_text(tmp_path / "other.txt", "x")
+    (left,) = (name for name in os.listdir(tmp_path) if name.startswith("."))
+    assert left.startswith(".at-work.part")
+    writers[1].kill()
+    writers[1].wait()
+    remove_leftovers(tmp_path)
+    assert os.listdir(tmp_path) == ["other.txt"]
+
+
+def test_a_writer_that_writes_nothing_replaces_nothing(tmp_path):
+    (tmp_path / "a.txt").write_text("old")
+    with pytest.raises(OSError, match="nothing was written"), written_aside(tmp_path / "a.txt"):
+        pass
+    assert (tmp_path / "a.txt").read_text() == "old"
+    assert os.listdir(tmp_path) == ["a.txt"]
 
 
 def test_a_place_is_judged_without_making_it(tmp_path, monkeypatch):

@@ -1,10 +1,15 @@
+import io
 import struct
+import time
+import tracemalloc
 import zlib
 
 import cv2
 import numpy as np
 import pytest
 
+from fer_tf.errors import UserError
+from fer_tf.image_headers import pages, size
 from fer_tf.images import decode
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (12, 20, 3), np.uint8)
@@ -38,7 +43,96 @@ def png_of(width, height):
     return bytes(content)
 
 
-@pytest.mark.parametrize("content", [b"", b"no image", encoded(".png")[:30], png_of(60000, 60000), png_of(0, 0)])
+@pytest.mark.parametrize("content", [b"", b"no image", encoded(".png")[:30], png_of(0, 0)])
 def test_what_is_no_image_is_none_and_silent(content, capfd):
     assert decode(content) is None
     assert capfd.readouterr().err == ""
+
+
+def test_a_picture_that_is_too_large_is_refused_before_memory_is_taken(monkeypatch):
+    content = png_of(60000, 60000)
+    tracemalloc.start()
+    with pytest.raises(UserError, match=r"60000 x 60000 pixels.*FER_TF_MAX_PIXELS"):
+        decode(content)
+    assert tracemalloc.get_traced_memory()[1] < 1e6
+    tracemalloc.stop()
+    monkeypatch.setenv("FER_TF_MAX_PIXELS", "239")
+    with pytest.raises(UserError, match="20 x 12 pixels"):
+        decode(encoded(".png"))
+    monkeypatch.setenv("FER_TF_MAX_PIXELS", "240")
+    assert decode(encoded(".png")).shape == (12, 20, 3)
+    monkeypatch.setenv("FER_TF_MAX_PIXELS", "many")
+    with pytest.raises(UserError, match="whole number"):
+        decode(encoded(".png"))
+
+
+def test_a_png_that_claims_more_than_it_can_hold_is_not_decoded():
+    content = png_of(12000, 12000)
+    begun = time.monotonic()
+    assert decode(content) is None
+    assert time.monotonic() - begun < 0.5  # memory for 144 megapixels takes longer
+    flat = cv2.imencode(".png", np.zeros((4000, 4000, 3), np.uint8), [cv2.IMWRITE_PNG_COMPRESSION, 9])[1].tobytes()
+    assert decode(flat).shape == (4000, 4000, 3)
+
+
+@pytest.mark.parametrize(
+    ("form", "options"),
+    [
+        *[("BMP", {}), ("PNG", {}), ("JPEG", {}), ("JPEG", {"progressive": True}), ("GIF", {}), ("PPM", {})],
+        *[("TIFF", {}), ("TIFF", {"big_tiff": True}), ("WEBP", {}), ("WEBP", {"lossless": True}), ("AVIF", {})],
+        ("JPEG2000", {}),
+    ],
+)
+def test_the_size_is_read_from_the_header_of_what_another_library_wrote(form, options):
+    image = pytest.importorskip("PIL.Image").fromarray(PIXELS)
+    file = io.BytesIO()
+    image.save(file, form, **options)
+    assert size(file.getvalue()) == (20, 12)
+    assert decode(file.getvalue()).shape == (12, 20, 3)
+    for end in range(0, len(file.getvalue()), 7):  # damage is no exception
+        size(file.getvalue()[:end])
+        pages(file.getvalue()[:end])
+
+
+@pytest.mark.parametrize("form", ["GIF", "TIFF", "PNG", "WEBP"])
+@pytest.mark.parametrize("count", [1, 3])
+def test_pages_are_counted(form, count):
+    Image = pytest.importorskip("PIL.Image")
+    first, *others = (Image.fromarray(np.roll(PIXELS, index, 0)) for index in range(count))
+    file = io.BytesIO()
+    first.save(file, form, save_all=True, append_images=others)
+    assert pages(file.getvalue()) == count
+    if form in ("TIFF", "PNG"):
+        np.testing.assert_array_equal(decode(file.getvalue()), PIXELS[..., ::-1])
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_an_avif_is_upright_however_it_was_turned(orientation):
+    """Pillow writes the boxes `irot` and `imir` for an orientation of EXIF, and turns by them itself."""
+    Image, ImageOps = pytest.importorskip("PIL.Image"), pytest.importorskip("PIL.ImageOps")
+    pixels = cv2.resize(PIXELS, (160, 96), interpolation=cv2.INTER_CUBIC)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "AVIF", quality=95, exif=exif.tobytes())
+    expected = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(file.getvalue()))))
+    assert np.abs(decode(file.getvalue())[..., ::-1].astype(int) - expected).mean() < 2
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_heic_is_read_upright_with_the_extra_and_refused_without(orientation, monkeypatch):
+    pillow_heif, Image = pytest.importorskip("pillow_heif"), pytest.importorskip("PIL.Image")
+    pixels = cv2.resize(PIXELS, (160, 96), interpolation=cv2.INTER_CUBIC)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    image = Image.fromarray(pixels)
+    file = io.BytesIO()
+    pillow_heif.from_pillow(image).save(file, quality=95, exif=exif.tobytes())
+    turned = np.rot90(pixels, -1) if orientation == 6 else pixels
+    assert size(file.getvalue()) == (160, 96)
+    assert (
+        np.abs(decode(file.getvalue())[..., ::-1].astype(int) - turned).mean() < 8
+    )  # its colors are stored at half the size
+    monkeypatch.setattr("fer_tf.images.reads_heic", lambda: False)
+    with pytest.raises(UserError, match="HEIC needs pillow-heif"):
+        decode(file.getvalue())

@@ -11,7 +11,7 @@ from fer_tf.installation import program, remedy
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-PACKAGES = {"skimage": "scikit-image", "sklearn": "scikit-learn"}
+PACKAGES = {"pillow_heif": "pillow-heif", "skimage": "scikit-image", "sklearn": "scikit-learn"}
 """What the packages of a module are called where the name differs."""
 
 

@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 
 from fer_tf.errors import UserError
-from fer_tf.realtime.capture import DEFAULT_FPS, ClipSource, FileSource, LiveSource, SourceError, to_bgr
+from fer_tf.realtime.capture import DEFAULT_FPS, ClipSource, LiveSource, SourceError, to_bgr
 
 
 class FakeCapture:
-    """Stands for a camera or a file: gives `images` (a function among them is called first), then nothing."""
+    """Stands for a camera: gives `images` (a function among them is called first), then nothing."""
 
-    def __init__(self, images, *, fps=30.0, length=0.0, positions=None, opened=True):
+    def __init__(self, images, *, fps=30.0, opened=True):
         self.images = list(images)
-        self.properties = {cv2.CAP_PROP_FPS: fps, cv2.CAP_PROP_FRAME_COUNT: length}
-        self.positions, self.opened = positions, opened
+        self.properties = {cv2.CAP_PROP_FPS: fps}
+        self.opened = opened
         self.read_so_far = 0
         self.released = False
 
@@ -24,8 +24,6 @@ class FakeCapture:
         return self.opened
 
     def get(self, name):
-        if name == cv2.CAP_PROP_POS_MSEC:
-            return self.positions[self.read_so_far - 1] if self.positions else 0.0
         return self.properties.get(name, 0.0)
 
     def read(self):
@@ -73,56 +71,9 @@ def test_an_unknown_kind_of_frame_is_refused(frame):
         to_bgr(frame)
 
 
-def test_times_of_a_file_are_its_own_and_begin_at_zero():
-    capture = FakeCapture([black()] * 4, fps=10, length=4, positions=[1400.0, 1450.0, 1700.0, 1710.0])
-    times = [frame.time_s for frame in FileSource("x", capture)]
-    np.testing.assert_allclose(times, [0, 0.05, 0.3, 0.31])
-
-
-@pytest.mark.parametrize("positions", [None, [-9.2e15] * 4])
-def test_a_file_without_times_gets_those_of_its_rate(positions):
-    capture = FakeCapture([black()] * 4, fps=10, length=4, positions=positions)
-    times = [frame.time_s for frame in FileSource("x", capture)]
-    np.testing.assert_allclose(times, [0, 0.1, 0.2, 0.3])
-
-
-@pytest.mark.parametrize(
-    ("positions", "expected"),
-    [
-        ([0.0, 1000.0, 1000.0, 1040.0, 1040.0, 1080.0], [0, 1, 1.001, 1.04, 1.041, 1.08]),
-        ([0.0, 0.0, 40.0, 80.0, 120.0, 160.0], [0, 0.04, 0.041, 0.08, 0.12, 0.16]),
-        ([0.0, 1000.0, 990.0, 1030.0, 1070.0, 1100.0], [0, 1, 1.04, 1.041, 1.07, 1.1]),
-    ],
-)
-def test_a_time_that_is_given_twice_or_too_early_delays_nothing_that_follows(positions, expected):
-    capture = FakeCapture([black()] * 6, fps=25, length=6, positions=positions)
-    times = [frame.time_s for frame in FileSource("x", capture)]
-    np.testing.assert_allclose(times, expected)
-
-
-def test_a_file_whose_times_end_goes_on_by_its_rate():
-    capture = FakeCapture([black()] * 5, fps=10, length=5, positions=[0.0, 100.0, 200.0, 0.0, 0.0])
-    times = [frame.time_s for frame in FileSource("x", capture)]
-    np.testing.assert_allclose(times, [0, 0.1, 0.2, 0.3, 0.4])
-
-
 @pytest.mark.parametrize("fps", [0.0, -1.0, float("nan"), float("inf"), 90000.0])
 def test_nonsense_for_a_rate_is_replaced(fps):
-    assert FileSource("x", FakeCapture([], fps=fps)).fps == DEFAULT_FPS
-
-
-def test_a_file_that_is_cut_off_says_so():
-    source = FileSource("x.mp4", FakeCapture([black()] * 3, length=100))
-    assert len(list(source)) == 3
-    assert "3 of 100" in source.failure
-
-
-@pytest.mark.parametrize(("last_ms", "cut_off"), [(9800.0, False), (4000.0, True)])
-def test_a_file_with_fewer_frames_than_its_rate_promises_need_not_be_cut_off(last_ms, cut_off):
-    capture = FakeCapture([black()] * 3, fps=10, length=100, positions=[0.0, 1000.0, last_ms])
-    source = FileSource("x.mkv", capture)
-    assert len(list(source)) == 3
-    assert bool(source.failure) == cut_off
+    assert live(FakeCapture([], fps=fps)).fps == DEFAULT_FPS
 
 
 def test_a_clip_is_timed_by_its_rate():
@@ -211,21 +162,11 @@ def test_a_camera_that_cannot_be_opened_is_an_error_that_says_what_to_do():
         live()
 
 
-@pytest.mark.parametrize("kind", ["live", "file"])
-def test_a_source_that_is_closed_ends_and_gives_its_device_back(kind):
-    capture = FakeCapture([black()] * 100, **({} if kind == "live" else {"length": 100}))
-    source = live(capture) if kind == "live" else FileSource("x", capture)
+def test_a_source_that_is_closed_ends_and_gives_its_device_back():
+    capture = FakeCapture([black()] * 100)
+    source = live(capture)
     for frame in source:
         if frame.index == 3:
             source.close()
     assert frame.index == 3
     assert capture.released
-    assert kind == "live" or source.failure is None  # it was not cut off
-
-
-@pytest.mark.parametrize(("turned", "shape"), [(0, (6, 16, 3)), (90, (12, 8, 3)), (180, (6, 16, 3)), (270, (12, 8, 3))])
-def test_pixels_twice_as_wide_as_high_become_square_however_the_camera_was_held(turned, shape):
-    capture = FakeCapture([black(6, 8)], length=1)  # OpenCV has turned the frame, but not what it says of the pixels
-    capture.properties |= {cv2.CAP_PROP_SAR_NUM: 2, cv2.CAP_PROP_SAR_DEN: 1, cv2.CAP_PROP_ORIENTATION_META: turned}
-    (frame,) = FileSource("x.mp4", capture)
-    assert frame.image.shape == shape

@@ -165,6 +165,31 @@ def test_a_picture_is_the_last_frame(tmp_path, name):
     assert np.abs(picture.astype(int) - 200).max() < 3
 
 
+@pytest.mark.parametrize("count", [1, 12, 20])
+def test_an_earlier_recording_stays_until_a_second_of_the_new_one_is_there(tmp_path, count):
+    """Whenever the program is killed, there is an earlier recording or one that can be played."""
+    path = tmp_path / "out.mp4"
+    path.write_bytes(b"an earlier one")
+    sink = VideoSink(path, fps=10)
+    for index in range(count):
+        sink.write(gray(10 * index), Frame(gray(0), index, index / 10))
+    if count < 12:
+        assert path.read_bytes() == b"an earlier one"
+    else:
+        assert len(read_video(path)[0]) >= 10
+    sink.close()
+    assert len(read_video(path)[0]) == count
+    assert os.listdir(tmp_path) == ["out.mp4"]
+
+
+def test_a_recording_begins_at_zero_wherever_its_frames_do(tmp_path):
+    sink = VideoSink(tmp_path / "out.mp4", fps=10)
+    for index in range(5):
+        sink.write(gray(100), Frame(gray(0), 1000 + index, 100 + index / 10))
+    sink.close()
+    np.testing.assert_allclose(read_video(tmp_path / "out.mp4")[1], np.arange(5) / 10, atol=1e-3)
+
+
 KILLED = """
 import os, signal, sys
 import numpy as np

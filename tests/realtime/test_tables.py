@@ -15,7 +15,8 @@ from fer_tf.errors import UserError
 from fer_tf.realtime import webcam
 from fer_tf.realtime.capture import Frame
 from fer_tf.realtime.pipeline import Face, Reading
-from fer_tf.realtime.tables import CsvSink, JsonlSink, SummarySink
+from fer_tf.realtime.tables import CsvSink, JsonlSink, SummarySink, from_cell, to_cell
+from fer_tf.realtime.timeline import read_strips
 
 ROOT = Path(__file__).parents[2]
 COLUMNS = (
@@ -34,6 +35,33 @@ def frame(index, time_s):
 def face(track, *readings, box=(1, 2, 30, 40)):
     """A face with readings of (model, probabilities, raw)."""
     return Face(box, track, np.zeros((48, 48), np.uint8), tuple(Reading(*reading) for reading in readings))
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r\n", "\n", "'", "'="])
+def test_a_spreadsheet_runs_nothing_that_is_in_a_table_and_the_text_comes_back(tmp_path, start):
+    source, model = f"{start}cmd|' /C calc'!A0", f"{start}1+1"
+    sink = CsvSink(tmp_path / "out.csv")
+    sink.write(source, frame(0, 0.0), [face(0, (model, ROW, ROW), box=(-5, -6, 30, 40))])
+    sink.close()
+    with open(tmp_path / "out.csv", newline="", encoding="utf-8") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["source"], row["model"]) == (f"'{source}", f"'{model}")
+    assert (row["x"], row["y"]) == ("-5", "-6")  # numbers stay numbers
+    (strip,) = read_strips(tmp_path / "out.csv")
+    assert (strip.source, strip.model) == (source, model)
+
+
+def test_a_lone_carriage_return_breaks_no_row(tmp_path):
+    sink = CsvSink(tmp_path / "out.csv")
+    sink.write("a\r=b", frame(0, 0.0), [face(0, ("x", ROW, ROW))])
+    sink.close()
+    assert [strip.source for strip in read_strips(tmp_path / "out.csv")] == [r"a\r=b"]
+
+
+def test_what_is_harmless_stays_as_it_is():
+    for text in ("talk.mp4", "a=b.mp4", "", "5-6", "rtsp://host/1", "ü"):
+        assert to_cell(text) == text
+        assert from_cell(text) == text
 
 
 @pytest.mark.parametrize("kind", [CsvSink, JsonlSink, SummarySink])

@@ -104,7 +104,8 @@ def test_a_folder_is_labeled_file_by_file_and_what_is_broken_is_named(model, tmp
     )
     printed = capsys.readouterr()
     assert code == 1
-    assert printed.err.count("\n") == 1
+    assert printed.err.count("\n") == 2
+    assert "left out: 1 .txt" in printed.err
     assert "talk3.mp4" in printed.err
     assert printed.out.startswith("14 frames, 14 faces")
     assert sorted(path.name for path in labeled.iterdir()) == ["talk10.mp4", "talk2.jpg", "talk2.mp4", "talk2.png"]
@@ -118,10 +119,12 @@ def test_a_folder_is_labeled_file_by_file_and_what_is_broken_is_named(model, tmp
 
 
 def test_without_frames_nothing_is_said_to_be_written(model, tmp_path, capsys):
+    folder = tmp_path / "in"
+    folder.mkdir()
     for name in ("a.png", "b.png"):
-        (tmp_path / name).write_text("nothing")
+        (folder / name).write_text("nothing")
     table = str(tmp_path / "faces.csv")
-    arguments = ["--source", str(tmp_path), "--model", model, "--no-window", "--output", str(tmp_path / "labeled")]
+    arguments = ["--source", str(folder), "--model", model, "--no-window", "--output", str(tmp_path / "labeled")]
     assert webcam.main([*arguments, "--csv", table]) == 1
     printed = capsys.readouterr()
     assert printed.err.count("\n") == 2
@@ -183,3 +186,32 @@ def test_no_module_of_the_loop_imports_a_training_framework():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "\n"
+
+
+def test_a_hostile_name_reaches_the_terminal_and_the_tables_escaped(model, tmp_path, capsys):
+    folder, table = tmp_path / "in", tmp_path / "faces.csv"
+    folder.mkdir()
+    image = next(demo.demo_clip()[0])
+    name = "=a\x1b[31m\nerror: forged\u202e.png"
+    cv2.imwrite(str(folder / "x.png"), image)
+    (folder / "x.png").rename(folder / name)
+    (folder / "b\x1b[2J.png").write_text("nothing")
+    code = webcam.main(["--source", str(folder), "--model", model, "--no-window", "--csv", str(table)])
+    printed = capsys.readouterr()
+    assert code == 1
+    for text in (printed.out, printed.err, table.read_text(encoding="utf-8")):
+        assert all(char.isprintable() or char == "\n" for char in text)
+    assert printed.err.count("\n") == 1
+    assert r"b\x1b[2J.png: is not a readable" in printed.err
+    assert r"=a\x1b[31m\nerror: forged\u202e.png" in table.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("wrong", [["--source", "ADDRESS"], ["ADDRESS"], ["--camera-size", "ADDRESS"]])
+def test_no_message_shows_a_secret_wherever_the_address_stands(wrong, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    address = "http://user:sesame@127.0.0.1:1/live?token=sesame"
+    arguments = [part.replace("ADDRESS", address) for part in wrong]
+    assert webcam.main([*arguments, "--no-window", "--csv", "x.csv"]) == 2
+    printed = capsys.readouterr()
+    assert "sesame" not in printed.out + printed.err
+    assert printed.err.count("\n") == 1

@@ -1,0 +1,47 @@
+"""Makes text that others wrote safe to show: names without control characters, addresses without secrets."""
+
+import re
+
+_SECRET = re.compile(
+    r"([\w.%-]*(?:token|secret|auth|credential|passw|passphrase|pwd|signature|hmac|jwt|session|key|(?<!by)pass"
+    r"|(?<![a-z])sig|pas(?==))[\w.%-]*)=[^&;]+",
+    re.IGNORECASE,
+)
+"""A key that looks like a secret's, and its value."""
+
+
+def printable(text: str) -> str:
+    r"""Returns text on one line that a terminal shows as it is.
+
+    Control characters, line breaks, characters that change the direction of writing, and bytes that are not UTF-8
+    become escape sequences such as `\x1b`.
+    """
+    return "".join(char if char.isprintable() else _escaped(char) for char in text)
+
+
+def _escaped(char: str) -> str:
+    return char.encode("unicode_escape").decode("ascii")
+
+
+def one_line(message: str) -> str:
+    """Returns a message on one line, printable and without secrets."""
+    return printable(without_secrets(" ".join(message.split())))
+
+
+def without_secrets(text: str) -> str:
+    """Returns text in which addresses have no credentials, for messages."""
+    return re.sub(r"(?i)\b[a-z][a-z0-9+.-]*://[^\s'\"]*", lambda match: address_name(match[0]), text)
+
+
+def address_name(address: str) -> str:
+    """Returns an address without its credentials, for logs, tables and names of files.
+
+    What is before an @ is removed. The value of a key that looks like a secret's, such as `token` or `password`, is
+    masked up to the next & or ; or the end.
+    """
+    scheme, separator, rest = address.partition("://")
+    host = re.split("[/?#]", rest, maxsplit=1)[0]
+    # A password may have a / or ? in it, and then the host seems to end there: in `user:pass/word@host`.
+    is_host = "@" not in host and re.fullmatch(r"(\[[^\]]*\]|[^:]*)(:\d*)?", host)
+    end = host.rfind("@") if "@" in host else -1 if is_host else rest.rfind("@")
+    return scheme + separator + _SECRET.sub(r"\1=***", rest[end + 1 :])
