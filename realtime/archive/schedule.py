@@ -205,7 +205,7 @@ def connected(address: str | None, workers: int | None) -> Iterator[tuple[Any, i
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
     import ray
 
-    quiet = {"logging_level": logging.CRITICAL, "log_to_driver": False}
+    quiet: dict[str, Any] = {"logging_level": logging.CRITICAL, "log_to_driver": False}
     before = signal.getsignal(signal.SIGTERM)
     try:
         if address is None:
