@@ -1,5 +1,6 @@
 """Measures the live loop against the first project's, side by side: `python -m benchmarks.loop`."""
 
+import functools
 import hashlib
 import importlib.util
 import itertools
@@ -15,19 +16,23 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from tqdm import tqdm
 
+from benchmarks.slices import COLUMNS, WIDEST_SPREAD, Comparison, Cost, multiple
 from fer_tf import weights
 from fer_tf.command import Parser, command, positive
 from fer_tf.errors import UserError
 from fer_tf.files import check_writable, write_json
-from fer_tf.realtime.demo import LENGTH, demo_clip
-from fer_tf.realtime.detect import Detections, FaceDetector
-from fer_tf.realtime.draw import draw_faces
-from fer_tf.realtime.pipeline import Pipeline
+from fer_tf.realtime.capture import ClipSource, Frame
+from fer_tf.realtime.demo import FPS, LENGTH, demo_clip
+from fer_tf.realtime.detect import FaceDetector
+from fer_tf.realtime.loop import Loop
+from fer_tf.realtime.pipeline import Face, Pipeline
+from fer_tf.realtime.track import Track
 from fer_tf.recognizer import Recognizer
 
 THREADS = 2
@@ -37,16 +42,20 @@ EARLY, LATE = 1_000, 10_000
 
 _ROOT = Path(__file__).parents[1]
 _CHECKPOINTS = ("Resnet50_Original", "Resnet50_Stack_Ori_Sharpen")
-_ROUNDS = 8
+_ROUNDS = 10
+_ORIGINAL = "first project: both ResNet50s in PyTorch"
+
+_Figures = dict[str, float | None]
 
 
 @command
-def main(argv: list[str] | None = None) -> None:
-    """Measures and prints Markdown tables."""
+def main(argv: list[str] | None = None) -> int:
+    """Measures and prints Markdown tables; returns 1 if the machine was too busy for a ratio."""
     parser = Parser(
         "benchmarks.loop",
         description="Measure the live loop against a rebuild of the first project's. Both run on two threads and "
-        "analyze every frame, with four faces in each; nothing is recorded.",
+        "analyze every frame, with four faces in each; nothing is recorded. They take turns. No ratio is given for a "
+        f"loop that took more than {WIDEST_SPREAD:g} times as long at one turn as at another.",
     )
     option = parser.add_argument
     option("--json", type=Path, metavar="OUT", help="write the key figures to this file")
@@ -69,48 +78,81 @@ def main(argv: list[str] | None = None) -> None:
     cv2.setNumThreads(THREADS)
     share = -(-arguments.frames // _ROUNDS)
     clip = list(demo_clip()[0])
-    figures = _against_the_original(clip[3 * LENGTH // 4 + 1 :], share)
-    figures |= _against_the_number_of_faces(clip[0], 10 * share)
+    figures, unsteady = _against_the_original(clip[3 * LENGTH // 4 + 1 :], share)
+    more, others = _against_the_number_of_faces(clip[0], 10 * share)
+    figures, unsteady = figures | more, unsteady + others
     if not arguments.quick:
         figures |= _time_to_the_first_frame() | _memory()
     if arguments.json:
         write_json(arguments.json, figures)
+    if unsteady:
+        print(
+            f"error: ratios are refused, since slices of one loop differ by more than a factor of {WIDEST_SPREAD:g}: "
+            f"{', '.join(unsteady)}; run it again when the machine does less else",
+            file=sys.stderr,
+        )
+    return 1 if unsteady else 0
 
 
-class _Loop:
-    """Our loop: detect, recognize and draw, frame by frame.
+class _Timed(Pipeline):
+    """A pipeline that keeps how many seconds its halves took, for each frame."""
+
+    def __init__(self, *arguments: Any, **options: Any):
+        super().__init__(*arguments, **options)
+        self.tracking: list[float] = []
+        self.recognizing: list[float] = []
+
+    def track(self, image: np.ndarray, time_s: float) -> list[Track]:
+        start = time.perf_counter()
+        tracks = super().track(image, time_s)
+        self.tracking.append(time.perf_counter() - start)
+        return tracks
+
+    def recognize(self, image: np.ndarray, tracks: Sequence[Track]) -> list[Face]:
+        start = time.perf_counter()
+        faces = super().recognize(image, tracks)
+        self.recognizing.append(time.perf_counter() - start)
+        return faces
+
+
+class _Nowhere:
+    """A recording: the loop draws for it, and it keeps nothing."""
+
+    def write(self, image: np.ndarray, frame: Frame) -> None:
+        pass
+
+
+class _Ours:
+    """Our loop over frames in memory, in slices: detect, recognize and draw.
 
     Attributes:
-        stages: Seconds that detecting, recognizing and drawing took, for each frame so far.
-        faces: Number of faces found, for each frame so far.
+        pipeline: It keeps what it took for each frame.
+        drawing: Seconds that drawing took, for each frame.
+        faces: Number of faces found, for each frame.
     """
 
     def __init__(self, frames: Sequence[np.ndarray], model: Recognizer, compare: Recognizer | None = None):
-        self.stages: list[tuple[float, float, float]] = []
+        self.pipeline = _Timed(FaceDetector(), model, compare=compare)
+        self.drawing: list[float] = []
         self.faces: list[int] = []
         self._frames = itertools.cycle(frames)
-        self._detector = FaceDetector()
-        self._pipeline = Pipeline(self._detect, model, compare=compare)
-        self._detecting = 0.0
+        self._loop = Loop(self.pipeline, tables=[self], on_frame=self._drawn)
 
-    def run(self, count: int) -> float:
-        """Analyzes `count` frames and returns the mean time of one, in seconds."""
-        for frame in itertools.islice(self._frames, count):
-            image = frame.copy()
-            start = time.perf_counter()
-            faces = self._pipeline(image)
-            recognized = time.perf_counter()
-            draw_faces(image, faces)
-            drawn = time.perf_counter()
-            self.stages.append((self._detecting, recognized - start - self._detecting, drawn - recognized))
-            self.faces.append(len(faces))
-        return float(np.sum(self.stages[-count:])) / count
+    def run(self, count: int) -> Cost:
+        """Analyzes `count` frames and returns the cost of one."""
+        images = (frame.copy() for frame in itertools.islice(self._frames, count))
+        source = ClipSource("frames", images, fps=FPS, length=count)
+        wall, cpu = time.perf_counter(), time.process_time()
+        self._loop.play(source, _Nowhere())
+        return Cost((time.perf_counter() - wall) / count, (time.process_time() - cpu) / count)
 
-    def _detect(self, image: np.ndarray) -> Detections:
-        start = time.perf_counter()
-        found = self._detector(image)
-        self._detecting = time.perf_counter() - start
-        return found
+    def write(self, source: str, frame: Frame, faces: Sequence[Face]) -> None:
+        """Counts the faces of a frame that is about to be drawn, as a table of the loop."""
+        self.faces.append(len(faces))
+        self._start = time.perf_counter()
+
+    def _drawn(self) -> None:
+        self.drawing.append(time.perf_counter() - self._start)
 
 
 class _Original:
@@ -122,8 +164,8 @@ class _Original:
         self.faces: list[float] = []
         self._child, self._input, self._output = child, child.stdin, child.stdout
 
-    def run(self, count: int) -> float:
-        """Analyzes `count` frames and returns the mean time of one, in seconds."""
+    def run(self, count: int) -> Cost:
+        """Analyzes `count` frames and returns the cost of one."""
         answer = ""
         if self._child.poll() is None:
             self._input.write(f"{count}\n")
@@ -133,7 +175,7 @@ class _Original:
             raise UserError("the first project's loop ended too early; see its error above")
         values = json.loads(answer)
         self.faces.append(values["faces"] / count)
-        return values["seconds"] / count
+        return Cost(values["seconds"] / count, values["cpu_seconds"] / count)
 
 
 @contextmanager
@@ -154,7 +196,7 @@ def _original(frames: Sequence[np.ndarray], folder: Path) -> Iterator[_Original]
             yield _Original(child)
 
 
-def _against_the_original(frames: Sequence[np.ndarray], share: int) -> dict[str, float]:
+def _against_the_original(frames: Sequence[np.ndarray], share: int) -> tuple[_Figures, list[str]]:
     """Runs all loops in turn, and prints their rates as multiples of the first project's.
 
     Args:
@@ -162,7 +204,7 @@ def _against_the_original(frames: Sequence[np.ndarray], share: int) -> dict[str,
         share: Number of frames that the first project's loop analyzes in each round.
 
     Returns:
-        The ratios of the default model and of the two ResNet50s in INT8.
+        The ratios of the default model and of the two ResNet50s in INT8, None if refused; and the unsteady loops.
     """
     folder = _checkpoints()
     exact, small = (
@@ -171,31 +213,31 @@ def _against_the_original(frames: Sequence[np.ndarray], share: int) -> dict[str,
     )
     default, large, int8 = "default model", "both ResNet50s, float32", "both ResNet50s, INT8"
     models = {default: [Recognizer(weights.DEFAULT_MODEL, threads=THREADS)], large: exact, int8: small}
-    ours = {name: _Loop(frames, *recognizers) for name, recognizers in models.items()}
-    factors = {default: 20, large: 2, int8: 5}  # the faster a loop, the more frames it gets
-    ratios: dict[str, list[float]] = {name: [] for name in ours}
+    ours = {name: _Ours(frames, *recognizers) for name, recognizers in models.items()}
+    factors = {_ORIGINAL: 1, default: 20, large: 2, int8: 5}  # the faster a loop, the more frames it gets
     with _original(frames, folder) as original:
-        for loop in (original, *ours.values()):
+        loops: dict[str, _Original | _Ours] = {_ORIGINAL: original, **ours}
+        for loop in loops.values():
             loop.run(2)  # warm-up
-        # In turn, so that other load on the machine affects all of them alike.
-        for _ in tqdm(range(_ROUNDS), desc="four faces", unit="round", disable=None):
-            seconds = original.run(share)
-            for name, loop in ours.items():
-                ratios[name].append(seconds / loop.run(factors[name] * share))
-    print("| loop | frames analyzed a second, as multiples | faces found in a frame |\n|---|---:|---:|")
-    print(f"| first project: both ResNet50s in PyTorch | 1 | {np.mean(original.faces):.1f} |")
-    for name, loop in ours.items():
-        print(f"| {name} | {np.median(ratios[name]):.1f} | {np.mean(loop.faces):.1f} |")
+        slices = {name: functools.partial(loop.run, factors[name] * share) for name, loop in loops.items()}
+        compared = Comparison.in_turn(slices, rounds=_ROUNDS, description="four faces")
+    print(f"| loop | frames a second, as multiples | frames a CPU second | {COLUMNS} | faces found in a frame |")
+    print(f"|---|{7 * '---:|'}")
+    for name, loop in loops.items():
+        times, cpu = (multiple(compared.ratio(_ORIGINAL, name, measure)) for measure in ("wall", "cpu"))
+        print(f"| {name} | {times} | {cpu} | {compared.columns(name)} | {np.mean(loop.faces):.1f} |")
     print("\n| default model, four faces | p50, ms | p95, ms |\n|---|---:|---:|")
-    for stage, values in zip(
-        ("detect", "crop and recognize", "draw"), zip(*ours[default].stages, strict=True), strict=True
-    ):
+    ran = ours[default]
+    stages = (ran.pipeline.tracking, ran.pipeline.recognizing, ran.drawing)
+    for stage, values in zip(("detect and track", "crop and recognize", "draw"), stages, strict=True):
         half, most = 1000 * np.percentile(values, (50, 95))
         print(f"| {stage} | {half:.1f} | {most:.1f} |")
     return {
-        "default_over_original": float(np.median(ratios[default])),
-        "int8_over_original": float(np.median(ratios[int8])),
-    }
+        "default_over_original": compared.ratio(_ORIGINAL, default, "wall"),
+        "default_over_original_cpu": compared.ratio(_ORIGINAL, default, "cpu"),
+        "int8_over_original": compared.ratio(_ORIGINAL, int8, "wall"),
+        "int8_over_original_cpu": compared.ratio(_ORIGINAL, int8, "cpu"),
+    }, compared.unsteady()
 
 
 def _checkpoints() -> Path:
@@ -224,21 +266,27 @@ def _checkpoints() -> Path:
     return folder
 
 
-def _against_the_number_of_faces(portrait: np.ndarray, share: int) -> dict[str, float]:
-    """Prints what a frame costs by its number of faces, and returns the cost of 16 as a multiple of one."""
+def _against_the_number_of_faces(portrait: np.ndarray, share: int) -> tuple[_Figures, list[str]]:
+    """Prints what a frame costs by its number of faces.
+
+    Returns:
+        The cost of 16 as a multiple of one, None if refused; and the numbers of faces whose slices are unsteady.
+    """
     model = Recognizer(weights.DEFAULT_MODEL, threads=THREADS)
-    loops = {count: _Loop([_tiled(portrait, count)], model) for count in FACES}
-    seconds: dict[int, list[float]] = {count: [] for count in FACES}
+    loops = {f"faces: {count}": _Ours([_tiled(portrait, count)], model) for count in FACES}
     for loop in loops.values():
         loop.run(2)
-    for _ in tqdm(range(_ROUNDS), desc="1 to 16 faces", unit="round", disable=None):
-        for count, loop in loops.items():
-            seconds[count].append(loop.run(share))
-    ratios = {count: float(np.median(np.divide(seconds[count], seconds[FACES[0]]))) for count in FACES}
-    print("\n| faces in a frame | found | cost of a frame, as multiple |\n|---:|---:|---:|")
-    for count, loop in loops.items():
-        print(f"| {count} | {np.mean(loop.faces):.1f} | {ratios[count]:.2f} |")
-    return {"sixteen_faces_over_one": ratios[FACES[-1]]}
+    slices = {name: functools.partial(loop.run, share) for name, loop in loops.items()}
+    compared = Comparison.in_turn(slices, rounds=_ROUNDS, description="1 to 16 faces")
+    one, *_, sixteen = loops
+    print(f"\n| faces in a frame | found | time of a frame, as multiple | CPU time | {COLUMNS} |\n|{8 * '---:|'}")
+    for count, (name, loop) in zip(FACES, loops.items(), strict=True):
+        times, cpu = (multiple(compared.ratio(name, one, measure)) for measure in ("wall", "cpu"))
+        print(f"| {count} | {np.mean(loop.faces):.1f} | {times} | {cpu} | {compared.columns(name)} |")
+    return {
+        "sixteen_faces_over_one": compared.ratio(sixteen, one, "wall"),
+        "sixteen_faces_over_one_cpu": compared.ratio(sixteen, one, "cpu"),
+    }, compared.unsteady()
 
 
 def _tiled(portrait: np.ndarray, count: int) -> np.ndarray:
@@ -283,13 +331,17 @@ def _memory() -> dict[str, float | None]:
 
 def _resident_bytes(early: int, late: int) -> list[int]:
     """Returns the resident memory of this process in bytes, after `early` and after `late` frames."""
-    pipeline, found = Pipeline(), []
-    clip = list(demo_clip()[0])
-    for index in tqdm(range(late), desc="memory", unit="frame", disable=None):
-        image = clip[index % len(clip)].copy()
-        draw_faces(image, pipeline(image))
-        if index + 1 in (early, late):
-            found.append(int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE"))
+    found = []
+    images = itertools.islice(itertools.cycle(demo_clip()[0]), late)
+    with tqdm(desc="memory", unit="frame", total=late, disable=None) as bar:
+
+        def count() -> None:
+            bar.update()
+            if loop.frames in (early, late):
+                found.append(int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE"))
+
+        loop = Loop(Pipeline(), on_frame=count)
+        loop.play(ClipSource("frames", (image.copy() for image in images), fps=FPS, length=late), _Nowhere())
     return found
 
 

@@ -1,6 +1,7 @@
 """Converts a PyTorch checkpoint to a model file: `python -m export.from_pth Resnet50_Original.pth`."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import numpy as np
 from fer_tf import catalogue, fer2013
 from fer_tf.card import ModelCard
 from fer_tf.catalogue import DATASETS
-from fer_tf.classes import CLASSES
+from fer_tf.classes import ALIASES, CHALLENGE_CLASSES, CLASSES, ORDERS
 from fer_tf.command import Parser, command, positive
 from fer_tf.errors import UserError
 from fer_tf.export.publish import check_output, compare
@@ -28,8 +29,14 @@ KNOWN_FILES = {
 }
 """Data sets of the first project's checkpoints, by file name in lower case without separators."""
 
+ORDERS_OF_LABELS = {name: tuple(label for label in order if label in CLASSES) for name, order in ORDERS.items()}
+"""The order of a network's answers by the name of the data set that it was trained on."""
+
 TOLERANCE = 1e-4
 _MARGIN = 2e-4
+
+_CLEAR = 3.0
+"""By how many standard errors another order of labels must be better for the import to stop."""
 
 
 @command
@@ -41,9 +48,17 @@ def main(argv: list[str] | None = None) -> None:
         "preprocessing. The file is compared with PyTorch's own forward pass before it is kept.",
     )
     option = parser.add_argument
-    option("file", metavar="FILE.pth", help="checkpoint with a state_dict; no code in it is run")
+    option("file", metavar="FILE.pth", help="checkpoint (.pth, .safetensors) with a state_dict; no code in it is run")
     option("-o", "--output", metavar="OUT.onnx", help="file to write (default: FILE.onnx)")
     option("--dataset", choices=DATASETS, help="what the network was trained on (default: inferred from the file name)")
+    option(
+        "--labels",
+        nargs="+",
+        metavar="NAME",
+        help="the classes in the order of the network's answers, or the name of an order: "
+        f"{', '.join(ORDERS_OF_LABELS)}; csv is the challenge's, {' '.join(CHALLENGE_CLASSES)} (default: alphabetical, "
+        f"{' '.join(CLASSES)}, as torchvision's ImageFolder has them)",
+    )
     option("--image-size", type=positive(), metavar="PIXELS", help="input size of a ResNet50 (default: 224)")
     option("--temperature-data", metavar="PATH", help="FER-2013, to calibrate on its PublicTest (default: none)")
     option("--force", action="store_true", help="overwrite OUT.onnx even if it was made from another checkpoint")
@@ -52,6 +67,7 @@ def main(argv: list[str] | None = None) -> None:
         Path(arguments.file),
         arguments.output,
         dataset=arguments.dataset,
+        labels=arguments.labels,
         image_size=arguments.image_size,
         temperature_data=arguments.temperature_data,
         force=arguments.force,
@@ -64,6 +80,7 @@ def import_checkpoint(
     output: Path | str | None = None,
     *,
     dataset: str | None = None,
+    labels: Sequence[str] | None = None,
     image_size: int | None = None,
     temperature_data: str | None = None,
     force: bool = False,
@@ -74,13 +91,16 @@ def import_checkpoint(
         source: A `.pth` file.
         output: The model file; None is `<stem>.onnx` beside the source.
         dataset: One of `fer_tf.catalogue.DATASETS`; None takes it from the file's name.
+        labels: The classes in the order of the network's answers, or one of `ORDERS_OF_LABELS`; None is alphabetical.
         image_size: Height and width of a ResNet50's input in pixels; None is 224.
         temperature_data: FER-2013, on whose PublicTest the temperature is fitted; None leaves it at 1.
         force: Whether to replace a file that was made from another source.
 
     Raises:
-        UserError: if the checkpoint, the data set or the output is not what it should be.
+        UserError: if the checkpoint, the data set or the output is not what it should be, or if another order of labels
+            is clearly more accurate on the data for the temperature.
     """
+    order = _order_of(labels)
     state = read_state_dict(source)
     digest = sha256(source)
     path = Path(output or source.with_suffix(".onnx"))
@@ -94,20 +114,21 @@ def import_checkpoint(
         from fer_tf.export.convert import convert, proof_faces
         from fer_tf.models import create_model
         from fer_tf.preprocessing.preprocessor import create_preprocessor
-        from fer_tf.pytorch.port import identify, port
+        from fer_tf.pytorch.port import identify, in_our_order, port
     try:
         architecture, channels, classes = identify(state)
         if classes != len(CLASSES):
             raise UserError(f"its last layer is for {classes} classes; expected {len(CLASSES)}: {', '.join(CLASSES)}")
         dataset = _dataset_of(source, dataset, architecture, channels)
         network = create_model(architecture, dataset)
+        state = in_our_order(state, order)
         port(state, network)
     except UserError as error:
         raise UserError(f"{source}: {error}") from None
     if image_size is None and architecture == "resnet50":
         image_size = 224
     preprocessor = create_preprocessor(dataset, architecture, image_size=image_size, arithmetic="original")
-    temperature, metrics = _calibrated(network, preprocessor, data.public) if data else (1.0, {})
+    temperature, metrics = _calibrated(source, network, preprocessor, data, order) if data else (1.0, {})
     card = ModelCard(
         name=path.stem,
         architecture=architecture,
@@ -132,7 +153,25 @@ def import_checkpoint(
         tolerance=TOLERANCE,  # what a stranger's weights may make of rounding errors; PyTorch is the measure here
     )
     print(f"{path}: {architecture} on {dataset}, {path.stat().st_size / 1e6:.1f} MB")
+    assumed = "" if labels else ", as assumed; others are told by --labels"
+    print(f"its answers are, in order, {', '.join(order)}{assumed}")
     return path
+
+
+def _order_of(labels: Sequence[str] | None) -> tuple[str, ...]:
+    """Returns the classes in the order of a network's answers."""
+    if not labels:
+        return CLASSES
+    words = [word.strip().lower() for text in labels for word in text.split(",") if word.strip()]
+    if len(words) == 1 and words[0] in ORDERS_OF_LABELS:
+        return ORDERS_OF_LABELS[words[0]]
+    order = tuple(ALIASES.get(word, word) for word in words)
+    if sorted(order) != sorted(CLASSES):
+        raise UserError(
+            f"--labels {' '.join(labels)[:80]!r}: expected {', '.join(CLASSES)} in the network's order, or one of "
+            f"{', '.join(ORDERS_OF_LABELS)}"
+        )
+    return order
 
 
 def _dataset_of(source: Path, dataset: str | None, architecture: str, channels: int) -> str:
@@ -156,20 +195,48 @@ def _dataset_of(source: Path, dataset: str | None, architecture: str, channels: 
     return dataset
 
 
-def _calibrated(network, preprocessor, public: fer2013.Split) -> tuple[float, dict]:
-    """Returns the temperature fitted on PublicTest and the figures there."""
+def _calibrated(
+    source: Path, network, preprocessor, data: fer2013.Fer2013, order: tuple[str, ...]
+) -> tuple[float, dict]:
+    """Returns the temperature fitted on PublicTest and the figures there, if no other order of labels is better."""
     from scipy.special import softmax
 
     from fer_tf.metrics import fit_temperature, measure
 
+    public = data.public
     logits = np.concatenate(
         [
             network(preprocessor(public.images[start : start + 64]), training=False).numpy()
             for start in range(0, len(public), 64)
         ]
     )
+    _check_order(source, logits.argmax(axis=1), data, order)
     temperature = fit_temperature(logits, public.labels)
     return temperature, measure(softmax(logits / temperature, axis=1), public.labels, temperature)
+
+
+def _check_order(source: Path, answers: np.ndarray, data: fer2013.Fer2013, order: tuple[str, ...]) -> None:
+    """Prints the accuracy with this order of labels and with the best other one.
+
+    Raises:
+        UserError: if the other is clearly better, by McNemar's test.
+    """
+    right = answers == data.public.labels
+    places = np.array([order.index(name) for name in CLASSES])[answers]  # in the network's own order
+    others = {
+        name: np.array([CLASSES.index(label) for label in labels])[places] == data.public.labels
+        for name, labels in ORDERS_OF_LABELS.items()
+        if labels != order
+    }
+    name, other = max(others.items(), key=lambda item: item[1].sum())
+    found = f"{right.mean():.2%} correct on {len(right):,} images ({data.choosing}) with labels in this order"
+    only_other, only_this = int((other & ~right).sum()), int((right & ~other).sum())
+    if only_other - only_this > _CLEAR * (only_other + only_this) ** 0.5:
+        raise UserError(
+            f"{source}: only {found} ({' '.join(order)}), but {other.mean():.2%} in that of {name}; "
+            f"give --labels {name}"
+        )
+    print(f"{found}, {other.mean():.2%} in that of {name}")
 
 
 def _prove(recognizer: Recognizer, faces: np.ndarray, expected: np.ndarray) -> None:

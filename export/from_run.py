@@ -30,8 +30,7 @@ def export_run(folder: RunFolder, output: Path | str | None = None, *, force: bo
     check_output(path, [folder.model], digest, force=force)
     with muted_stderr():
         from fer_tf.export.convert import convert
-        from fer_tf.models import load_network
-    network = load_network(folder.model)
+    network = folder.network()
     temperature = metrics.pop("temperature")
     preprocessor = folder.preprocessor()
     card = ModelCard(

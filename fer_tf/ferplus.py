@@ -12,10 +12,25 @@ from pathlib import Path
 
 import numpy as np
 
+from fer_tf import limits
 from fer_tf.errors import UserError
 
 ANSWERS = ("anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise", "contempt", "unknown", "NF")
 """The columns with votes. The first seven are our classes, in the order of `fer_tf.classes.CLASSES`."""
+
+VOTED_IN_FOLDERS = (
+    "neutral",
+    "happiness",
+    "surprise",
+    "sadness",
+    "anger",
+    "disgust",
+    "fear",
+    "contempt",
+    "unknown",
+    "NF",
+)
+"""The answers in the order of `label.csv`, which lies in each of the image folders that Microsoft's script makes."""
 
 _MOST_VOTES = 1_000_000
 """The most that a cell may hold; FER+ has ten annotators."""
@@ -62,7 +77,10 @@ def read_votes(path: Path | str, names: Sequence[str] | np.ndarray) -> Votes:
         UserError: if the file cannot be read, lacks a column, or has votes for none of the images.
     """
     path = Path(path)
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path}: not a file; expected FER+ votes as CSV")
     try:
+        limits.check("TABLE_BYTES", path.stat().st_size, path)
         with open(path, newline="", encoding="utf-8-sig") as file:
             table = csv.DictReader(file)
             columns = table.fieldnames or []

@@ -1,7 +1,9 @@
 """Runs a model file by onnxruntime. `python -m fer_tf.recognizer FILE` prints its card."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -18,12 +20,18 @@ from fer_tf.installation import program
 _BATCH = 64
 """How many images `predict` gives to one call."""
 
+LARGEST_BATCH = 256
+"""How many faces a `Recognizer` gives to onnxruntime at once; more are split, so that memory stays bounded."""
+
+_SUM_TOLERANCE = 1e-3
+"""How far the sum of a row may be from 1."""
+
 
 class Recognizer:
     """A model file, ready to run.
 
     The file carries the filter, stack, scaling, network, calibration and softmax, so the faces go in as they were
-    cropped. One recognizer may be shared between threads.
+    cropped. One recognizer may be shared between threads, and pickled: the copy opens the file again.
 
     Example:
         >>> import fer_tf
@@ -49,6 +57,8 @@ class Recognizer:
         providers: Sequence[str] = ("CPUExecutionProvider",),
     ):
         path = Path(path)
+        self._path = path
+        self._arguments: dict[str, Any] = {"threads": threads, "providers": tuple(providers)}
         if not path.is_file():
             raise UserError(f"{path}: no such model file; expected an .onnx file that {program('export.onnx')} wrote")
         present = onnxruntime.get_available_providers()
@@ -83,6 +93,7 @@ class Recognizer:
 
         Raises:
             ValueError: if `faces` has another shape or dtype.
+            UserError: if the model fails, or answers with anything but probabilities.
         """
         faces = np.asarray(faces)
         if faces.dtype != np.uint8 or faces.shape[1:] != (IMAGE_SIZE, IMAGE_SIZE):
@@ -91,7 +102,22 @@ class Recognizer:
             )
         if not len(faces):
             return np.zeros((0, len(CLASSES)), np.float32)
-        return self._session.run([OUTPUT_NAME], {INPUT_NAME: faces})[0]
+        starts = range(0, len(faces), LARGEST_BATCH)
+        rows = [self._run(faces[start : start + LARGEST_BATCH]) for start in starts]
+        return rows[0] if len(rows) == 1 else np.concatenate(rows)
+
+    def __reduce__(self):
+        return partial(type(self), self._path.absolute(), **self._arguments), ()
+
+    def _run(self, faces: np.ndarray) -> np.ndarray:
+        try:
+            rows = self._session.run([OUTPUT_NAME], {INPUT_NAME: faces})[0]
+        except Exception as error:  # onnxruntime's exceptions have no common base but this
+            reason = str(error).partition("\n")[0][:300]
+            raise UserError(f"{self._path}: the model failed while it ran ({reason}); export it again") from None
+        if fault := _fault_of(rows, len(faces)):
+            raise UserError(f"{self._path}: answers with {fault}; expected probabilities, so export the model again")
+        return rows
 
 
 def predict(
@@ -113,6 +139,20 @@ def predict(
             rows.append(recognize(images[start : start + _BATCH]))
             bar.update(len(rows[-1]))
     return np.concatenate(rows)
+
+
+def _fault_of(rows: np.ndarray, count: int) -> str | None:
+    """Returns what keeps a model's answer from being the probabilities of so many faces; None if nothing does."""
+    if rows.shape != (count, len(CLASSES)):
+        return f"{rows.shape} numbers for {count} faces"
+    sums = rows.sum(axis=1)
+    if not np.isfinite(sums).all():
+        return "NaN or infinite values"
+    if rows.min() < 0:
+        return f"negative values ({rows.min():.3g})"
+    if abs(sums - 1).max() > _SUM_TOLERANCE:
+        return f"rows that sum to {sums[abs(sums - 1).argmax()]:.3g} and not to 1"
+    return None
 
 
 def _read_card(path: Path, session: onnxruntime.InferenceSession) -> ModelCard:

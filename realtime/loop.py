@@ -1,4 +1,8 @@
-"""The live loop: one thread reads frames, a second analyzes them, and the caller's draws, records and shows them."""
+"""The live loop.
+
+One thread reads frames, a second finds their faces, a third recognizes the expressions, and the caller's draws, records
+and shows them.
+"""
 
 import contextlib
 import dataclasses
@@ -23,6 +27,7 @@ from fer_tf.realtime.pipeline import Face, Pipeline
 from fer_tf.realtime.record import ImageSink, Recording
 from fer_tf.realtime.stage import Stage
 from fer_tf.realtime.tables import CsvSink
+from fer_tf.realtime.track import Track
 
 FIRST_FRAME_SECONDS = 15.0
 """Seconds after which a live source without a first frame counts as an error."""
@@ -118,7 +123,10 @@ class Loop:
         self._current = None
         self._pace.clear()
         frames = Stage(source, size=2, newest=source.live)
-        results = Stage(self._analyzed(frames), size=1 if source.live else 2)
+        # Of a live source a frame is tracked when the one before goes on to be recognized. Waiting, it would grow old.
+        waiting = 0 if source.live else 2
+        tracked = Stage(self._tracked(frames), size=waiting)
+        results = Stage(self._recognized(tracked), size=waiting)
         try:
             self._take_all(source, results, recording)
             if self.window and source.length == 1:
@@ -126,13 +134,18 @@ class Loop:
         finally:
             source.close()
             frames.close()
-            results.close(timeout=None)  # a model that returns during shutdown would abort the process
+            for stage in (tracked, results):
+                stage.close(timeout=None)  # a model that returns during shutdown would abort the process
 
-    def _analyzed(self, frames: Iterable[Frame]) -> Iterator[Result]:
+    def _tracked(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, list[Track]]]:
         for frame in frames:
             if self.mirror:
                 frame = dataclasses.replace(frame, image=cv2.flip(frame.image, 1))
-            yield frame, self.pipeline(frame.image, frame.time_s)
+            yield frame, self.pipeline.track(frame.image, frame.time_s)
+
+    def _recognized(self, tracked: Iterable[tuple[Frame, list[Track]]]) -> Iterator[Result]:
+        for frame, tracks in tracked:
+            yield frame, self.pipeline.recognize(frame.image, tracks)
 
     def _take_all(self, source: Source, results: Stage[Result], recording: Recording | None) -> None:
         begin = time.monotonic()

@@ -1,7 +1,7 @@
 """Takes frames and returns their faces with the expressions that they show."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from fer_tf.errors import UserError
 from fer_tf.realtime.capture import to_bgr
 from fer_tf.realtime.crop import crop_face
 from fer_tf.realtime.detect import Detections, FaceDetector
-from fer_tf.realtime.track import Tracker
+from fer_tf.realtime.track import Track, Tracker
 from fer_tf.recognizer import Recognizer
 
 Box = tuple[int, int, int, int]
@@ -89,6 +89,9 @@ class Pipeline:
     A pipeline remembers faces from frame to frame, to give each an id and to smooth its probabilities over time. So use
     one pipeline for each stream, or call `reset` in between. Pipelines may share recognizers.
 
+    A call is `track`, then `recognize`. Two threads may share this work: one tracks the faces of the next frames while
+    the other recognizes those of a frame before. If both take the frames in order, the results are the same.
+
     Example:
         >>> import numpy as np
         >>> from fer_tf import FaceDetector, Pipeline
@@ -160,7 +163,30 @@ class Pipeline:
         if image is None or not image.size:
             raise UserError("there is no image; cv2.imread returns None for files that it cannot read")
         image = to_bgr(image)
-        tracks = self._tracker(image, time.monotonic() if time_s is None else time_s)
+        return self.recognize(image, self.track(image, time.monotonic() if time_s is None else time_s))
+
+    def track(self, image: np.ndarray, time_s: float) -> list[Track]:
+        """Finds the faces of the next frame of the stream: the first half of a call.
+
+        Args:
+            image: uint8 [H, W, 3], BGR.
+            time_s: When the frame was taken, in seconds of any clock.
+
+        Returns:
+            The tracks of the faces, ordered by id.
+        """
+        return self._tracker(image, time_s)
+
+    def recognize(self, image: np.ndarray, tracks: Sequence[Track]) -> list[Face]:
+        """Recognizes the expressions in a frame: the second half of a call.
+
+        Args:
+            image: The image that `track` was given.
+            tracks: What it returned.
+
+        Returns:
+            The faces, ordered by track.
+        """
         if not tracks:
             return []
         boxes = [_rounded(track.box) for track in tracks]

@@ -23,7 +23,8 @@ class Stage(Generic[Item]):
 
     Args:
         items: The items. A generator is closed by the thread.
-        size: Largest number of waiting items.
+        size: Number of items that may wait while the thread makes another; with 0 it makes none before the last is
+            taken.
         newest: Whether a new item replaces the waiting ones, instead of waiting until there is room.
     """
 
@@ -94,8 +95,8 @@ class Stage(Generic[Item]):
         with self._changed:
             if self._newest:
                 self._waiting.clear()
-            self._changed.wait_for(lambda: len(self._waiting) < self._size or self._closed)
             if not self._closed:
                 self._waiting.append(item)
                 self._changed.notify_all()
+            self._changed.wait_for(lambda: len(self._waiting) <= self._size or self._closed)
             return not self._closed

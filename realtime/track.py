@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
@@ -23,6 +23,15 @@ _GRID = np.stack(np.meshgrid(*[np.linspace(0.15, 0.85, 5)] * 2), axis=-1).reshap
 
 
 @dataclass(eq=False)
+class _Average:
+    """A moving average."""
+
+    value: np.ndarray | None = None
+    """float64 [..., 7]: the smoothed probabilities; None before the first reading."""
+    time_s: float = 0.0
+
+
+@dataclass(eq=False)
 class Track:
     """A face that was recognized as the same from frame to frame."""
 
@@ -33,9 +42,8 @@ class Track:
     """When it was last seen, in seconds of the tracker's clock."""
     places: np.ndarray | None = None
     """float64 [5, 2]: the landmarks' positions in the box, as shares of its width and height; None without any."""
-    average: np.ndarray | None = None
-    """float64 [..., 7]: the smoothed probabilities; None before the first reading."""
-    averaged_s: float = 0.0
+    average: _Average = field(default_factory=_Average)
+    """Copies of a track share it."""
 
     @property
     def landmarks(self) -> np.ndarray | None:
@@ -55,12 +63,13 @@ class Track:
         Returns:
             float32 of the same shape; rows sum to 1.
         """
-        elapsed, self.averaged_s = self.seen_s - self.averaged_s, self.seen_s
-        if self.average is None or tau == 0:
-            self.average = probabilities.astype(np.float64)
+        before, elapsed = self.average.value, self.seen_s - self.average.time_s
+        if before is None or tau == 0:
+            value = probabilities.astype(np.float64)
         else:
-            self.average = self.average - math.expm1(-elapsed / tau) * (probabilities - self.average)
-        return self.average.astype(np.float32)
+            value = before - math.expm1(-elapsed / tau) * (probabilities - before)
+        self.average.value, self.average.time_s = value, self.seen_s
+        return value.astype(np.float32)
 
 
 class Tracker:
@@ -105,6 +114,8 @@ class Tracker:
     def __call__(self, image: np.ndarray, time_s: float) -> list[Track]:
         """Returns the tracks of the faces in the next frame, ordered by id.
 
+        They are copies, which later frames do not change.
+
         Args:
             image: uint8 [H, W, 3], BGR.
             time_s: When it was taken, in seconds.
@@ -122,7 +133,7 @@ class Tracker:
             if not isinstance(found, Detections):
                 found = Detections(np.reshape(found, (-1, 4)))
             self._match(found.boxes.clip([-np.inf, -np.inf, 1, 1]), found.landmarks)
-        return list(self._visible)
+        return [replace(track) for track in self._visible]
 
     def _fit(self, image: np.ndarray) -> None:
         """Scales all boxes if the size of the frame has changed, and makes the detector run."""

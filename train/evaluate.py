@@ -6,10 +6,11 @@ from pathlib import Path
 from fer_tf import fer2013
 from fer_tf.command import Parser, command
 from fer_tf.errors import UserError
+from fer_tf.fer2013.labels import HELP
 from fer_tf.ferplus import read_votes
 from fer_tf.files import check_writable, write_json
 from fer_tf.recognizer import Recognizer, predict
-from fer_tf.train.summary import TITLES, compare, summarize
+from fer_tf.train.summary import compare, summarize, titles
 from fer_tf.train.table import to_text
 
 
@@ -22,7 +23,7 @@ def main(argv: list[str] | None = None) -> None:
     _check_outputs(arguments, files)
     from fer_tf.train.figures import compare_to_first, evaluate, evaluation_split
 
-    data = fer2013.load(fer2013.find(arguments.data))
+    data = fer2013.load(fer2013.find(arguments.data), classes=arguments.classes)
     for note in data.notes:
         print(f"note: {note}")
     images = evaluation_split(data, arguments.splits)
@@ -35,14 +36,14 @@ def main(argv: list[str] | None = None) -> None:
         answers.append(probabilities)
         if len(files) > 1:
             print(f"\n{path}\n")
-        print(to_text(summarize(reports[path])))
+        print(to_text(summarize(reports[path], titles(data.choosing))))
     shown, behind = "public", slice(None)
     if arguments.splits == "all":
         shown, behind = "private", slice(len(data.public), None)
     if len(files) > 1:
         rows = {path: report[shown] for path, report in reports.items()}
         compare_to_first(rows, [probabilities[behind] for probabilities in answers], images.labels[behind])
-        print(f"\n{to_text(compare(rows, TITLES[shown]))}")
+        print(f"\n{to_text(compare(rows, titles(data.choosing)[shown]))}")
     if arguments.json:
         write_json(arguments.json, reports if len(files) > 1 else reports[path])
     if arguments.report:
@@ -51,6 +52,7 @@ def main(argv: list[str] | None = None) -> None:
         command = [path, "--splits", arguments.splits]
         for option, file in (("--data", arguments.data), ("--ferplus", arguments.ferplus)):
             command += [option, Path(file).name] if file else []
+        command += ["--classes", *arguments.classes] if arguments.classes else []
         write_model_report(
             arguments.report,
             Path(path),
@@ -73,6 +75,7 @@ def _parser() -> Parser:
     option = parser.add_argument
     option("files", nargs="+", metavar="FILE.onnx", help="model files; each is compared with the first")
     option("--data", metavar="PATH", help="FER-2013: a zip, folder or CSV (default: $FER2013, data/fer2013.zip, …)")
+    option("--classes", nargs="+", metavar="NAME=CLASS", help=HELP)
     option("--splits", choices=("public", "all"), default="public", help="default: public")
     option("--ferplus", metavar="FILE.csv", help="also compare with the FER+ votes")
     option("--json", metavar="OUT.json", help="write the figures to this file; those of several models by file name")

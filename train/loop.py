@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from fer_tf.errors import UserError
-from fer_tf.fer2013 import Split
+from fer_tf.fer2013 import PUBLIC_TEST, Split
 from fer_tf.models import create_model, load_network
 from fer_tf.train.augmentation import AUGMENTATIONS
 from fer_tf.train.distillation import ask_in_turn, reopen_teachers
@@ -31,7 +31,14 @@ _SIZE_STEP = 8
 """By how many pixels images grow from phase to phase."""
 
 
-def fit(folder: RunFolder, train: Split, public: Split, targets: dict[str, np.ndarray] | None = None) -> None:
+def fit(
+    folder: RunFolder,
+    train: Split,
+    public: Split,
+    targets: dict[str, np.ndarray] | None = None,
+    *,
+    choosing: str = PUBLIC_TEST,
+) -> None:
     """Trains the folder's run to its last epoch, from where it stands.
 
     Args:
@@ -40,6 +47,7 @@ def fit(folder: RunFolder, train: Split, public: Split, targets: dict[str, np.nd
         public: The images that each epoch is measured on.
         targets: What to learn of the training images, float32 [N, columns] by name as `Settings.targets` says; None or
             nothing is their labels.
+        choosing: What `public` is called.
 
     Raises:
         UserError: if the history does not fit the state, a file that the run needs is not there, or it diverges.
@@ -55,7 +63,7 @@ def fit(folder: RunFolder, train: Split, public: Split, targets: dict[str, np.nd
     if folder.state.exists():
         model = load_network(folder.state)
     else:
-        model = _begin(folder, train, public)
+        model = _begin(folder, train, public, choosing)
         if settings.ferplus_head:
             model = with_votes_head(model, settings.targets["votes"])
         model = with_ghost_batches(model, parts, batch_size)
@@ -97,6 +105,7 @@ def fit(folder: RunFolder, train: Split, public: Split, targets: dict[str, np.nd
         ),
         public_batches=evaluation_batches(public.images, preprocessor),
         public_labels=public.labels,
+        choosing=choosing,
         steps=steps,
     )
     if settings.sam:
@@ -124,7 +133,7 @@ def growth(start: int | None, full: int, epochs: int) -> list[tuple[int, int]]:
     return [(epochs * number // len(sizes), size) for number, size in enumerate(sizes, 1)]
 
 
-def _begin(folder: RunFolder, train: Split, public: Split) -> keras.Model:
+def _begin(folder: RunFolder, train: Split, public: Split, choosing: str) -> keras.Model:
     """Returns the network of a new run with its first weights."""
     settings, preprocessor = folder.settings, folder.preprocessor()
     keras.utils.set_random_seed(settings.seed)
@@ -133,7 +142,7 @@ def _begin(folder: RunFolder, train: Split, public: Split) -> keras.Model:
         some = train.images[:: -(-len(train) // _INIT_IMAGES)]  # of all classes, by which they are sorted
         find_start(settings.init).load_into(network, evaluation_batches(some, preprocessor, batch_size=32))
         answers = predictor(network)(evaluation_batches(public.images, preprocessor)).argmax(axis=1)
-        print(f"PublicTest of the initial weights: {(answers == public.labels).mean():.2%}")
+        print(f"{choosing} of the initial weights: {(answers == public.labels).mean():.2%}")
     return network
 
 

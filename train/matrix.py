@@ -12,7 +12,7 @@ from fer_tf.quiet import muted_stderr
 from fer_tf.train.options import DATA_HELP, add_option, number
 from fer_tf.train.run_folder import RunFolder
 from fer_tf.train.session import complete, create, load_data
-from fer_tf.train.settings import OPTIONS, POSITIVE, SEED, flag, option_words, settle
+from fer_tf.train.settings import COUNT, OPTIONS, SEED, flag, option_words, settle
 
 
 def _parser() -> Parser:
@@ -42,7 +42,7 @@ def _parser() -> Parser:
         help=f"data sets ({', '.join(DATASETS)}; default: all nine)",
     )
     option("--seeds", nargs="+", type=number(int, SEED), metavar="N", default=[0], help="seeds (default: 0)")
-    option("--epochs", type=number(int, POSITIVE), metavar="N", default=25, help="epochs per cell (default: 25)")
+    option("--epochs", type=number(int, COUNT), metavar="N", default=25, help="epochs per cell (default: 25)")
     add_option(parser, "limit")
     option("--data", metavar="PATH", help=DATA_HELP)
     option("--output", type=Path, metavar="DIR", default=Path("runs/matrix"), help="folder (default: runs/matrix)")

@@ -11,7 +11,7 @@ from fer_tf.command import Parser
 from fer_tf.errors import UserError
 from fer_tf.train.settings import OPTIONS, Range, flag, types_of
 
-DATA_HELP = "zip, folder or CSV (default: $FER2013, data/fer2013.zip, ../shared/data/fer2013.zip)"
+DATA_HELP = "zip, tar, folder or CSV (default: $FER2013, data/fer2013.zip, ../shared/data/fer2013.zip)"
 
 _OF_RECIPES = {name for architecture in ARCHITECTURES.values() for name in architecture.recipe}
 

@@ -13,8 +13,11 @@ _FEWEST = 10
 """Images that a bin of confidence must have to be drawn; the accuracy of fewer says nothing."""
 
 
-def draw_curves(rows: list[dict[str, float]], path: Path, *, kept: dict[str, float], title: str) -> None:
-    """Draws loss and accuracy over the epochs of a history, and the row of it that is kept, to a PNG."""
+def draw_curves(rows: list[dict[str, float]], path: Path, *, kept: dict[str, float], title: str, choosing: str) -> None:
+    """Draws loss and accuracy over the epochs of a history, and the row of it that is kept, to a PNG.
+
+    `choosing` is what the images are called that the epochs were measured on.
+    """
     figure = Figure(figsize=(10, 4), layout="constrained")
     figure.suptitle(title)
     epochs = [row["epoch"] for row in rows]
@@ -30,7 +33,7 @@ def draw_curves(rows: list[dict[str, float]], path: Path, *, kept: dict[str, flo
         axes.plot(
             epochs,
             [row[f"public_{name}"] for row in rows],
-            label="PublicTest (averaged weights)",
+            label=f"{choosing} (averaged weights)",
             color="#D55E00",
             marker=marker,
         )

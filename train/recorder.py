@@ -24,6 +24,7 @@ class Recorder(keras.callbacks.Callback):
         norm_batches: Some training batches that are not augmented, for the normalization statistics of the average.
         public_batches: PublicTest, preprocessed.
         public_labels: int [N], its labels.
+        choosing: What these images are called.
         steps: Steps in an epoch.
     """
 
@@ -34,11 +35,12 @@ class Recorder(keras.callbacks.Callback):
         norm_batches: tf.data.Dataset,
         public_batches: tf.data.Dataset,
         public_labels: np.ndarray,
+        choosing: str,
         steps: int,
     ):
         super().__init__()
         self._folder, self._norm_batches, self._steps = folder, norm_batches, steps
-        self._public_batches, self._public_labels = public_batches, public_labels
+        self._public_batches, self._public_labels, self._choosing = public_batches, public_labels, choosing
         self._rows = folder.read_history()
         self._epochs = folder.settings.epochs
 
@@ -138,6 +140,6 @@ class Recorder(keras.callbacks.Callback):
         mark = " (best)" if kept_row(self._rows) is row else ""
         tqdm.write(
             f"epoch {row['epoch']:.0f}/{self._epochs}: loss {row['loss']:.4f}, accuracy {row['accuracy']:.2%}, "
-            f"PublicTest {row['public_accuracy']:.2%}{mark}, {row['seconds']:.0f} s, {left:.0f} min left"
+            f"{self._choosing} {row['public_accuracy']:.2%}{mark}, {row['seconds']:.0f} s, {left:.0f} min left"
         )
         sys.stdout.flush()  # for those who follow a log file

@@ -8,6 +8,7 @@ from typing import Any
 
 from fer_tf.command import command
 from fer_tf.errors import UserError, is_out_of_memory
+from fer_tf.fer2013 import PUBLIC_TEST
 from fer_tf.installation import program
 from fer_tf.train.options import check_needs, create_parser, given
 from fer_tf.train.run_folder import Busy, RunFolder
@@ -28,13 +29,13 @@ def main(argv: list[str] | None = None) -> int:
         chosen["teacher"] = [os.path.abspath(path) for path in chosen["teacher"]]
     if resume:
         folder = _opened(resume, output, chosen)
-        data = load_data(data_path or folder.settings.data)
+        data = load_data(data_path or folder.settings.data, folder.settings.classes)
     else:
         check_needs(chosen)
         values = settle(chosen)
         init_origin = _checked(values)
         folder = _new(output, values)
-        data = load_data(data_path)
+        data = load_data(data_path, values["classes"])
         create(folder, values, data, init_origin)
     try:
         report = complete(folder, data)
@@ -51,7 +52,8 @@ def main(argv: list[str] | None = None) -> int:
         if not resume and (isinstance(error, UserError | ModuleNotFoundError) or is_out_of_memory(error)):
             folder.discard_unstarted()
         raise
-    print(f"PublicTest {report['accuracy']:.2%} at epoch {report['epoch']}, temperature {report['temperature']:.3f}")
+    measured = data.choosing if data.choosing == PUBLIC_TEST else f"{report['n']:,} {data.choosing}:"
+    print(f"{measured} {report['accuracy']:.2%} at epoch {report['epoch']}, temperature {report['temperature']:.3f}")
     print(f"{folder.path}: model.keras, history.csv, settings.json, public.json, curves.png, confusion.png")
     print(f"next: {program('export.onnx')} {folder.path}")
     return 0

@@ -13,6 +13,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from fer_tf import limits
 from fer_tf.errors import UserError
 from fer_tf.files import check_writable, remove_leftovers, write_json, written_aside
 from fer_tf.installation import program
@@ -188,6 +189,28 @@ class RunFolder:
             settings.dataset, settings.model, image_size=image_size, filter_parameters=settings.filter
         )
 
+    def network(self):
+        """Returns the kept network, a `keras.Model`.
+
+        Raises:
+            UserError: if it is missing, damaged, or another than the settings say.
+        """
+        from fer_tf.models import create_model, load_network
+
+        if not self.model.is_file():
+            raise UserError(f"{self.model}: missing; train the run anew")
+        settings, found = self.settings, load_network(self.model)
+        expected = create_model(settings.model, settings.dataset, widths=settings.widths)
+        ours, theirs = (
+            (network.name, [tuple(variable.shape) for variable in network.weights]) for network in (expected, found)
+        )
+        if ours != theirs:
+            raise UserError(
+                f"{self.model}: holds another network than a {settings.model} for {settings.dataset}, as settings.json "
+                "says; put the right file back, or train the run anew"
+            )
+        return found
+
     def record(self) -> dict[str, Any]:
         """Returns what a model made from the run may tell of its training.
 
@@ -256,10 +279,11 @@ class RunFolder:
         """Returns one row for each finished epoch, keyed by `HISTORY_COLUMNS`."""
         if not self.history.exists():
             return []
+        limits.check("JSON_BYTES", self.history.stat().st_size, self.history)
         with open(self.history, newline="") as file:
             try:
                 return [{name: float(row[name]) for name in HISTORY_COLUMNS} for row in csv.DictReader(file)]
-            except (KeyError, TypeError, ValueError):
+            except (KeyError, TypeError, ValueError, csv.Error):
                 raise UserError(f"{self.history}: damaged; expected {', '.join(HISTORY_COLUMNS)}") from None
 
     def write_history(self, rows: list[dict[str, float]]) -> None:
@@ -271,9 +295,12 @@ class RunFolder:
                 writer.writerow(f"{row[name]:.6g}" for name in HISTORY_COLUMNS)
 
     def _read_json(self, path: Path) -> dict[str, Any]:
+        if not path.is_file():
+            raise UserError(f"{path}: not a file; expected a JSON object that train.run wrote")
+        limits.check("JSON_BYTES", path.stat().st_size, path)
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UserError(f"{path}: not valid JSON ({error})") from None
         if not isinstance(values, dict):
             raise UserError(f"{path}: expected a JSON object")

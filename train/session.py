@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from fer_tf import fer2013
+from fer_tf.classes import CLASSES
 from fer_tf.errors import UserError
 from fer_tf.ferplus import read_votes
 from fer_tf.files import sha256
@@ -16,21 +17,25 @@ from fer_tf.train.settings import Settings, option_words
 from fer_tf.train.warm_start import digest_of, find_start
 
 
-def load_data(path: str | None) -> fer2013.Fer2013:
+def load_data(path: str | None, classes: list[str] | None = None) -> fer2013.Fer2013:
     """Returns a data set to train on, and prints what is odd about it.
 
     Args:
         path: zip, folder or CSV; None looks where `fer_tf.fer2013.find` does.
+        classes: What its names or numbers of classes stand for; see `fer_tf.fer2013.load`.
 
     Raises:
         UserError: if there is none, or nothing in it to train on or to choose the epoch by.
     """
-    data = fer2013.load(fer2013.find(path))
+    data = fer2013.load(fer2013.find(path), classes=classes)
     for note in data.notes:
         print(f"note: {note}")
     usable = int((~fer2013.blanks(data.train.images)).sum())
     if not usable or not len(data.public):
         raise UserError(f"{data.source}: {usable} images to train on and {len(data.public)} to choose the epoch by")
+    found = [name for name, count in zip(CLASSES, np.bincount(data.train.labels, minlength=7), strict=True) if count]
+    if len(found) < 2:
+        raise UserError(f"{data.source}: all training images are of {found[0]}; expected two classes or more")
     return data
 
 
@@ -132,8 +137,11 @@ def complete(folder: RunFolder, data: fer2013.Fer2013) -> dict[str, Any]:
     chosen = choose(data.train.images, settings)
     targets = folder.read_targets(len(data.train))
     with folder.locked():
-        fit(folder, data.train[chosen], data.public, {name: values[chosen] for name, values in targets.items()})
-        return write_report(folder, data.public)
+        if folder.state.exists():
+            folder.network()  # or it says that it is another
+        targets = {name: values[chosen] for name, values in targets.items()}
+        fit(folder, data.train[chosen], data.public, targets, choosing=data.choosing)
+        return write_report(folder, data.public, choosing=data.choosing)
 
 
 def choose(images: np.ndarray, settings: Settings) -> np.ndarray:

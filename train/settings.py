@@ -4,6 +4,7 @@
 
 import math
 import shlex
+from collections.abc import Iterator
 from dataclasses import MISSING, Field, dataclass, field, fields
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
@@ -11,6 +12,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 from fer_tf.catalogue import ARCHITECTURES, DATASETS
 from fer_tf.classes import CLASSES
 from fer_tf.errors import UserError
+from fer_tf.fer2013.labels import HELP
 from fer_tf.ferplus import ANSWERS
 from fer_tf.installation import program
 
@@ -36,6 +38,8 @@ class Range:
 
 POSITIVE = Range(above=True)
 NOT_NEGATIVE = Range()
+COUNT = Range(low=1, high=1_000_000)
+PIXELS = Range(low=1, high=4096)
 SHARE = Range(high=1)
 SEED = Range(high=2**31 - 1)
 
@@ -81,11 +85,12 @@ class Settings:
 
     model: str = option("base_cnn", _DATA, "network", choices=tuple(ARCHITECTURES))
     widths: list[int] | None = option(
-        None, _DATA, "channels of stem and stages of a se_resnet or mirror_resnet", within=POSITIVE, metavar="CHANNELS"
+        None, _DATA, "channels of stem and stages of a se_resnet or mirror_resnet", within=COUNT, metavar="CHANNELS"
     )
+    classes: list[str] | None = option(None, _DATA, HELP, metavar="NAME=CLASS")
     dataset: str = option("stack_sharpen", _DATA, "what the network sees", choices=DATASETS)
-    epochs: int = option(60, _FITTING, "number of epochs", within=POSITIVE, metavar="N")
-    batch_size: int = option(128, _FITTING, "images per batch", within=POSITIVE, metavar="N")
+    epochs: int = option(60, _FITTING, "number of epochs", within=COUNT, metavar="N")
+    batch_size: int = option(128, _FITTING, "images per batch", within=COUNT, metavar="N")
     optimizer: str = option("adamw", _FITTING, "optimizer", choices=("adamw", "muon", "sgd"))
     learning_rate: float = option(1.5e-3, _FITTING, "peak learning rate", within=POSITIVE, metavar="RATE")
     weight_decay: float = option(
@@ -100,22 +105,22 @@ class Settings:
         metavar="RHO",
     )
     ghost_batches: int = option(
-        1, _FITTING, "split each batch into N parts that are normalized separately", within=POSITIVE, metavar="N"
+        1, _FITTING, "split each batch into N parts that are normalized separately", within=COUNT, metavar="N"
     )
     precision: str = option(
         "float32", _FITTING, "what training computes in; the model is float32", choices=("float32", "bfloat16")
     )
     seed: int = option(0, _FITTING, "seed of weights, order and augmentation", within=SEED, metavar="N")
-    limit: int | None = option(None, _DATA, "train on this many images, chosen at random", within=POSITIVE, metavar="N")
+    limit: int | None = option(None, _DATA, "train on this many images, chosen at random", within=COUNT, metavar="N")
     augment: str = option("standard", _IMAGES, "how images are augmented", choices=AUGMENTATIONS)
     filter: dict[str, float] | None = option(
         None, _DATA, "parameters of the filter, such as low=50 high=150", metavar="NAME=NUMBER"
     )
     image_size: int | None = option(
-        None, _DATA, "input height and width (default: the network's)", within=POSITIVE, metavar="PIXELS"
+        None, _DATA, "input height and width (default: the network's)", within=PIXELS, metavar="PIXELS"
     )
     start_size: int | None = option(
-        None, _IMAGES, "begin with smaller images, to save time (not base_cnn)", within=POSITIVE, metavar="PIXELS"
+        None, _IMAGES, "begin with smaller images, to save time (not base_cnn)", within=PIXELS, metavar="PIXELS"
     )
     init: str | None = option(
         None, _SOURCES, "start from the weights of a run folder, model file or PyTorch checkpoint", metavar="PATH"
@@ -158,7 +163,7 @@ class Settings:
     """What the card, or `RunFolder.record`, of `init` said of its training; None of a checkpoint."""
     init_sha256: str | None = None
     """Of that file, or of the folder's `model.keras`."""
-    teacher_origins: list | None = None
+    teacher_origins: list[dict] | None = None
     """What `ModelCard.as_origin` says of each teacher."""
     ema_steps: float = field(default=1000.0, metadata={"within": POSITIVE})
     """Time constant, in steps, of the exponential average of the weights."""
@@ -168,6 +173,8 @@ class Settings:
     def __post_init__(self):
         for setting in fields(self):
             _check(setting, getattr(self, setting.name))
+        if self.teacher_origins and len(self.teacher_origins) != len(self.teacher or ()):
+            raise UserError(f"teacher_origins has {len(self.teacher_origins)} entries; expected one for each teacher")
 
     @property
     def has_evidence(self) -> bool:
@@ -207,7 +214,9 @@ def _check(setting: Field, value: Any) -> None:
     """Raises `UserError` if a setting cannot have this value."""
     kinds = tuple(get_origin(kind) or kind for kind in types_of(setting.name))
     choices, within = setting.metadata.get("choices"), setting.metadata.get("within")
-    right = isinstance(value, (*kinds, int) if float in kinds else kinds)
+    right = isinstance(value, (*kinds, int) if float in kinds else kinds) and not isinstance(value, bool)
+    if right and isinstance(value, list | dict):
+        right = all(isinstance(part, (*of, int) if float in of else of) for part, of in _parts(setting, value))
     if right and choices:
         right = value in choices
     if right and within and value is not None:
@@ -217,6 +226,17 @@ def _check(setting: Field, value: Any) -> None:
         names = " or ".join("none" if kind is type(None) else kind.__name__ for kind in kinds)
         expected = f"one of {', '.join(choices)}" if choices else f"{names} {within or ''}".strip()
         raise UserError(f"{setting.name} is {value!r}; expected {expected}")
+
+
+def _parts(setting: Field, value: list | dict) -> Iterator[tuple[Any, tuple[type, ...]]]:
+    """Yields the parts of a setting with the types that they may be of: of a dict, the names and the values."""
+    for hint in types_of(setting.name):
+        of = tuple(get_origin(part) or part for part in get_args(hint))
+        if get_origin(hint) is list and isinstance(value, list):
+            yield from ((part, of) for part in value)
+        elif get_origin(hint) is dict and isinstance(value, dict):
+            yield from ((part, of[:1]) for part in value)
+            yield from ((part, of[1:]) for part in value.values())
 
 
 def settle(given: dict[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from fer_tf.classes import CLASSES
+from fer_tf.fer2013 import PUBLIC_TEST
 from fer_tf.train.table import Table
 
 TITLES = {
@@ -13,15 +14,24 @@ TITLES = {
 }
 
 
-def summarize(report: dict[str, dict[str, Any]]) -> list[Table]:
+def titles(choosing: str) -> dict[str, str]:
+    """Returns what the splits are called, of a data set whose choosing split has this name."""
+    if choosing == PUBLIC_TEST:
+        return TITLES
+    names = (choosing, "test images", "test images without copies of train", f"{choosing} + test images")
+    return dict(zip(TITLES, names, strict=True))
+
+
+def summarize(report: dict[str, dict[str, Any]], titles: dict[str, str] = TITLES) -> list[Table]:
     """Returns the figures of a model, the recall by class and, if they were measured, the figures on the FER+ votes.
 
     Args:
         report: What `fer_tf.train.figures.evaluate` returned.
+        titles: What the splits are called.
     """
     figures = [
         [
-            TITLES[name],
+            titles[name],
             f"{row['n']:,}",
             f"{row['accuracy']:.2%}",
             between(row["accuracy_interval"], ".2%"),
@@ -34,12 +44,12 @@ def summarize(report: dict[str, dict[str, Any]]) -> list[Table]:
     ]
     header = ["split", "images", "accuracy", "95 % interval", "macro-F1", "cross-entropy, nats", "ECE before", "after"]
     recall = [
-        [TITLES[name], *("–" if value is None else f"{value:.1%}" for value in row["recall"].values())]
+        [titles[name], *("–" if value is None else f"{value:.1%}" for value in row["recall"].values())]
         for name, row in report.items()
     ]
     tables = [Table(header, figures), Table(["recall", *CLASSES], recall)]
     if any("ferplus" in row for row in report.values()):
-        votes = [[TITLES[name], *_votes(row["ferplus"])] for name, row in report.items()]
+        votes = [[titles[name], *_votes(row["ferplus"])] for name, row in report.items()]
         tables.append(Table(["FER+", "images", "accuracy", "95 % interval", "cross-entropy, nats"], votes))
     return tables
 

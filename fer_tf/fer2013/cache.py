@@ -4,29 +4,30 @@ import hashlib
 import json
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from fer_tf.fer2013.readers import files_below
+from fer_tf.fer2013.sources import files_below
 from fer_tf.fer2013.splits import SPLITS, Fer2013, Split
 from fer_tf.files import written_aside
 
-_VERSION = 4
+_VERSION = 5
 _FIELDS = ("images", "labels", "names")
 
 
 class Cache:
     """The decoded copy of one source, valid while sizes and modification times of the source stay the same.
 
-    It is in `$FER_TF_CACHE` or the user's cache directory.
+    It is of one meaning of the classes, and lies in `$FER_TF_CACHE` or the user's cache directory.
     """
 
-    def __init__(self, source: Path):
+    def __init__(self, source: Path, classes: Sequence[str] = ()):
         import platformdirs
 
         self._source = source
-        self._key = json.dumps([_VERSION, str(source), _state(source)])
+        self._key = json.dumps([_VERSION, str(source), _state(source), list(classes)])
         name = hashlib.sha256(os.fsencode(source)).hexdigest()[:16]
         folder = os.environ.get("FER_TF_CACHE") or platformdirs.user_cache_dir("fer-tf")
         self._path = Path(folder) / f"{name}.npz"
@@ -38,7 +39,8 @@ class Cache:
                 if str(arrays["key"]) != self._key:
                     return None
                 splits = {name: Split(*(arrays[f"{name}_{field}"] for field in _FIELDS)) for name in SPLITS}
-                return Fer2013(self._source, **splits, notes=tuple(json.loads(str(arrays["notes"]))))
+                notes, choosing = json.loads(str(arrays["notes"]))
+                return Fer2013(self._source, **splits, notes=tuple(notes), choosing=choosing)
         except Exception:  # whatever is wrong with it, the source is there to be read again
             return None
 
@@ -47,7 +49,7 @@ class Cache:
         arrays = {f"{name}_{field}": getattr(getattr(data, name), field) for name in SPLITS for field in _FIELDS}
         try:
             with written_aside(self._path) as temporary:
-                np.savez(temporary, key=self._key, notes=json.dumps(data.notes), **arrays)
+                np.savez(temporary, key=self._key, notes=json.dumps([data.notes, data.choosing]), **arrays)
         except OSError as error:
             print(f"note: no decoded copy kept in {self._path.parent} ({error.strerror})", file=sys.stderr)
 

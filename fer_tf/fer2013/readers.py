@@ -1,143 +1,152 @@
-"""Reads folders and zips of images, or of the challenge's table."""
+"""Reads folders, zips and tars of images, or of the challenge's table."""
 
 import io
-import lzma
-import os
-import zipfile
-import zlib
+import re
 from collections.abc import Iterable
+from contextlib import ExitStack
 from pathlib import Path, PurePosixPath
 
 from tqdm import tqdm
 
-from fer_tf.classes import ALIASES, CLASSES
+from fer_tf import limits
+from fer_tf.classes import CLASSES
 from fer_tf.errors import UserError
-from fer_tf.fer2013.reading import MAX_IMAGES, USAGES, Reading
+from fer_tf.fer2013.labels import LEFT_OUT, Labels
+from fer_tf.fer2013.lists import Entry, read_annotations, read_lists
+from fer_tf.fer2013.reading import USAGES, Reading
+from fer_tf.fer2013.sources import ARCHIVES, DAMAGED, Source, open_inner, open_source, read_bytes
 from fer_tf.fer2013.table import read_table
 from fer_tf.images import READABLE_SUFFIXES
 
 _FOLDERS = {
     **USAGES,
-    "train": "train",
-    "validation": "validation",
-    "valid": "validation",
-    "val": "validation",
-    "test": "test",
-    "testing": "test",
+    **dict.fromkeys(("train", "train_set", "fer2013train"), "train"),
+    **dict.fromkeys(("validation", "valid", "val", "val_set", "valid_set", "fer2013valid"), "validation"),
+    **dict.fromkeys(("test", "testing", "test_set", "fer2013test"), "test"),
 }
-_TABLES = ("fer2013.csv", "icml_face_data.csv")
-_MAX_IMAGE_BYTES = 20_000_000
-_MAX_TABLE_BYTES = 2_000_000_000
-_DAMAGED = (
-    zipfile.BadZipFile,
-    zlib.error,
-    lzma.LZMAError,
-    EOFError,
-    NotImplementedError,
-    RuntimeError,
-    UnicodeDecodeError,
-)
-"""What the standard library raises on damaged zips."""
+_TABLES = ("fer2013.csv", "icml_face_data.csv", "train.csv")
+"""Names of the challenge's table, the best known first; `train.csv` is a part of it."""
+
+_JAFFE = re.compile(r"[a-z]{2}\.(an|di|fe|ha|ne|sa|su)\d\.\d+\.")
+"""Names of JAFFE's images: the person, the expression and its number, the number of the image."""
+
+_JAFFE_CLASSES = {name[:2]: name for name in CLASSES}
 
 
-def read(path: Path) -> Reading:
-    """Reads a folder, a zip or a CSV.
+def read(path: Path, labels: Labels) -> Reading:
+    """Reads a folder, a zip, a tar or a CSV.
+
+    Args:
+        path: Where.
+        labels: What names and numbers stand for.
 
     Raises:
-        UserError: if it is none of these, is damaged, or has an image outside the class folders.
+        UserError: if it is none of these, is damaged, or has an image that nothing tells the class of.
     """
-    reading = Reading()
+    reading = Reading(notes=labels.notes)
     try:
-        if path.is_dir():
-            _read_folder(path, reading)
-        elif zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                _read_zip(path, archive, reading)
-        elif path.suffix.lower() == ".csv":
-            with open(path, encoding="utf-8-sig", newline="") as file:
-                read_table(path, file, reading)
-        elif path.suffix.lower() == ".zip":
-            raise UserError(f"{path}: not a readable zip (truncated download?); download it again")
-        else:
-            raise UserError(f"{path}: expected a folder, a .zip or a .csv with FER-2013 in it")
-    except _DAMAGED as error:
-        raise UserError(f"{path}: damaged zip ({error}); download it again") from None
+        with ExitStack() as stack:
+            source = open_source(path, stack)
+            if source:
+                _read_source(path, source, labels, reading, stack)
+            elif path.suffix.lower() in (".csv", ".tsv"):
+                limits.check("TABLE_BYTES", path.stat().st_size, path)
+                with open(path, encoding="utf-8-sig", newline="") as file:
+                    read_table(path, file, labels, reading)
+            elif path.name.lower().endswith(ARCHIVES):
+                raise UserError(f"{path}: not a readable {path.suffix[1:]} (truncated download?); download it again")
+            else:
+                raise UserError(f"{path}: expected a folder, a .zip, a .tar.gz or a .csv with FER-2013 in it")
+    except DAMAGED as error:
+        kind = "zip" if path.suffix.lower() == ".zip" else "archive"
+        raise UserError(f"{path}: damaged {kind} ({error}); download it again") from None
     return reading
 
 
-def files_below(folder: Path) -> list[Path]:
-    """Returns the files below a folder, sorted.
-
-    Links are followed, except those to nowhere or to a parent. Runs that were trained on the data are left out, since
-    they have pictures of their own.
-    """
-    found, seen = [], set()
-    for root, folders, names in os.walk(folder, followlinks=True):
-        here = os.path.realpath(root)
-        if here in seen:
-            folders.clear()
+def _read_source(path: Path, source: Source, labels: Labels, reading: Reading, stack: ExitStack) -> None:
+    images = [name for name in source.names if _is_image(name)]
+    if not images:
+        if table := _table(source.names):
+            limits.check("TABLE_BYTES", source.size(table), f"{path}: {table}")
+            with source.open(table) as file:
+                read_table(path, io.TextIOWrapper(file, encoding="utf-8-sig", newline=""), labels, reading)
+            return
+        inner = [name for name in source.names if name.lower().endswith(ARCHIVES) and not _is_hidden(name)]
+        if len(inner) == 1 and (opened := open_inner(path, source, inner[0], stack)):
+            _read_source(path, opened, labels, reading, stack)
+            return
+    labels.settle_numbers(path, {PurePosixPath(name).parent.name for name in images})
+    _count_others(reading, labels, source.names)
+    lists = _lists_for(path, source, labels, images)
+    for name in tqdm(images, desc="reading images", unit=" images", disable=None):
+        entries = _entries(path, name, labels, lists)
+        kept = []
+        for entry in entries:
+            found = labels.find(entry.word)
+            if found is None or found == LEFT_OUT:
+                known = found or entry.word in (_NOT_LISTED, _ORIGINALS)
+                reading.left_out[entry.word.lower() if known else f"label {entry.word[:20]!r}"] += 1
+            else:
+                kept.append((CLASSES.index(found), entry.box))
+        if not kept:
             continue
-        seen.add(here)
-        if root != str(folder) and {"settings.json", "history.csv"} <= set(names):
-            folders.clear()  # a run
-            continue
-        found += [Path(root, name) for name in names if os.path.isfile(os.path.join(root, name))]
-    return sorted(found)
-
-
-def _read_folder(path: Path, reading: Reading) -> None:
-    named = [(file.relative_to(path).as_posix(), file) for file in files_below(path)]
-    images = [(name, file) for name, file in named if _is_image(name)]
-    table = None if images else _table([name for name, _ in named])
-    if table:
-        with open(path / table, encoding="utf-8-sig", newline="") as file:
-            read_table(path / table, file, reading)
-        return
-    _count_others(reading, (name for name, _ in named))
-    for name, file in tqdm(images, desc="reading images", unit=" images", disable=None):
-        place, label = _place(path, name)
-        if file.stat().st_size > _MAX_IMAGE_BYTES:
-            reading.skip(name, "larger than 20 MB")
-        else:
-            reading.add_file(place, label, file.read_bytes(), name)
-
-
-def _read_zip(path: Path, archive: zipfile.ZipFile, reading: Reading) -> None:
-    members = [member for member in archive.infolist() if not member.is_dir()]
-    if len(members) > MAX_IMAGES:
-        raise UserError(f"{path}: {len(members)} members; expected at most {MAX_IMAGES}")
-    for member in members:
-        _check_member(path, member)
-    images = [member for member in members if _is_image(member.filename)]
-    table = None if images else _table([member.filename for member in members])
-    if table:
-        if archive.getinfo(table).file_size > _MAX_TABLE_BYTES:
-            raise UserError(f"{path}: {table} is larger than 2 GB; FER-2013's table has 300 MB")
-        with archive.open(table) as file:
-            read_table(path, io.TextIOWrapper(file, encoding="utf-8-sig", newline=""), reading)
-        return
-    _count_others(reading, (member.filename.replace("\\", "/") for member in members))
-    for member in tqdm(images, desc="reading images", unit=" images", disable=None):
-        place, label = _place(path, member.filename)
         try:
-            with archive.open(member) as file:  # the size in the directory may lie, so bound what is read
-                content = file.read(_MAX_IMAGE_BYTES + 1)
-        except (*_DAMAGED, OSError) as error:
-            reading.skip(member.filename, str(error))
+            content = read_bytes(source, name, "IMAGE_BYTES")
+        except (*DAMAGED, OSError) as error:
+            reading.skip(name, str(error))
             continue
-        if len(content) > _MAX_IMAGE_BYTES:
-            reading.skip(member.filename, "larger than 20 MB")
-        else:
-            reading.add_file(place, label, content, member.filename)
+        if content is None:
+            reading.skip(name, f"larger than {limits.limit('IMAGE_BYTES') // 1_000_000} MB")
+            continue
+        for label, box in kept:
+            reading.add_file(_place(name, by_list=bool(lists)), label, content, name, box)
 
 
-def _check_member(path: Path, member: zipfile.ZipInfo) -> None:
-    """Raises `UserError` if a member of a zip is encrypted or would lie outside the folder it is extracted to."""
-    name = PurePosixPath(member.filename.replace("\\", "/"))
-    if name.is_absolute() or ".." in name.parts or (name.parts and name.parts[0].endswith(":")):
-        raise UserError(f"{path}: member {member.filename!r} points outside the zip; do not trust this file")
-    if member.flag_bits & 0x1:
-        raise UserError(f"{path}: encrypted; expected a zip without a password")
+_NOT_LISTED = "not in the list of labels"
+_ORIGINALS = "the photographs of which there are aligned faces"
+
+
+def _lists_for(path: Path, source: Source, labels: Labels, images: list[str]) -> dict[str, list[Entry]]:
+    """Returns what lists say of the images, if there are any in no class folder."""
+    others = [name for name in images if _by_name(name, labels) is None]
+    if not others:
+        return {}
+    if found := read_annotations(source, others):
+        labels.settle_numbers(Path("affectnet"), {entry.word for entries in found.values() for entry in entries})
+        return found
+    found = read_lists(path, source, labels)
+    listed: dict[str, list[Entry]] = {}
+    files = {name.lower().rpartition("/")[2] for name in others}
+    for name in others:
+        file = PurePosixPath(name.lower())
+        entries = found.get(file.name) or found.get(f"{file.stem.removesuffix('_aligned')}{file.suffix}")
+        if entries and f"{file.stem}_aligned{file.suffix}" in files:
+            entries = [Entry(_ORIGINALS)]
+        if entries:
+            listed[name] = entries
+    return listed
+
+
+def _by_name(name: str, labels: Labels) -> str | None:
+    """Returns the word that stands for an image's class in its path; None if it has none."""
+    *folders, file = name.lower().split("/")
+    if folders and labels.find(folders[-1]) is not None:
+        return folders[-1]
+    jaffe = _JAFFE.match(file)
+    return _JAFFE_CLASSES[jaffe[1]] if jaffe else None
+
+
+def _entries(path: Path, name: str, labels: Labels, lists: dict[str, list[Entry]]) -> list[Entry]:
+    """Returns the faces of an image, or raises `UserError` if nothing tells the class of it."""
+    if word := _by_name(name, labels):
+        return [Entry(word)]
+    if lists:
+        return lists.get(name, [Entry(_NOT_LISTED)])
+    raise UserError(
+        f"{path}: {name!r} lies in no class folder; expected <class>/<image> or train/<class>/<image> with the "
+        f"classes {', '.join(CLASSES)}; say what other names stand for by --classes NAME=CLASS, or leave them out by "
+        f"NAME={LEFT_OUT}"
+    )
 
 
 def _is_hidden(name: str) -> bool:
@@ -148,41 +157,35 @@ def _is_image(name: str) -> bool:
     return PurePosixPath(name).suffix.lower() in READABLE_SUFFIXES and not _is_hidden(name)
 
 
-def _class_of(folder: str) -> str:
-    """Returns the class that a folder's name, in lower case, stands for; the name itself if it is no class."""
-    return ALIASES.get(folder, folder)
-
-
-def _count_others(reading: Reading, names: Iterable[str]) -> None:
+def _count_others(reading: Reading, labels: Labels, names: Iterable[str]) -> None:
     """Counts the files in class folders that are no images we read."""
     for path in map(PurePosixPath, names):
-        in_class = _class_of(path.parent.name.lower()) in CLASSES
+        in_class = labels.find(path.parent.name) is not None
         if in_class and not _is_hidden(str(path)) and not _is_image(path.name):
             reading.others[path.suffix.lower() or "no suffix"] += 1
 
 
-def _place(path: Path, name: str) -> tuple[str, int]:
-    """Returns split and label of an image from its path: `…/<split>/<class>/<Usage>_<id>.jpg`, split optional.
+def _place(name: str, *, by_list: bool) -> str:
+    """Returns the split of an image from its path: `…/<split>/<class>/<Usage>_<id>.jpg`, split optional.
 
     The folder decides, or the file's name where there is none. In a test folder the split is `test`, `test-public` or
-    `test-private`, as the file's name says. It is empty if neither names one.
+    `test-private`, as the file's name says. It is empty if neither names one. Images of a list lie at any depth, and
+    their names may begin with a split, as RAF-DB's.
     """
-    *folders, file = name.lower().replace("\\", "/").split("/")
-    class_name = _class_of(folders[-1]) if folders else ""
-    if class_name not in CLASSES:
-        raise UserError(
-            f"{path}: {name!r} lies in no class folder; expected <class>/<image> or train/<class>/<image> with the "
-            f"classes {', '.join(CLASSES)}"
-        )
-    split = _FOLDERS.get(folders[-2], "") if len(folders) > 1 else ""
-    usage = USAGES.get(file.split("_")[0], "")
+    *folders, file = name.lower().split("/")
+    inner = folders[::-1] if by_list else folders[-2:-1]
+    split = next((_FOLDERS[folder] for folder in inner if folder in _FOLDERS), "")
+    usage = (_FOLDERS if by_list else USAGES).get(file.split("_")[0], "")
     if split == "test" and usage in ("public", "private"):
         split = f"test-{usage}"
-    return split or usage, CLASSES.index(class_name)
+    return split or usage
 
 
 def _table(names: list[str]) -> str | None:
     """Returns the challenge's table among the names of files, known by its name or by being the only one."""
-    tables = [name for name in names if name.lower().endswith(".csv") and not _is_hidden(name)]
-    known = [name for name in tables if name.lower().split("/")[-1] in _TABLES]
-    return known[0] if known else tables[0] if len(tables) == 1 else None
+    tables = [name for name in names if name.lower().endswith((".csv", ".tsv")) and not _is_hidden(name)]
+    for known in _TABLES:
+        for name in tables:
+            if name.lower().split("/")[-1] == known:
+                return name
+    return tables[0] if len(tables) == 1 else None

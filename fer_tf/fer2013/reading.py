@@ -12,9 +12,6 @@ from fer_tf.images import decode, middle_square
 USAGES = {"training": "train", "publictest": "public", "privatetest": "private"}
 """The challenge's names of the splits, in lower case, and ours."""
 
-MAX_IMAGES = 1_000_000
-"""More than this is no data set that we read."""
-
 
 @dataclass
 class Reading:
@@ -29,6 +26,10 @@ class Reading:
     """Names of the images that could not be read, with the reason."""
     others: Counter = field(default_factory=Counter)
     """How many files in class folders are of formats that are not read, by suffix."""
+    left_out: Counter = field(default_factory=Counter)
+    """How many images are of none of our classes, by what they are."""
+    notes: list[str] = field(default_factory=list)
+    """What else is to be told."""
 
     def add(self, place: str, label: int, image: np.ndarray, name: str) -> None:
         """Adds an image, uint8 [48, 48]."""
@@ -36,10 +37,20 @@ class Reading:
 
     def skip(self, name: str, reason: str) -> None:
         """Notes that an image is broken."""
-        self.broken.append(f"{name} ({reason})")
+        self.broken.append(f"{_escaped(name)} ({_escaped(reason)})")
 
-    def add_file(self, place: str, label: int, content: bytes, name: str) -> None:
-        """Decodes the content of an image file and adds it as uint8 [48, 48], or notes that it is broken."""
+    def add_file(
+        self, place: str, label: int, content: bytes, name: str, box: tuple[int, int, int, int] | None = None
+    ) -> None:
+        """Decodes the content of an image file and adds it as uint8 [48, 48], or notes that it is broken.
+
+        Args:
+            place: See `rows`.
+            label: Index of its class.
+            content: The file's bytes.
+            name: What notes call it.
+            box: Left, top, right and bottom of the face in pixels; None if it is the whole image.
+        """
         image = decode(content)
         if image is None:
             image = _decode_floats(content)
@@ -47,6 +58,12 @@ class Reading:
                 self.skip(name, "not a readable image")
                 return
             self.converted["of floats were converted to 8 bits"] += 1
+        if box:
+            left, top, right, bottom = (max(number, 0) for number in box)
+            image = image[top:bottom, left:right]
+            if not image.size:
+                self.skip(name, "the box of its face lies outside")
+                return
         if (image != image[..., :1]).any():
             self.converted["in color were converted to gray"] += 1
         image = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)  # which leaves gray as it is
@@ -58,6 +75,11 @@ class Reading:
             interpolation = cv2.INTER_AREA if len(image) >= IMAGE_SIZE else cv2.INTER_LINEAR
             image = cv2.resize(image, (IMAGE_SIZE, IMAGE_SIZE), interpolation=interpolation)
         self.add(place, label, image, name)
+
+
+def _escaped(text: str) -> str:
+    """Returns a text without control characters, which a file's name may hold."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 
 def _decode_floats(content: bytes) -> np.ndarray | None:

@@ -16,7 +16,16 @@ from fer_tf.images import READABLE_SUFFIXES
 SPLITS = ("train", "public", "private")
 """Names of the splits: Training, PublicTest and PrivateTest."""
 
+PUBLIC_TEST = "PublicTest"
+HELD_OUT = "held-out images"
+
 _MAX_BROKEN = 0.01
+
+LEAST_HELD_OUT = 3
+"""How many images of each class are held out at least."""
+
+LEAST_OF_A_CLASS = 9
+"""How many different images a class must have for that."""
 
 
 @dataclass(frozen=True)
@@ -42,13 +51,20 @@ class Split:
 
 @dataclass(frozen=True)
 class Fer2013:
-    """A data set in its three splits; `private` may be empty. `notes` say what the reader had to do to it."""
+    """A data set in its three splits; `private` may be empty.
+
+    Attributes:
+        source: Where it was read from.
+        notes: What the reader had to do to it.
+        choosing: What `public`, the choosing split, is called: `PublicTest`, or `held-out images` of another data set.
+    """
 
     source: Path
     train: Split
     public: Split
     private: Split
     notes: tuple[str, ...] = ()
+    choosing: str = PUBLIC_TEST
 
     def fingerprint(self, *names: str) -> str:
         """Returns a SHA-256 over images and labels of the named splits; by default, of train and public."""
@@ -63,11 +79,23 @@ def arrange(path: Path, reading: Reading) -> Fer2013:
     """Divides what was read into splits, in an order that depends on labels and pixels alone.
 
     Raises:
-        UserError: if there are no images, or more than 1 % are broken.
+        UserError: if there are no images, more than 1 % are broken, or too few to hold some out.
     """
-    notes = [*_conversions(path, reading), *_divide(reading.rows)]
-    splits = {name: _to_arrays(reading.rows[name]) for name in SPLITS}
-    return Fer2013(path, **splits, notes=tuple(notes))
+    notes = [*reading.notes, *_conversions(path, reading)]
+    rows = reading.rows
+    is_fer2013 = bool(rows["public"] or rows["test-public"]) and not (rows["validation"] or rows["test"])
+    notes += _divide(path, rows)
+    splits = {name: _to_arrays(rows[name]) for name in SPLITS}
+    for name, what in (("train", "training images"), ("public", "held-out images")):
+        if missing := _classes_without(splits[name]):
+            notes.append(f"there are no {what} of {', '.join(missing)}")
+    return Fer2013(path, **splits, notes=tuple(notes), choosing=PUBLIC_TEST if is_fer2013 else HELD_OUT)
+
+
+def _classes_without(split: Split) -> list[str]:
+    """Returns the classes that a split has no images of; none of an empty split."""
+    counts = np.bincount(split.labels, minlength=len(CLASSES))
+    return [name for name, count in zip(CLASSES, counts, strict=True) if not count] if len(split) else []
 
 
 def _conversions(path: Path, reading: Reading) -> list[str]:
@@ -78,6 +106,9 @@ def _conversions(path: Path, reading: Reading) -> list[str]:
         suffixes = ", ".join(sorted(reading.others))
         notes.append(f"{reading.others.total()} files in class folders are of other formats and left out: {suffixes}")
     total = sum(map(len, reading.rows.values())) + len(broken)
+    if left_out := reading.left_out.total():
+        told = ", ".join(f"{word} {count}" for word, count in reading.left_out.most_common(12))
+        notes.append(f"{left_out} of {left_out + total} images are left out: {told}")
     if not total:
         classes = ", ".join(CLASSES)
         formats = f" of {', '.join(READABLE_SUFFIXES)}" if reading.others else ""
@@ -95,7 +126,7 @@ def _conversions(path: Path, reading: Reading) -> list[str]:
     return notes
 
 
-def _divide(rows: dict[str, list[tuple[int, bytes, str]]]) -> list[str]:
+def _divide(path: Path, rows: dict[str, list[tuple[int, bytes, str]]]) -> list[str]:
     """Moves the rows of all places to those of the three splits; returns what is to be told of it."""
     notes = []
     if rows["validation"]:
@@ -114,17 +145,42 @@ def _divide(rows: dict[str, list[tuple[int, bytes, str]]]) -> list[str]:
     if rows[""]:
         rows["train"] += rows[""]
         notes.append(f"{len(rows[''])} images lie in no split and count as training images")
-    if not rows["public"]:
-        rows["public"] = [row for row in rows["train"] if _is_held_out(row[1])]
-        rows["train"] = [row for row in rows["train"] if not _is_held_out(row[1])]
-        if rows["public"]:
-            notes.append(f"one in ten of the training images ({len(rows['public'])}) was held out as 'public'")
+    if not rows["public"] and rows["train"]:
+        held_out = _choose_held_out(path, rows["train"])
+        rows["public"] = [row for row in rows["train"] if row[1] in held_out]
+        rows["train"] = [row for row in rows["train"] if row[1] not in held_out]
+        notes.append(
+            f"{len(rows['public'])} images were held out: one in ten of each class, and at least {LEAST_HELD_OUT}; "
+            "their accuracy is a rough guide if they are few"
+        )
     return notes
 
 
-def _is_held_out(pixels: bytes) -> bool:
-    # By content, so that copies of an image fall on the same side and adding images moves none.
-    return hashlib.sha256(pixels).digest()[0] < 26
+def _choose_held_out(path: Path, rows: list[tuple[int, bytes, str]]) -> set[bytes]:
+    """Returns the pixels of the images that are held out: of each class one in ten, and some at least.
+
+    They are chosen by their content, so that copies of an image fall on the same side and adding images moves few.
+
+    Raises:
+        UserError: if a class has too few different images.
+    """
+    held_out: set[bytes] = set()
+    for label, name in enumerate(CLASSES):
+        different = sorted({row[1] for row in rows if row[0] == label}, key=_digest)
+        if not different:
+            continue
+        if len(different) < LEAST_OF_A_CLASS:
+            raise UserError(
+                f"{path}: {len(different)} different images of {name}; expected {LEAST_OF_A_CLASS} or more of each "
+                f"class, to train on and to hold {LEAST_HELD_OUT} out; add some, leave the class out by --classes "
+                f"{name}=-, or put the images to hold out in val/<class>/ beside train/<class>/"
+            )
+        held_out.update(different[: max(LEAST_HELD_OUT, round(len(different) / 10))])
+    return held_out
+
+
+def _digest(pixels: bytes) -> bytes:
+    return hashlib.sha256(pixels).digest()
 
 
 def _to_arrays(rows: list[tuple[int, bytes, str]]) -> Split:

@@ -1,8 +1,11 @@
 """Copies the weights of a PyTorch checkpoint into our networks."""
 
+from collections.abc import Sequence
+
 import keras
 import numpy as np
 
+from fer_tf.classes import CLASSES
 from fer_tf.errors import UserError
 from fer_tf.pytorch.checkpoint import StateDict
 
@@ -46,6 +49,26 @@ def identify(state: StateDict) -> tuple[str, int, int]:
             raise UserError(f"{last if first in state else first} is missing; expected it beside the others")
     names = ", ".join(list(state)[:3])
     raise UserError(f"neither a BaseCNN (model.0.weight …) nor a ResNet50 (conv1.weight …); found {names} …")
+
+
+def in_our_order(state: StateDict, labels: Sequence[str]) -> StateDict:
+    """Returns a checkpoint whose last layer answers in the order of `fer_tf.classes.CLASSES`.
+
+    Args:
+        state: A BaseCNN or ResNet50 for seven classes, as `identify` knows it.
+        labels: Which class each row of its last layer is of.
+
+    Raises:
+        UserError: if the bias of the last layer is missing, or has another shape.
+    """
+    rows = [labels.index(name) for name in CLASSES]
+    last = "model.16" if "model.16.weight" in state else "fc"
+    turned = dict(state)
+    for name in (f"{last}.weight", f"{last}.bias"):
+        if name not in state or len(np.atleast_1d(state[name])) != len(rows):
+            raise UserError(f"{name} is missing or of another shape; expected a row for each of {len(rows)} classes")
+        turned[name] = state[name][rows]
+    return turned
 
 
 def port(state: StateDict, network: keras.Model, *, head: bool = True) -> None:

@@ -1,5 +1,6 @@
 import contextlib
 import importlib.util
+import itertools
 import json
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from benchmarks import loop as benchmark
+from benchmarks.slices import Cost
 from fer_tf.errors import UserError
 from fer_tf.realtime.demo import demo_clip
 from fer_tf.recognizer import Recognizer
@@ -25,6 +27,8 @@ def portrait():
 def checkpoints(tmp_path, make_model_file, monkeypatch):
     """Tiny model files in the place of the ResNet50s, and loops that say they took 0.2 s a frame, or 0.01 s a face.
 
+    They say that they took twice the CPU time, or three times for ours.
+
     What a loop does take depends on what else the machine has to do, and says nothing about the ratios.
     """
     folder = tmp_path / "checkpoints"
@@ -37,24 +41,31 @@ def checkpoints(tmp_path, make_model_file, monkeypatch):
     class Slow:
         faces = (4,)
 
-        def run(self, count):
-            return 0.2
+        def __init__(self):
+            self.seconds = itertools.cycle(original)
 
-    class Steady(benchmark._Loop):
+        def run(self, count):
+            wall = next(self.seconds)
+            return Cost(wall, 0.4)
+
+    class Steady(benchmark._Ours):
         def run(self, count):
             super().run(count)
-            return 0.01 * float(np.mean(self.faces[-count:]))
+            wall = 0.01 * float(np.mean(self.faces[-count:]))
+            return Cost(wall, 3 * wall)
 
-    monkeypatch.setattr(benchmark, "_Loop", Steady)
+    original = [0.2]
+    monkeypatch.setattr(benchmark, "_Ours", Steady)
     monkeypatch.setattr(benchmark, "_original", lambda frames, folder: contextlib.nullcontext(Slow()))
     monkeypatch.setattr(benchmark, "_ROUNDS", 2)
     monkeypatch.setattr(benchmark, "FACES", (1, 16))
     monkeypatch.setattr(benchmark, "EARLY", 20)
     monkeypatch.setattr(benchmark, "LATE", 40)
-    return folder
+    return original
 
 
-QUICK = {"default_over_original", "int8_over_original", "sixteen_faces_over_one"}
+RATIOS = {"default_over_original", "int8_over_original", "sixteen_faces_over_one"}
+QUICK = RATIOS | {f"{name}_cpu" for name in RATIOS}
 
 
 @pytest.mark.parametrize("quick", [True, False])
@@ -66,21 +77,50 @@ def test_the_key_figures_are_written(quick, portrait, checkpoints, tmp_path, cap
     assert figures["default_over_original"] == pytest.approx(5)
     assert figures["int8_over_original"] == pytest.approx(5)
     assert figures["sixteen_faces_over_one"] == pytest.approx(16)
+    assert figures["default_over_original_cpu"] == figures["int8_over_original_cpu"] == pytest.approx(0.4 / 0.12)
+    assert figures["sixteen_faces_over_one_cpu"] == pytest.approx(16)
     printed = capsys.readouterr().out
     for words in ("first project", "both ResNet50s, INT8", "detect", "crop and recognize", "draw", "| 16 |"):
         assert words in printed
     assert ("First frame" in printed) == (not quick)
 
 
-def test_stages_add_up_to_the_time_that_has_passed(portrait, make_model_file, tmp_path):
-    loop = benchmark._Loop([portrait], Recognizer(make_model_file(tmp_path / "m.onnx")))
+def test_ratios_of_a_loop_that_starved_are_refused(portrait, checkpoints, tmp_path, capsys):
+    checkpoints[:] = [0.2, 0.2, 0.5, 0.5]
+    output = tmp_path / "figures.json"
+    assert benchmark.main(["--json", str(output), "--frames", "2", "--quick"]) == 1
+    figures = json.loads(output.read_text())
+    assert figures.keys() == QUICK
+    assert figures["default_over_original"] is figures["int8_over_original"] is None
+    assert figures["default_over_original_cpu"] == pytest.approx(0.4 / 0.12)
+    assert figures["sixteen_faces_over_one"] == pytest.approx(16)
+    printed = capsys.readouterr()
+    assert "refused" in printed.out
+    errors = [line for line in printed.err.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert "first project: both ResNet50s in PyTorch (time ×2.5)" in errors[0]
+
+
+def test_no_stage_takes_longer_than_all_together(portrait, make_model_file, tmp_path):
+    loop = benchmark._Ours([portrait], Recognizer(make_model_file(tmp_path / "m.onnx"), threads=1))
     start = time.perf_counter()
-    each = loop.run(3)
+    cost = loop.run(3)
     passed = time.perf_counter() - start
-    assert 0.1 * passed < 3 * each <= passed
-    assert np.shape(loop.stages) == (3, 3)
-    assert np.min(loop.stages) > 0
+    assert 0.1 * passed < 3 * cost.wall <= passed
+    assert cost.cpu > 0
+    for stage in (loop.pipeline.tracking, loop.pipeline.recognizing, loop.drawing):
+        assert len(stage) == 3
+        assert min(stage) > 0
+        assert sum(stage) < 3 * cost.wall
     assert loop.faces == [1, 1, 1]
+
+
+def test_cpu_time_is_that_of_all_threads(portrait, make_model_file, tmp_path):
+    """Of which two here compute without Python: the loop's own thread waits for them."""
+    loop = benchmark._Ours([portrait], Recognizer(make_model_file(tmp_path / "m.onnx")))
+    before = time.thread_time()
+    cost = loop.run(20)
+    assert 20 * cost.cpu > 2 * (time.thread_time() - before)
 
 
 @pytest.mark.parametrize("count", [1, 5, 16])

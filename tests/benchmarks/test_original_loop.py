@@ -59,7 +59,7 @@ def test_it_answers_with_seconds_and_faces(files, tmp_path):
     )
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     assert [answer["faces"] for answer in answers] == [4, 12]
-    assert all(answer["seconds"] > 0 for answer in answers)
+    assert all(answer["seconds"] > 0 and answer["cpu_seconds"] > 0 for answer in answers)
 
 
 def test_both_labels_stand_over_the_box(files):

@@ -129,6 +129,69 @@ def test_a_file_made_from_something_else_is_kept_without_force(good, torch, base
     assert (tmp_path / "BaseCNN.onnx").read_bytes() != first
 
 
+ALPHABETICAL = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
+CSV = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
+
+
+@pytest.fixture(scope="module")
+def labeled(torch, base_cnn_of, decide, tmp_path_factory):
+    """A BaseCNN, images, its answers to them in its own order, and a table that says they are right by the CSV's."""
+    folder, network = tmp_path_factory.mktemp("labeled"), base_cnn_of(1)
+    random = np.random.default_rng(0)
+    coarse = random.integers(0, 256, (200, 6, 6), np.uint8)
+    images = coarse.repeat(8, axis=1).repeat(8, axis=2)
+    tensors = torch.tensor(images[:, None] / np.float32(127.5) - 1)
+    decide(network.model, tensors)
+    with torch.inference_mode():
+        answers = network.model(tensors).argmax(dim=1).numpy()
+    assert len(set(answers.tolist())) == 7
+    torch.save(network.state_dict(), folder / "BaseCNN.pth")
+    rows = [f"{n},{' '.join(map(str, image.ravel()))},PublicTest" for n, image in zip(answers, images, strict=True)]
+    (folder / "data.csv").write_text("\n".join(["emotion,pixels,Usage", *rows]))
+    return folder, images, answers
+
+
+@pytest.mark.parametrize(
+    ("labels", "order"),
+    [
+        ([], ALPHABETICAL),
+        (["alphabetical"], ALPHABETICAL),
+        (["csv"], CSV),
+        (CSV[::-1], CSV[::-1]),
+        ([",".join(CSV)], CSV),
+    ],
+)
+def test_answers_are_read_in_the_order_of_the_labels(labels, order, labeled, tmp_path, capsys):
+    folder, images, answers = labeled
+    options = ["-o", str(tmp_path / "m.onnx"), *(["--labels", *labels] if labels else [])]
+    assert from_pth.main([str(folder / "BaseCNN.pth"), *options]) == 0
+    printed = capsys.readouterr().out
+    assert f"its answers are, in order, {', '.join(order)}" in printed
+    assert ("as assumed" in printed) == (not labels)
+    found = Recognizer(tmp_path / "m.onnx")(images).argmax(axis=1)
+    assert [ALPHABETICAL[n] for n in found] == [order[n] for n in answers]
+
+
+def test_another_order_that_is_clearly_better_stops_the_import(labeled, tmp_path, capsys):
+    folder, _, answers = labeled
+    options = [
+        str(folder / "BaseCNN.pth"),
+        "-o",
+        str(tmp_path / "m.onnx"),
+        "--temperature-data",
+        str(folder / "data.csv"),
+    ]
+    assert from_pth.main(options) == 2
+    share = (answers < 4).mean()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"only {share:.2%} correct on 200 images (PublicTest)" in line
+    assert line.endswith("100.00% in that of csv; give --labels csv")
+    assert not (tmp_path / "m.onnx").exists()
+    assert from_pth.main([*options, "--labels", "csv"]) == 0
+    assert "100.00% correct on 200 images (PublicTest)" in capsys.readouterr().out
+    assert Recognizer(tmp_path / "m.onnx").card.metrics["accuracy"] == 1
+
+
 class Evil:
     def __reduce__(self):
         return (Path.touch, (Path("/tmp/fer-tf-was-run"),))
@@ -161,7 +224,7 @@ WRONG = {
     ),
     "a number for a layer": (put("model.16.weight", lambda torch: torch.tensor(1.0)), "(classes, features), found ()"),
     "a flat kernel": (put("model.0.weight", lambda torch: torch.ones(32)), "(32, channels, 3, 3), found (32,)"),
-    "sparse": (put("model.13.bias", lambda torch: torch.ones(256).to_sparse()), "model.13.bias is sparse"),
+    "sparse": (put("model.13.bias", lambda torch: torch.ones(256).to_sparse()), "model.13.bias is nested, sparse"),
     "meta": (put("model.13.bias", lambda torch: torch.empty(256, device="meta")), "expected plain numbers"),
     "complex": (put("model.13.bias", lambda torch: torch.ones(256) * 1j), "expected plain numbers"),
     "another shape": (put("model.13.bias", lambda torch: torch.ones(255)), "must be of shape (256,), found (255,)"),
@@ -193,7 +256,7 @@ BYTES = {
     "cut off": (lambda content: content[: len(content) // 2], "damaged or cut off"),
     "empty": (lambda content: b"", "damaged or cut off"),
     "text": (lambda content: b"hello", "damaged or cut off"),
-    "damaged in the middle": (lambda content: content[:1000] + bytes(2000) + content[3000:], "damaged or cut off"),
+    "damaged in the middle": (lambda content: content[:1000] + bytes(2000) + content[3000:], "a damaged checkpoint"),
     "a bare pickle": (lambda content: pickle.dumps({"model.0.weight": Evil()}), "wants to run pathlib"),
     "an old pickle": (lambda content: pickle.dumps({"model.0.weight": Evil()}, 2), "wants to run getattr"),
     "a sound pickle of a new protocol": (lambda content: pickle.dumps({"model.0.weight": 1}, 4), "save it anew"),
@@ -244,7 +307,8 @@ OPTIONS = {
     "canny": (["{good}", "--dataset", "canny"], "not implemented"),
     "another size": (["{good}", "--image-size", "64"], "48 pixels only"),
     "no data for the temperature": (["{good}", "--temperature-data", "none.zip"], "none.zip"),
-    "no PublicTest": (["{good}", "--temperature-data", "{tmp}/train-only.csv"], "has no PublicTest"),
+    "no PublicTest": (["{good}", "--temperature-data", "{tmp}/train-only.csv"], "1 different images of happy"),
+    "unknown labels": (["{good}", "--labels", "happy", "sad"], "--labels 'happy sad': expected angry, disgust"),
     "another suffix": (["{good}", "-o", "{tmp}/m.pt"], ".onnx"),
 }
 

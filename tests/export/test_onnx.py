@@ -156,3 +156,37 @@ def test_from_fer2013_to_a_labelled_video(fer2013_path, tmp_path):
         rows = list(csv.DictReader(file))
     assert {row["model"] for row in rows} == {"base_cnn-stack_sharpen"}
     assert len({row["frame"] for row in rows}) == 20
+
+
+def test_the_model_of_a_run_names_its_run(finished, tmp_path):
+    path = tmp_path / "m.onnx"
+    assert export_onnx.main([str(finished / "model.keras"), "-o", str(path)]) == 0
+    assert Recognizer(path).card.source_sha256 == hashlib.sha256((finished / "model.keras").read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("{run}/state.keras", "name its folder"),
+        ("{tmp}/mine.keras", "expected the folder of a run"),
+        ("{tmp}/mine.h5", "expected the folder of a run"),
+        ("{tmp}/mine.pth", "import it by python -m export.from_pth"),
+        ("{tmp}/mine.onnx", "expected the folder of a run"),
+    ],
+)
+def test_what_is_no_run_is_told_what_to_give(name, expected, finished, tmp_path, capfd):
+    for suffix in ("keras", "h5", "pth", "onnx"):
+        (tmp_path / f"mine.{suffix}").write_bytes(b"x")
+    assert export_onnx.main([name.format(run=finished, tmp=tmp_path)]) == 2
+    (line,) = capfd.readouterr().err.splitlines()
+    assert expected in line
+
+
+@pytest.mark.parametrize(("name", "value"), [("model", "se_resnet"), ("dataset", "stack_sharpen")])
+def test_a_run_whose_settings_name_another_network_is_not_exported(name, value, finished, tmp_path, capfd):
+    folder = shutil.copytree(finished, tmp_path / "run")
+    settings = json.loads((folder / "settings.json").read_text())
+    (folder / "settings.json").write_text(json.dumps(settings | {name: value}))
+    assert export_onnx.main([str(folder), "-o", str(tmp_path / "m.onnx")]) == 2
+    assert "holds another network than a" in capfd.readouterr().err
+    assert not (tmp_path / "m.onnx").exists()

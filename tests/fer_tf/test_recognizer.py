@@ -1,11 +1,12 @@
 import json
+import pickle
 
 import numpy as np
 import onnxruntime
 import pytest
 
 from fer_tf.errors import UserError
-from fer_tf.recognizer import Recognizer, main
+from fer_tf.recognizer import LARGEST_BATCH, Recognizer, main
 
 onnx = pytest.importorskip("onnx")
 
@@ -134,3 +135,72 @@ def test_a_file_that_is_no_model_is_refused(path, content, capfd):
 def test_a_folder_and_a_missing_file_are_refused(tmp_path, capfd):
     assert_refused(tmp_path, capfd)
     assert_refused(tmp_path / "missing.onnx", capfd)
+
+
+def replace_softmax(path, *nodes):
+    """Puts other nodes, from `logits` to `softmax`, in place of the softmax of a tiny model file."""
+    model = onnx.load(path)
+    (place,) = (n for n, node in enumerate(model.graph.node) if node.op_type == "Softmax")
+    before, after = list(model.graph.node[:place]), list(model.graph.node[place + 1 :])
+    del model.graph.node[:]
+    model.graph.node.extend([*before, *(onnx.helper.make_node(*node[:3], **node[3]) for node in nodes), *after])
+    onnx.save(model, path)
+    return path
+
+
+FAULTY = {
+    "NaN": ([("Log", ["logits"], ["log"], {}), ("Sub", ["log", "log"], ["softmax"], {})], "NaN"),
+    "no softmax": ([("Identity", ["logits"], ["softmax"], {})], "sum to"),
+    "log-softmax": ([("LogSoftmax", ["logits"], ["softmax"], {"axis": 1})], "negative values"),
+    "one row": (
+        [
+            ("Constant", [], ["zero"], {"value_ints": [0]}),
+            ("Slice", ["logits", "zero", "axes"], ["one"], {}),
+            ("Softmax", ["one"], ["softmax"], {}),
+        ],
+        "for 3 faces",
+    ),
+    "a failure": ([("MatMul", ["logits", "logits"], ["softmax"], {})], "failed while it ran"),
+}
+
+
+@pytest.mark.parametrize("name", FAULTY)
+def test_answers_that_are_no_probabilities_are_refused(name, make_model_file, path):
+    nodes, expected = FAULTY[name]
+    recognizer = Recognizer(replace_softmax(make_model_file(path), *nodes))
+    faces = np.random.default_rng(0).integers(0, 256, (3, 48, 48), np.uint8)
+    faces[0] = 0
+    with pytest.raises(UserError, match=expected) as error:
+        recognizer(faces)
+    assert str(error.value).startswith(f"{path}: ")
+    assert "\n" not in str(error.value)
+
+
+def test_large_batches_are_split(make_model_file, path):
+    faces = np.random.default_rng(0).integers(0, 256, (2 * LARGEST_BATCH + 3, 48, 48), np.uint8)
+    recognizer, seen = Recognizer(make_model_file(path)), []
+    session = recognizer._session
+
+    class Watched:
+        def run(self, names, inputs):
+            seen.append(len(inputs["faces"]))
+            return session.run(names, inputs)
+
+    recognizer._session = Watched()
+    rows = recognizer(faces)
+    assert seen == [LARGEST_BATCH, LARGEST_BATCH, 3]
+    np.testing.assert_array_equal(rows, np.concatenate([session.run(None, {"faces": face[None]})[0] for face in faces]))
+
+
+def test_a_pickled_recognizer_opens_its_file_again(make_model_file, path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make_model_file(path)
+    content = pickle.dumps(Recognizer("tiny.onnx", threads=1))
+    monkeypatch.chdir("/")
+    faces = np.random.default_rng(0).integers(0, 256, (3, 48, 48), np.uint8)
+    again = pickle.loads(content)
+    np.testing.assert_array_equal(again(faces), Recognizer(path, threads=1)(faces))
+    assert again.card == Recognizer(path).card
+    path.unlink()
+    with pytest.raises(UserError, match="no such model file"):
+        pickle.loads(content)

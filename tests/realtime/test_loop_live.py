@@ -68,6 +68,23 @@ def test_of_a_camera_the_newest_frame_is_analyzed(pipeline, gray, rows, camera):
     assert indices == sorted(indices)
 
 
+def test_no_frame_of_a_camera_grows_old_before_a_slow_network(pipeline, gray, rows, camera):
+    searched, ahead = [], []
+
+    def detector(image):
+        searched.append(image)
+        return np.array([[5, 5, 20, 20]])
+
+    def recognize(faces):
+        time.sleep(0.03)
+        ahead.append(len(searched) - len(ahead))
+        return np.full((len(faces), 7), 1 / 7, np.float32)
+
+    source = camera(lambda number: gray(number % 256))
+    Loop(pipeline(detector=detector, recognize=recognize), tables=[rows], max_frames=8).play(source)
+    assert set(ahead[:8]) <= {1, 2}  # this frame, and one more
+
+
 def test_a_frame_that_changes_its_size_is_recorded_and_shown(tmp_path, pipeline, gray, screen, camera):
     kinds = [gray(9, (48, 64)), gray(9, (96, 30)), np.full((20, 30), 2000, np.uint16), np.zeros((0, 0, 3), np.uint8)]
     source = camera(lambda number: kinds[number // 5 % 4], patience=10)
@@ -118,19 +135,15 @@ def test_a_camera_that_never_gives_a_frame_is_an_error(monkeypatch, pipeline, ca
 
 def test_a_model_that_takes_long_to_begin_is_not_blamed_on_the_camera(monkeypatch, pipeline, gray, camera):
     monkeypatch.setattr(loop_module, "FIRST_FRAME_SECONDS", 0.1)
-    analyze = pipeline()
     compiling = iter([1.0])
 
-    class Slow:
-        reset = analyze.reset
-
-        def __call__(self, image, time_s):
-            time.sleep(next(compiling, 0))
-            return analyze(image, time_s)
+    def detector(image):
+        time.sleep(next(compiling, 0))
+        return np.zeros((0, 4), np.int32)
 
     source = camera(lambda _: time.sleep(0.02) or gray())
     monkeypatch.setattr(LiveSource, "silence", 60)
-    loop = Loop(Slow(), max_frames=2)
+    loop = Loop(pipeline(detector=detector), max_frames=2)
     loop.play(source)
     assert loop.frames == 2
 

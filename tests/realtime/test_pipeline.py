@@ -95,6 +95,29 @@ def test_smoothing_is_per_face_and_model_and_raw_is_not_smoothed(image):
         assert face.label == CLASSES[index]
 
 
+@pytest.mark.parametrize("detect_every", [1, 2])
+def test_tracking_may_run_ahead_of_recognizing(detect_every, image):
+    """A face moves, is lost for a while, and comes back beside another."""
+    boxes = [[(20 + 2 * n, 30, 40, 40)] * (not 4 <= n < 6) + [(90, 60, 40, 40)] * (n >= 5) for n in range(10)]
+    images = [np.roll(image, 2 * n, axis=1) for n in range(10)]
+    rows = np.random.default_rng(0).dirichlet(np.ones(7), sum(map(len, boxes))).astype(np.float32)
+
+    def pipeline():
+        script = iter(boxes[::detect_every])
+        return Pipeline(lambda _: np.reshape(next(script), (-1, 4)), FakeModel(rows), detect_every=detect_every)
+
+    one, two = pipeline(), pipeline()
+    expected = [one(image, n / 25) for n, image in enumerate(images)]
+    tracks = [two.track(image, n / 25) for n, image in enumerate(images)]
+    found = [two.recognize(image, tracked) for image, tracked in zip(images, tracks, strict=True)]
+    assert max(map(len, found)) == 2
+    for faces, theirs in zip(found, expected, strict=True):
+        assert [(face.track, face.box) for face in faces] == [(face.track, face.box) for face in theirs]
+        for face, other in zip(faces, theirs, strict=True):
+            np.testing.assert_array_equal(face.crop, other.crop)
+            np.testing.assert_array_equal(face.probabilities, other.probabilities)
+
+
 def test_without_smoothing_probabilities_are_raw(image):
     rows = np.random.default_rng(0).dirichlet(np.ones(7), 5).astype(np.float32)
     live = Pipeline(lambda _: BOXES[:1], FakeModel(rows), smoothing=0)

@@ -36,6 +36,25 @@ def test_no_more_items_wait_than_are_asked_for(staged):
     until(lambda: len(taken) == 5)
 
 
+def test_with_size_0_an_item_is_made_when_the_last_one_was_taken(staged):
+    begun = []
+
+    def items():
+        for item in range(100):
+            begun.append(item)
+            yield item
+
+    first = staged(items(), size=0)
+    second = staged((item for item in first), size=0)
+    for item in range(5):
+        until(lambda item=item: len(begun) == item + 2)  # the second stage holds one, the first another
+        time.sleep(0.02)
+        assert len(begun) == item + 2
+        assert second.get() == item
+    second.close(10)
+    first.close(10)
+
+
 def test_the_newest_item_replaces_those_that_wait(staged):
     done = threading.Event()
 

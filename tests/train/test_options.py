@@ -53,9 +53,9 @@ def test_only_what_is_given_is_a_setting():
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("--epochs 0", "'0' is not a whole number above 0"),
-        ("--epochs 1.5", "'1.5' is not a whole number above 0"),
-        ("--widths 8 x", "'x' is not a whole number above 0"),
+        ("--epochs 0", "'0' is not a whole number from 1 to 1000000"),
+        ("--epochs 1.5", "'1.5' is not a whole number from 1 to 1000000"),
+        ("--widths 8 x", "'x' is not a whole number from 1 to 1000000"),
         ("--learning-rate nan", "'nan' is not a number above 0"),
         ("--mixup -1", "'-1' is not a number of 0 or more"),
         ("--sam inf", "'inf' is not a number of 0 or more"),

@@ -155,6 +155,33 @@ DAMAGED = {
         lambda b: b.replace(b'"optimizer": "adamw"', b'"optimizer": "adam"'),
         "optimizer is 'adam'",
     ),
+    "deep settings": ("settings.json", lambda b: b'{"a":' * 100_000, "not valid JSON"),
+    "settings of teachers that are no names": (
+        "settings.json",
+        lambda b: b.replace(b'"teacher": null', b'"teacher": [5]'),
+        "teacher is [5]; expected list or none",
+    ),
+    "settings of more origins than teachers": (
+        "settings.json",
+        lambda b: b.replace(b'"teacher_origins": null', b'"teacher_origins": [{}]'),
+        "teacher_origins has 1 entries",
+    ),
+    "settings of endless training": (
+        "settings.json",
+        lambda b: b.replace(b'"epochs": 3', b'"epochs": 1' + b"0" * 30),
+        "expected int from 1 to 1000000",
+    ),
+    "settings of another network": (
+        "settings.json",
+        lambda b: b.replace(b'"model": "base_cnn"', b'"model": "se_resnet"'),
+        "model.keras: holds another network than a se_resnet for original",
+    ),
+    "settings of another data set": (
+        "settings.json",
+        lambda b: b.replace(b'"dataset": "original"', b'"dataset": "stack_sharpen"'),
+        "model.keras: holds another network than a base_cnn for stack_sharpen",
+    ),
+    "history of a huge field": ("history.csv", lambda b: b + b"4," + b"1" * 200_000, "damaged"),
     "history of text": ("history.csv", lambda b: b"epoch,loss\n1,x\n", "damaged"),
 }
 
@@ -180,7 +207,7 @@ def old_run(tmp_path) -> RunFolder:
 def test_a_run_of_version_0_1_stays_readable(old_run):
     written = json.loads((OLD / "settings.json").read_text())
     read = dataclasses.asdict(old_run.settings)
-    assert {name: written[name] for name in read} == read
+    assert {name: written.get(name) for name in read} == read  # what it did not know is off
     assert [row["epoch"] for row in old_run.read_history()] == [1, 2]
     assert old_run.public_metrics()["n"] == 3589
     network = load_network(old_run.model)
@@ -195,11 +222,11 @@ def test_a_run_of_version_0_1_is_exported_as_it_was(old_run):
     old, new = Recognizer(OLD / "mirror_resnet-original.onnx"), Recognizer(path)
     faces = np.random.default_rng(0).integers(0, 256, (8, 48, 48), np.uint8)
     np.testing.assert_allclose(new(faces), old(faces), atol=1e-6)
-    assert {name: old.card.training[name] for name in new.card.training} == new.card.training
+    assert {name: old.card.training.get(name) for name in new.card.training} == new.card.training
 
 
 def test_a_card_of_version_0_1_tells_the_command_that_repeats_its_run():
     card = Recognizer(OLD / "mirror_resnet-original.onnx").card
     words = shlex.split(command_line(card.training))
     values = settle(given(vars(create_parser().parse_args(words[3:]))))
-    assert {name: card.training[name] for name in values} == values
+    assert {name: card.training.get(name) for name in values} == values

@@ -126,3 +126,30 @@ def test_a_run_does_not_begin_with_what_has_been_replaced(finished, tmp_path, ca
     (tmp_path / "settings.json").write_text(json.dumps(begun))
     assert run.main(["--resume", str(tmp_path)]) == 2
     assert f"{finished} is not what {tmp_path} was to begin with" in capsys.readouterr().err
+
+
+def test_own_classes_are_kept_for_resuming_and_what_is_held_out_is_counted(class_folders, tmp_path, capsys):
+    data = tmp_path / "data"
+    for number, source in enumerate(sorted(path for path in class_folders.iterdir())):
+        shutil.copytree(source, data / str(number))
+    folder = tmp_path / "run"
+    options = ["--dataset", "original", "--epochs", "1", "--data", str(data), "--output", str(folder)]
+    assert run.main(options) == 2
+    assert "say which is meant by --classes" in capsys.readouterr().err
+    assert run.main([*options, "--classes", "alphabetical", "6=-"]) == 0
+    printed = capsys.readouterr().out
+    assert "50 of 350 images are left out: 6 50" in printed
+    assert "there are no training images of surprise" in printed
+    assert "30 held-out images: " in printed
+    assert "PublicTest" not in printed
+    public = json.loads((folder / "public.json").read_text())
+    assert (public["n"], public["recall"]["surprise"]) == (30, None)
+    assert run.main(["--resume", str(folder)]) == 0
+    assert run.main(["--resume", str(folder), "--classes", "csv"]) == 2
+    assert "is a run with --classes alphabetical 6=-, not csv" in capsys.readouterr().err
+
+
+def test_one_class_is_not_trained_on(class_folders, tmp_path, capsys):
+    shutil.copytree(class_folders / "sad", tmp_path / "data/sad")
+    assert run.main(["--data", str(tmp_path / "data"), "--output", str(tmp_path / "run")]) == 2
+    assert "all training images are of sad; expected two classes or more" in capsys.readouterr().err

@@ -114,7 +114,21 @@ MUTILATED = {
     "empty CSV": (text_file(".csv", b""), "no column"),
     "binary CSV": (text_file(".csv", bytes(range(256)) * 10), "CSV"),
     "CSV with nulls": (text_file(".csv", b"emotion,pixels,Usage\n0,\0\0,Training\n"), "CSV|broken"),
-    "CSV without a column": (csv_with(lambda lines: ["emotion,pixels", *lines[1:]]), "no column usage"),
+    "CSV without a column": (csv_with(lambda lines: ["emotion,Usage", *lines[1:]]), "no column pixels"),
+    "numbers of several orders": (
+        zip_of(**{str(n): (f"train/{n}/1.png", b"x") for n in range(7)}),
+        "numbers 0, 1, 2, 3, 4, 5, 6 stand for the classes.*--classes with alphabetical, csv",
+    ),
+    "a device": (lambda folder, faces, forms: "/dev/zero", "not a file or folder"),
+    "too few to hold some out": (
+        lambda folder, faces, forms: forms.write_zip(folder / "d.zip", {"happy/1.png": forms.png(faces[0][2])}),
+        "1 different images of happy; expected 9 or more",
+    ),
+    "damaged tar": (text_file(".tar.gz", b"hello"), "not a readable gz"),
+    "unreadable mapping": (
+        lambda folder, faces, forms: f"{folder} --classes 0=bored",
+        "--classes '0=bored': expected NAME=CLASS",
+    ),
     "CSV without a header": (csv_with(lambda lines: lines[1:]), "no column"),
     "CSV without rows": (csv_with(lambda lines: lines[:1]), "no images"),
     "CSV with text in pixels": (
@@ -146,7 +160,7 @@ MUTILATED = {
 @pytest.mark.parametrize("name", MUTILATED)
 def test_mutilated_data_is_one_clear_line(name, tmp_path, faces, forms, capfd):
     make, expected = MUTILATED[name]
-    assert main([str(make(tmp_path, faces, forms))]) == 2
+    assert main(str(make(tmp_path, faces, forms)).split(" ")) == 2
     captured = capfd.readouterr()
     errors = captured.err.splitlines()
     assert len(errors) == 1, captured.err

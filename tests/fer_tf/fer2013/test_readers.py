@@ -38,7 +38,7 @@ def test_links_are_followed_and_those_to_nowhere_left_out(tmp_path, faces, forms
 
 
 def test_runs_among_the_class_folders_are_not_data(tmp_path, forms):
-    path = forms.write_tree(tmp_path / "data", {"happy/1.png": forms.png(np.zeros((48, 48), np.uint8))})
+    path = forms.write_tree(tmp_path / "data", {f"happy/{n}.png": forms.png(np.full((48, 48), n)) for n in range(9)})
     run = {"runs/1/settings.json": b"{}", "runs/1/history.csv": b"", "runs/1/curves.png": forms.png(np.eye(48))}
     before = fer2013.load(path, cache=False)
     assert fer2013.load(forms.write_tree(path, run), cache=False).fingerprint() == before.fingerprint()

@@ -40,7 +40,8 @@ def test_a_train_folder_alone_holds_out_a_tenth(tmp_path, forms):
     data = fer2013.load(forms.write_tree(tmp_path / "data", members))
     assert 0.05 < len(data.public) / 300 < 0.15
     assert len(data.train) + len(data.public) == 300
-    assert any(f"({len(data.public)}) was held out" in note for note in data.notes)
+    assert any(f"{len(data.public)} images were held out" in note for note in data.notes)
+    assert data.choosing == "held-out images"
 
 
 def test_class_folders_beside_splits_are_all_trained_on(tmp_path, faces, forms):
@@ -72,3 +73,38 @@ def test_own_class_folders_hold_out_a_tenth_by_content(tmp_path, forms):
     assert len(data.train) + len(data.public) == len(members)
     assert 0.05 < len(data.public) / len(members) < 0.15
     assert not fer2013.copies(data.public.images, data.train.images).any()
+
+
+@pytest.mark.parametrize("counts", [[9] * 7, [20, 0, 0, 30, 0, 0, 0], [100, 9, 45, 200, 12, 0, 31]])
+def test_some_of_each_class_are_held_out(counts, tmp_path, forms):
+    random = np.random.default_rng(4)
+    members = {}
+    for name, count in zip(CLASSES, counts, strict=True):
+        for n in range(count):
+            members[f"{name}/{n}.png"] = forms.png(random.integers(0, 256, (48, 48), np.uint8))
+    data = fer2013.load(forms.write_tree(tmp_path / "data", members))
+    held_out = np.bincount(data.public.labels, minlength=7).tolist()
+    assert held_out == [max(3, round(count / 10)) if count else 0 for count in counts]
+    assert (held_out + np.bincount(data.train.labels, minlength=7)).tolist() == counts
+    missing = ", ".join(name for name, count in zip(CLASSES, counts, strict=True) if not count)
+    assert (f"there are no training images of {missing}" in data.notes) == bool(missing)
+
+
+def test_copies_with_other_labels_are_on_the_same_side(tmp_path, forms):
+    images = np.random.default_rng(5).integers(0, 256, (60, 48, 48), np.uint8)
+    members = {f"happy/{n}.png": forms.png(image) for n, image in enumerate(images)}
+    members |= {f"sad/{n}.png": forms.png(image) for n, image in enumerate(images[30:])}
+    data = fer2013.load(forms.write_tree(tmp_path / "data", members))
+    assert not fer2013.copies(data.public.images, data.train.images).any()
+
+
+@pytest.mark.parametrize(("name", "choosing"), [("public", "PublicTest"), ("other", "held-out images")])
+def test_only_the_challenges_split_is_called_by_its_name(name, choosing, tmp_path, faces, forms):
+    members = forms.members_of(faces)
+    if name == "other":
+        members = {
+            path.replace("PublicTest", "a").replace("PrivateTest", "b"): image for path, image in members.items()
+        }
+    path = forms.write_zip(tmp_path / "data.zip", members)
+    assert fer2013.load(path).choosing == choosing
+    assert fer2013.load(path).choosing == choosing  # as the decoded copy says
