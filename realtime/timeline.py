@@ -126,13 +126,13 @@ def read_strips(path: Path) -> list[Strip]:
 
 def _read_archive(folder: Path) -> list[Strip]:
     """Reads the parts of an archive; the strips are in the order of their sources."""
-    from fer_tf.realtime.archive.parts import read_tables  # what they need comes with an extra
+    names = sorted(path.name for path in folder.glob("part-*.parquet"))
+    if not names:
+        raise UserError(f"{folder}: no archive; expected a CSV file, or a folder of {program('realtime.archive')}")
+    from fer_tf.realtime.archive.parts import read_tables  # what these need comes with an extra
     from fer_tf.realtime.archive.store import Store
 
     store = Store(str(folder))
-    names = store.names()
-    if not names:
-        raise UserError(f"{folder}: no archive; expected a CSV file, or a folder of {program('realtime.archive')}")
     samples: dict[tuple[str, int, str], list[list[float]]] = defaultdict(list)
     columns = ("source", "face", "model", "time_s", *(f"p_{name}" for name in CLASSES))
     for name in names:

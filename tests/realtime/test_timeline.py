@@ -233,3 +233,8 @@ def test_a_gap_of_half_a_second_or_of_ten_slow_frames_is_empty(step, gap):
     seen = np.flatnonzero(columns)
     empty = 1 - columns[seen.min() : seen.max() + 1].mean()
     assert empty == pytest.approx(gap / (100 * step + gap), abs=0.01)
+
+
+def test_a_folder_that_is_no_archive(tmp_path, capsys):
+    assert main([str(tmp_path)]) == 2
+    assert "no archive; expected a CSV file, or a folder of" in capsys.readouterr().err

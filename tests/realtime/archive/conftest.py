@@ -79,7 +79,7 @@ def run_archive(start_archive):
 
     def run(*arguments, **changes):
         child = start_archive(*arguments, **changes)
-        output, errors = child.communicate(timeout=120)
+        output, errors = child.communicate(timeout=300)
         return subprocess.CompletedProcess(child.args, child.returncode, output, errors)
 
     return run
@@ -92,7 +92,7 @@ def live_rows(clips, tmp_path_factory):
     def label(folder):
         table = tmp_path_factory.mktemp("live") / "faces.csv"
         command = [sys.executable, "-m", "realtime.webcam", "--no-window", "--source", folder, "--csv", table]
-        subprocess.run(list(map(str, command)), cwd=ROOT, capture_output=True, timeout=120, check=False)
+        subprocess.run(list(map(str, command)), cwd=ROOT, capture_output=True, timeout=300, check=False)
         return sorted(table.read_text().splitlines())
 
     return label
@@ -104,7 +104,7 @@ def copies(clips, tmp_path):
     return Path(shutil.copytree(clips, tmp_path / "clips"))
 
 
-def wait_for(what, seconds=60.0):
+def wait_for(what, seconds=120.0):
     """Returns what a function returns, once that is true."""
     end = time.monotonic() + seconds
     while not (found := what()):
