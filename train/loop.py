@@ -142,7 +142,7 @@ def _begin(folder: RunFolder, train: Split, public: Split, choosing: str) -> ker
         some = train.images[:: -(-len(train) // _INIT_IMAGES)]  # of all classes, by which they are sorted
         find_start(settings.init).load_into(network, evaluation_batches(some, preprocessor, batch_size=32))
         answers = predictor(network)(evaluation_batches(public.images, preprocessor)).argmax(axis=1)
-        print(f"{choosing} of the initial weights: {(answers == public.labels).mean():.2%}")
+        print(f"{choosing} with the initial weights: {(answers == public.labels).mean():.2%}")
     return network
 
 

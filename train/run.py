@@ -52,7 +52,7 @@ def main(argv: list[str] | None = None) -> int:
         if not resume and (isinstance(error, UserError | ModuleNotFoundError) or is_out_of_memory(error)):
             folder.discard_unstarted()
         raise
-    measured = data.choosing if data.choosing == PUBLIC_TEST else f"{report['n']:,} {data.choosing}:"
+    measured = data.choosing if data.choosing == PUBLIC_TEST else f"{len(data.public):,} {data.choosing}:"
     print(f"{measured} {report['accuracy']:.2%} at epoch {report['epoch']}, temperature {report['temperature']:.3f}")
     print(f"{folder.path}: model.keras, history.csv, settings.json, public.json, curves.png, confusion.png")
     print(f"next: {program('export.onnx')} {folder.path}")

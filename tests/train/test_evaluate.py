@@ -36,7 +36,7 @@ def test_models_are_held_against_each_other(data_set, make_model_file, tmp_path,
     one = make_model_file(tmp_path / "one.onnx")
     other = make_model_file(tmp_path / "other.onnx", slope=-1)  # always says "angry"
     monkeypatch.setattr(evaluate.fer2013, "find", lambda path: path)
-    monkeypatch.setattr(evaluate.fer2013, "load", lambda path: data_set)
+    monkeypatch.setattr(evaluate.fer2013, "load", lambda path, classes: data_set)
     assert evaluate.main([str(one), str(other), "--splits", "all", "--json", str(tmp_path / "r.json")]) == 0
     first = Recognizer(one)(data_set.private.images).argmax(axis=1) == data_set.private.labels
     second = data_set.private.labels == 0
@@ -74,7 +74,7 @@ def test_models_are_held_against_each_other(data_set, make_model_file, tmp_path,
 
 def test_the_votes_are_measured_against(data_set, make_model_file, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(evaluate.fer2013, "find", lambda path: path)
-    monkeypatch.setattr(evaluate.fer2013, "load", lambda path: data_set)
+    monkeypatch.setattr(evaluate.fer2013, "load", lambda path, classes: data_set)
     votes = tmp_path / "votes.csv"
     votes.write_text(
         "image,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF\n"
@@ -94,7 +94,7 @@ def test_the_votes_are_measured_against(data_set, make_model_file, tmp_path, mon
 def test_the_report_shows_the_last_split(data_set, make_model_file, tmp_path, monkeypatch, capsys):
     pytest.importorskip("matplotlib")
     monkeypatch.setattr(evaluate.fer2013, "find", lambda path: path)
-    monkeypatch.setattr(evaluate.fer2013, "load", lambda path: data_set)
+    monkeypatch.setattr(evaluate.fer2013, "load", lambda path, classes: data_set)
     model, report = make_model_file(tmp_path / "m.onnx"), tmp_path / "r.md"
     for splits, split in (("public", data_set.public), ("all", data_set.private)):
         options = [str(model), "--splits", splits, "--report", str(report), "--data", "/home/someone/faces.zip"]

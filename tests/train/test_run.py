@@ -150,7 +150,7 @@ def test_a_file_that_is_not_there_is_said_at_once(option, tmp_path, monkeypatch,
 
 
 def test_a_run_without_memory_leaves_its_place_to_another(small, class_folders, tmp_path, monkeypatch, capsys):
-    def exhausted(*arguments):
+    def exhausted(*arguments, **keywords):
         raise MemoryError
 
     monkeypatch.setattr("fer_tf.train.loop.fit", exhausted)

@@ -80,7 +80,7 @@ def test_a_run_starts_from_a_model_file_and_inherits_its_card(class_folders, tmp
     assert settings.init_sha256 == hashlib.sha256(SINGLE.read_bytes()).hexdigest()
     public = fer2013.load(class_folders).public
     right = Recognizer(SINGLE)(public.images).argmax(axis=1) == public.labels
-    assert f"PublicTest of the initial weights: {right.mean():.2%}\n" in capsys.readouterr().out
+    assert f"held-out images with the initial weights: {right.mean():.2%}\n" in capsys.readouterr().out
 
 
 def test_weights_that_learned_by_another_arithmetic_are_told_of(make_model_file, tmp_path, capsys):
