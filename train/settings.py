@@ -4,7 +4,7 @@
 
 import math
 import shlex
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import MISSING, Field, dataclass, field, fields
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
@@ -49,7 +49,7 @@ def option(
     group: str,
     help: str,
     *,
-    choices: tuple[str, ...] = (),
+    choices: Collection[str] = (),
     within: Range | None = None,
     metavar: str | None = None,
     needs: str | None = None,
@@ -83,7 +83,7 @@ class Settings:
         UserError: if a value is of another type than its setting, or not one that it may have.
     """
 
-    model: str = option("base_cnn", _DATA, "network", choices=tuple(ARCHITECTURES))
+    model: str = option("base_cnn", _DATA, "network", choices=ARCHITECTURES)
     widths: list[int] | None = option(
         None, _DATA, "channels of stem and stages of a se_resnet or mirror_resnet", within=COUNT, metavar="CHANNELS"
     )
