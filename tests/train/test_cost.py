@@ -58,8 +58,8 @@ def test_the_figures_of_the_base_cnn_that_ships():
 
 @pytest.mark.parametrize(
     ("name", "count", "tolerance"),
-    # The file of two is written anew: its signs and neighbors are convolutions, and its second network, whose last stage
-    # is narrower, is padded to the width of the first.
+    # The file of two is of the newer form: signs and neighbors are convolutions, and the second network, whose last
+    # stage is narrower, is padded to the width of the first.
     [("mirror_resnet-original", 1, 0), ("mirror_resnet-original-pair", 2, 0.005)],
 )
 def test_the_figures_of_the_mirror_resnets_that_ship(name, count, tolerance):
