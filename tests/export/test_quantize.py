@@ -38,9 +38,9 @@ def labelled(tmp_path_factory) -> Path:
     images = patterns(900, seed=3)
     probabilities = Recognizer(SOURCE)(images)
     best = np.sort(probabilities, axis=1)
-    for index in np.flatnonzero(best[:, -1] - best[:, -2] > 0.7):
-        place = folder / CLASSES[probabilities[index].argmax()]
-        place.mkdir(exist_ok=True)
+    for number, index in enumerate(np.flatnonzero(best[:, -1] - best[:, -2] > 0.7)):
+        place = folder / ("train" if number % 10 else "val") / CLASSES[probabilities[index].argmax()]
+        place.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(place / f"{index}.png"), images[index])
     return folder
 

@@ -1,5 +1,6 @@
 import json
 import shutil
+import sys
 
 import cv2
 import numpy as np
@@ -193,7 +194,8 @@ def test_what_a_user_gets_wrong_is_said_in_one_line(arguments, message, tmp_path
     assert message in printed.err
 
 
-def test_heic_is_named_with_what_to_do_alone_in_a_folder_and_by_a_pattern(model, pictures, capsys):
+def test_heic_is_named_with_what_to_do_alone_in_a_folder_and_by_a_pattern(model, pictures, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)  # as if its extra were not installed
     (pictures / "IMG_1.HEIC").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
     for named, code in (("IMG_1.HEIC", 2), ("*.HEIC", 2), ("", 1)):
         assert predict.main([str(pictures / named), "--model", str(model)]) == code

@@ -50,12 +50,12 @@ def test_files_of_other_formats_are_counted(tmp_path, as_zip, forms):
         "train/happy/1.png": forms.png(np.zeros((48, 48), np.uint8)),
         "test/happy/1.png": forms.png(np.eye(48) * 255),
     }
-    members |= dict.fromkeys(("train/happy/2.heic", "test/sadness/3.GIF", "train/happy/.DS_Store", "readme.txt"), b"x")
+    members |= dict.fromkeys(("train/happy/2.heic", "test/sadness/3.PSD", "train/happy/.DS_Store", "readme.txt"), b"x")
     path = forms.write_tree(tmp_path / "data", members)
     if as_zip:
         path = Path(shutil.make_archive(str(tmp_path / "data"), "zip", path))
     (note,) = fer2013.load(path).notes[:1]
-    assert note == "2 files in class folders are of other formats and left out: .gif, .heic"
+    assert note == "2 files in class folders are of other formats and left out: .heic, .psd"
     with pytest.raises(UserError, match=r"no images of \.avif, .*expected train/<class>"):
         fer2013.load(forms.write_tree(tmp_path / "none", {"train/happy/2.heic": b"x"}))
 
