@@ -84,6 +84,10 @@ def test_the_figures_of_the_mirror_resnets_that_ship(name, count, tolerance):
         weights += sum((2 + 2 + 1) * width // 2 for width in widths)  # which layers of the same width share
     found = count_operations(DEFAULT_MODEL.with_name(f"{name}.onnx"))
     assert found == pytest.approx((weights, products), rel=tolerance)
+    assert found[0] <= 3e6
+    # Padding is the share of the second network's last stage that is zeros: 32 of its 224 channels, in three layers.
+    padding = 6**2 * 9 * (128 * 224 + 2 * 224**2 - 128 * 192 - 2 * 192**2) // 2 * (count - 1)
+    assert found[1] - padding <= 150e6
 
 
 def test_a_tiny_model_costs_something(make_model_file, tmp_path, monkeypatch):
