@@ -1,0 +1,37 @@
+/** The pictures that were opened, small, to go back to. */
+
+/** Most pictures that are shown; the tables have them all. */
+const MOST = 60;
+
+export class Strip {
+  /**
+   * @param {HTMLElement} list
+   * @param {(file: File) => void} onChoose
+   */
+  constructor(list, onChoose) {
+    this.list = list;
+    this.onChoose = onChoose;
+  }
+
+  /** @param {File[]} files Pictures. */
+  add(files) {
+    for (const file of files) this.list.append(this.#itemOf(file));
+    while (this.list.children.length > MOST) {
+      const [first] = this.list.children;
+      URL.revokeObjectURL(first.querySelector('img')?.src ?? '');
+      first.remove();
+    }
+    this.list.hidden = this.list.children.length < 2;
+  }
+
+  /** @param {File} file */
+  #itemOf(file) {
+    const image = Object.assign(new Image(), { src: URL.createObjectURL(file), alt: file.name, loading: 'lazy' });
+    const button = Object.assign(document.createElement('button'), { type: 'button', title: file.name });
+    button.addEventListener('click', () => this.onChoose(file));
+    button.append(image);
+    const item = document.createElement('li');
+    item.append(button);
+    return item;
+  }
+}
