@@ -117,7 +117,7 @@ async function openDetector(file) {
  */
 async function openModel(file) {
   const card = readCard(file);
-  const session = await ort.InferenceSession.create(file).catch((error) => {
+  const session = await ort.InferenceSession.create(file).catch((/** @type {unknown} */ error) => {
     throw new Error(`The model cannot be run (${firstLine(error)}).`);
   });
   /** @type {import('./core/pipeline.mjs').RunRecognizer} */
@@ -127,7 +127,7 @@ async function openModel(file) {
     return /** @type {Float32Array} */ (probabilities.data);
   };
   for (const count of [1, 2]) {
-    const row = await recognizer(new Uint8Array(count * IMAGE_SIZE ** 2), count).catch((error) => {
+    const row = await recognizer(new Uint8Array(count * IMAGE_SIZE ** 2), count).catch((/** @type {unknown} */ error) => {
       throw new Error(`The model fails when it runs (${firstLine(error)}).`);
     });
     const sum = row.reduce((one, other) => one + other, 0);
@@ -164,7 +164,7 @@ addEventListener('message', ({ data: { id, method, argument } }) => {
   last = last.then(async () => {
     try {
       const value = await methods[/** @type {keyof typeof methods} */ (method)](argument);
-      postMessage({ id, value }, { transfer: value?.frame ? [value.frame] : [] });
+      postMessage({ id, value }, { transfer: value && 'frame' in value ? [value.frame] : [] });
     } catch (error) {
       postMessage({ id, error: firstLine(error) });
     }

@@ -40,6 +40,8 @@ export const DEFAULTS = Object.freeze({ smoothing: 0.3, minConfidence: 0.4 });
 const LARGEST_BATCH = 64;
 
 export class Pipeline {
+  #tracker = new Tracker();
+
   /**
    * @param {RunDetector} detector
    * @param {RunRecognizer} recognizer
@@ -49,12 +51,11 @@ export class Pipeline {
     this.detector = detector;
     this.recognizer = recognizer;
     this.settings = { ...DEFAULTS, ...settings };
-    this.tracker = new Tracker();
   }
 
   /** Forgets all faces; the next frame starts a new stream. */
   reset() {
-    this.tracker.reset();
+    this.#tracker = new Tracker();
   }
 
   /**
@@ -86,7 +87,7 @@ export class Pipeline {
    * @param {number} smoothing
    */
   async #analyze(image, time, searchSize, smoothing) {
-    const tracks = this.tracker.update(await findFaces(this.detector, image, searchSize), time, image);
+    const tracks = this.#tracker.update(await findFaces(this.detector, image, searchSize), time, image);
     const boxes = tracks.map((track) => track.box.map(rint));
     const crops = tracks.map((track, i) => cropFace(image, boxes[i], landmarksOf(track)));
     const rows = await this.#recognize(crops);

@@ -49,23 +49,17 @@ export class Average {
   }
 }
 
+/** One for each stream. */
 export class Tracker {
-  constructor() {
-    this.reset();
-  }
-
-  /** Forgets all faces, for another stream. */
-  reset() {
-    /** @type {Track[]} */
-    this.visible = [];
-    /** @type {Track[]} */
-    this.lost = [];
-    this.nextId = 0;
-    this.clock = 0;
-    this.time = Infinity;
-    this.width = 0;
-    this.height = 0;
-  }
+  /** @type {Track[]} */
+  #visible = [];
+  /** @type {Track[]} */
+  #lost = [];
+  #nextId = 0;
+  #clock = 0;
+  #time = Infinity;
+  #width = 0;
+  #height = 0;
 
   /**
    * Returns the tracks of the faces in the next frame, ordered by id.
@@ -76,11 +70,11 @@ export class Tracker {
    * @returns {Track[]}
    */
   update(found, time, { width, height }) {
-    if (time > this.time) this.clock += time - this.time;
-    this.time = time;
+    if (time > this.#time) this.#clock += time - this.#time;
+    this.#time = time;
     this.#fit(width, height);
     this.#match(found);
-    return this.visible;
+    return this.#visible;
   }
 
   /**
@@ -90,11 +84,11 @@ export class Tracker {
    * @param {number} height
    */
   #fit(width, height) {
-    if (width === this.width && height === this.height) return;
-    const scale = [width / this.width, height / this.height];
-    for (const track of [...this.visible, ...this.lost]) track.box = track.box.map((value, i) => value * scale[i % 2]);
-    this.width = width;
-    this.height = height;
+    if (width === this.#width && height === this.#height) return;
+    const scale = [width / this.#width, height / this.#height];
+    for (const track of [...this.#visible, ...this.#lost]) track.box = track.box.map((value, i) => value * scale[i % 2]);
+    this.#width = width;
+    this.#height = height;
   }
 
   /**
@@ -104,9 +98,9 @@ export class Tracker {
    */
   #match(found) {
     const boxes = found.boxes.map(([left, top, width, height]) => [left, top, Math.max(1, width), Math.max(1, height)]);
-    const known = [...this.visible, ...this.lost.filter((track) => this.clock - track.seen <= MEMORY)];
+    const known = [...this.#visible, ...this.#lost.filter((track) => this.#clock - track.seen <= MEMORY)];
     const pairs = known.flatMap((track, row) =>
-      boxes.map((box, column) => ({ track, column, cost: costOf(track, box, this.clock) })),
+      boxes.map((box, column) => ({ track, column, cost: costOf(track, box, this.#clock) })),
     );
     pairs.sort((one, other) => (one.cost === other.cost ? 0 : one.cost - other.cost));
     /** @type {Map<number, Track>} */
@@ -118,19 +112,19 @@ export class Tracker {
       matched.set(column, track);
       taken.add(track);
     }
-    this.lost = known.filter((track) => !taken.has(track));
+    this.#lost = known.filter((track) => !taken.has(track));
     const columns = [...boxes.keys()].sort((one, other) => compareBoxes(boxes[one], boxes[other]));
     for (const column of columns) {
       if (matched.has(column)) continue;
-      const track = { id: this.nextId++, box: boxes[column], seen: this.clock, places: null, average: new Average() };
+      const track = { id: this.#nextId++, box: boxes[column], seen: this.#clock, places: null, average: new Average() };
       matched.set(column, track);
     }
     for (const [column, track] of matched) {
       track.box = boxes[column];
       track.places = placesOf(found.landmarks?.[column], track.box);
-      track.seen = this.clock;
+      track.seen = this.#clock;
     }
-    this.visible = [...matched.values()].sort((one, other) => one.id - other.id);
+    this.#visible = [...matched.values()].sort((one, other) => one.id - other.id);
   }
 }
 
