@@ -18,6 +18,9 @@ from fer_tf.realtime.web.site import DEFAULT_MODEL
 from fer_tf.recognizer import Recognizer
 from fer_tf.text import printable
 
+TOLERANCE = 0.005
+"""Of probabilities: in 8 bits, a difference in the last digit may move an activation by a whole level."""
+
 BYTES = "const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));"
 
 
@@ -246,7 +249,7 @@ def frames_of(faces, *, angle=0.0):
 
 def test_pictures_give_what_predict_gives(browser, address, fer2013_path, tmp_path):
     recognizer = Recognizer(DEFAULT_MODEL)
-    faces = ambiguous_faces(fer2013_path, recognizer, 420)
+    faces = ambiguous_faces(fer2013_path, recognizer, 360)
     pictures = {}
     for kind, images in (
         ("upright", frames_of(faces[::2])),
@@ -272,14 +275,20 @@ def test_pictures_give_what_predict_gives(browser, address, fer2013_path, tmp_pa
 
     pipeline = Pipeline(FaceDetector(search_size=STILL_SEARCH_SIZE), recognizer, smoothing=0)
     assert [line["source"] for line in lines] == list(pictures)
-    found = 0
+    found = clear = 0
     for line in lines:
         pipeline.reset()
         expected = pipeline(pictures[line["source"]])
         assert [face["box"] for face in line["faces"]] == [list(face.box) for face in expected], line["source"]
         for ours, face in zip(line["faces"], expected, strict=True):
             (reading,) = ours["readings"]
-            np.testing.assert_allclose(list(reading["raw"].values()), face.raw, atol=0.005)
-            assert (reading["expression"], ours["certain"]) == (face.label, face.certain)
+            np.testing.assert_allclose(list(reading["raw"].values()), face.raw, atol=TOLERANCE)
+            second, first = np.sort(face.raw)[-2:]
+            if first - second > TOLERANCE:  # else rounding decides
+                assert reading["expression"] == face.label
+                clear += 1
+            if abs(first - pipeline.min_confidence) > TOLERANCE:
+                assert ours["certain"] == face.certain
             found += 1
     assert found >= 300
+    assert clear > 0.95 * found
