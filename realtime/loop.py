@@ -5,6 +5,7 @@ and shows them.
 """
 
 import contextlib
+import ctypes
 import dataclasses
 import math
 import sys
@@ -39,6 +40,9 @@ PICTURE_SECONDS = 2.0
 
 _TICK = 0.02
 """Longest time in seconds between two checks of the window and of signals."""
+
+_MMAP_THRESHOLD = -3
+"""glibc's number of the option: blocks from this size on are mapped, and returned when they are freed."""
 
 Result = tuple[Frame, list[Face]]
 """A frame and its faces."""
@@ -102,6 +106,7 @@ class Loop:
         self._outage = False
         self._zero = -math.inf
         self._pace: deque[tuple[float, float]] = deque(maxlen=30)
+        _return_freed_memory()
 
     @property
     def going(self) -> bool:
@@ -125,9 +130,9 @@ class Loop:
         self._current = None
         self._zero = -math.inf
         self._pace.clear()
-        frames = Stage(source, size=2, newest=source.live)
+        frames = Stage(source, size=1, newest=source.live)
         # Of a live source a frame is tracked when the one before goes on to be recognized. Waiting, it would grow old.
-        waiting = 0 if source.live else 2
+        waiting = 0 if source.live else 1
         tracked = Stage(self._tracked(frames), size=waiting)
         results = Stage(self._recognized(tracked), size=waiting)
         try:
@@ -284,6 +289,19 @@ class Loop:
             say(f"error: {error}")
         else:
             say(f"wrote {stem}.png and {stem}.csv")
+
+
+def _return_freed_memory() -> None:
+    """Keeps glibc from holding on to what models and frames have freed: a fifth of the loop's memory.
+
+    A frame is freed by another thread than the one that made it. By default glibc then keeps it for the first one.
+    """
+    if sys.platform != "linux":
+        return
+    libc = ctypes.CDLL(None)
+    with contextlib.suppress(AttributeError):  # another C library
+        libc.mallopt(_MMAP_THRESHOLD, 1 << 17)
+        libc.malloc_trim(0)
 
 
 def say(line: str) -> None:
