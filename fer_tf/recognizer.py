@@ -26,7 +26,7 @@ LARGEST_BATCH = 256
 """How many faces a `Recognizer` gives to onnxruntime at once; more are split, so that memory stays bounded."""
 
 _LARGE = 32_000_000
-"""Bytes of a model file from which on the threads of a call share each operator. The operators of smaller networks are so
+"""Bytes of a model file from which on the threads of a call share each operator. Operators of smaller networks are so
 short that threads would mostly wait for each other, so each takes a part of the faces."""
 
 _SUM_TOLERANCE = 1e-3
