@@ -24,6 +24,7 @@ from fer_tf.realtime.outputs import check_overwriting, distinct_names
 from fer_tf.realtime.pipeline import Face, Pipeline
 from fer_tf.realtime.record import write_image
 from fer_tf.realtime.sources import HEIC_SUFFIXES, check_name, expand_sources, read_image
+from fer_tf.realtime.stage import in_thread
 from fer_tf.realtime.tables import describe_face
 from fer_tf.text import printable
 
@@ -48,7 +49,7 @@ def main(argv: list[str] | None = None) -> int:
                 failed.append({"source": path, "error": str(error)})
                 continue
             pipeline.reset()
-            faces = pipeline(image)
+            faces = in_thread(pipeline, image)
             if arguments.json:
                 described.append(_describe(path, image, faces))
             else:
