@@ -16,7 +16,7 @@ from fer_tf.catalogue import IMAGE_SIZE
 from fer_tf.classes import CLASSES
 from fer_tf.command import Parser, command
 from fer_tf.detector_card import DETECTOR_KEY
-from fer_tf.errors import UserError
+from fer_tf.errors import UserError, is_out_of_memory
 from fer_tf.installation import program
 
 _BATCH = 64
@@ -82,6 +82,8 @@ class Recognizer:
         try:
             self._session = onnxruntime.InferenceSession(path, options, providers=list(providers))
         except Exception as error:  # onnxruntime's exceptions have no common base but this
+            if is_out_of_memory(error):
+                raise UserError(f"{path}: not enough memory to load it; close other programs") from None
             raise UserError(f"{path}: not a readable ONNX file ({str(error).splitlines()[0]})") from None
         unusable = [provider for provider in providers if provider not in self._session.get_providers()]
         if unusable:  # onnxruntime would go on without it
@@ -125,6 +127,8 @@ class Recognizer:
         try:
             rows = self._session.run([OUTPUT_NAME], {INPUT_NAME: faces})[0]
         except Exception as error:  # onnxruntime's exceptions have no common base but this
+            if is_out_of_memory(error):
+                raise UserError(f"{self._path}: not enough memory to run it; close other programs") from None
             reason = str(error).partition("\n")[0][:300]
             raise UserError(f"{self._path}: the model failed while it ran ({reason}); export it again") from None
         if fault := _fault_of(rows, len(faces)):

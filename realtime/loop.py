@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -130,20 +130,21 @@ class Loop:
         self._current = None
         self._zero = -math.inf
         self._pace.clear()
-        frames = Stage(source, size=1, newest=source.live)
         # Of a live source a frame is tracked when the one before goes on to be recognized. Waiting, it would grow old.
         waiting = 0 if source.live else 1
-        tracked = Stage(self._tracked(frames), size=waiting)
-        results = Stage(self._recognized(tracked), size=waiting)
+        stages: list[Stage[Any]] = []
         try:
+            stages.append(frames := Stage(source, size=1, newest=source.live))
+            stages.append(tracked := Stage(self._tracked(frames), size=waiting))
+            stages.append(results := Stage(self._recognized(tracked), size=waiting))
             self._take_all(source, results, recording)
             if self.window and source.length == 1:
                 self._hold(float("inf") if last else PICTURE_SECONDS)
         finally:
             source.close()
-            frames.close()
-            for stage in (tracked, results):
-                stage.close(timeout=None)  # a model that returns during shutdown would abort the process
+            # A read may be blocked for long. A model that returns during shutdown would abort the process.
+            for stage, timeout in zip(stages, (0.5, None, None), strict=False):
+                stage.close(timeout)
 
     def _tracked(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, list[Track]]]:
         for frame in frames:
