@@ -15,12 +15,12 @@ from fer_tf.catalogue import ARCHITECTURES, DATASETS
 from fer_tf.fer2013 import Fer2013
 from fer_tf.files import write_json, write_text
 from fer_tf.models import load_network
+from fer_tf.table import Table, to_markdown, to_text
 from fer_tf.train.figures import evaluate, evaluation_split
 from fer_tf.train.input_pipeline import evaluation_batches
 from fer_tf.train.pictures import save_figure
 from fer_tf.train.prediction import predictor
 from fer_tf.train.run_folder import RunFolder
-from fer_tf.train.table import Table, to_markdown, to_text
 
 FIRST_PROJECT = {
     "base_cnn": {
