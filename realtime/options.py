@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from fer_tf import weights
+from fer_tf import mixture, weights
 from fer_tf.command import positive
 from fer_tf.errors import UserError
 from fer_tf.realtime.detect import BACKENDS, SEARCH_SIZE, SMALLEST_FACE, FaceDetector
@@ -44,6 +44,14 @@ def add_recognition(add: Callable[..., object], *, search: int = SEARCH_SIZE) ->
     add("--smallest-face", type=positive(float), default=SMALLEST_FACE, metavar="PIXELS", help=help_text)
     help_text = 'label less probable expressions "uncertain" (default: 0.4)'
     add("--min-confidence", type=float, default=0.4, metavar="P", help=help_text)
+    add(
+        "--expect",
+        type=_mixture,
+        default=mixture.DEFAULT,
+        metavar="MIXTURE",
+        help="expressions to expect: everyday; even, for posed faces and balanced sets; fer2013, which the shipped "
+        "models learned from; or shares such as happy=.3,neutral=.5 (default: %(default)s)",
+    )
 
 
 def add_video(add: Callable[..., object]) -> None:
@@ -85,6 +93,7 @@ def make_pipeline(options: argparse.Namespace, *, threads: int | None = None, pr
         smoothing=options.smoothing,
         detect_every=options.detect_every,
         min_confidence=options.min_confidence,
+        expect=options.expect,
     )
 
 
@@ -98,3 +107,11 @@ def model_file(text: str) -> Path:
 
 def _search_size(text: str) -> int | None:
     return None if text == "full" else int(positive()(text))
+
+
+def _mixture(text: str) -> str:
+    try:
+        mixture.expected_shares(text)
+    except UserError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text

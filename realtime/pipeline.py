@@ -1,13 +1,13 @@
 """Takes frames and returns their faces with the expressions that they show."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from fer_tf import weights
+from fer_tf import mixture, weights
 from fer_tf.classes import CLASSES
 from fer_tf.errors import UserError
 from fer_tf.realtime.capture import to_bgr
@@ -27,9 +27,9 @@ class Reading:
     model: str
     """Name of the model, from its card."""
     probabilities: np.ndarray
-    """float32 [7], in the order of `fer_tf.CLASSES`, 0 to 1, smoothed over time; they sum to 1."""
+    """float32 [7], in the order of `fer_tf.CLASSES`, 0 to 1: smoothed over time, then corrected; they sum to 1."""
     raw: np.ndarray
-    """float32 [7]: those of this frame alone."""
+    """float32 [7]: what the model said of this frame, neither smoothed nor corrected."""
     certain: bool = True
     """Whether the confidence reaches the pipeline's `min_confidence`."""
 
@@ -59,12 +59,12 @@ class Face:
 
     @property
     def probabilities(self) -> np.ndarray:
-        """float32 [7]: the main model's probabilities, smoothed over time."""
+        """float32 [7]: the main model's probabilities, smoothed over time, then corrected."""
         return self.readings[0].probabilities
 
     @property
     def raw(self) -> np.ndarray:
-        """float32 [7]: the main model's probabilities for this frame alone."""
+        """float32 [7]: what the main model said of this frame, neither smoothed nor corrected."""
         return self.readings[0].raw
 
     @property
@@ -111,12 +111,15 @@ class Pipeline:
         detect_every: Run the detector on every Nth frame only, and follow the faces by optical flow in between.
             Expressions are recognized in every frame.
         min_confidence: Readings are `certain` from this confidence on, 0 to 1.
+        expect: The mixture of expressions that is expected, which the answers are corrected for: `everyday`, `even`
+            (for posed faces and balanced sets), `fer2013` (which the shipped models learned from), or shares, as in
+            `happy=.3,neutral=.5` or in a mapping. See `fer_tf.mixture.expected_shares`.
 
     Attributes:
         models: Names of the models, in the order of each face's readings.
 
     Raises:
-        UserError: if a number is out of range, or if there is no such model.
+        UserError: if a number is out of range, if `expect` is no mixture, or if there is no such model.
     """
 
     def __init__(
@@ -128,6 +131,7 @@ class Pipeline:
         smoothing: float = 0.3,
         detect_every: int = 1,
         min_confidence: float = 0.4,
+        expect: str | Mapping[str, float] = mixture.DEFAULT,
     ):
         if not 0 <= smoothing < float("inf"):
             raise UserError(f"smoothing must be a number of seconds, 0 for none; found {smoothing}")
@@ -135,6 +139,7 @@ class Pipeline:
             raise UserError(f"detect_every must be a whole number above 0, found {detect_every}")
         if not 0 <= min_confidence <= 1:
             raise UserError(f"min_confidence must lie between 0 and 1, found {min_confidence}")
+        expected = mixture.expected_shares(expect)
         self.smoothing = smoothing
         self.min_confidence = min_confidence
         self._tracker = Tracker(detector or FaceDetector(), detect_every=detect_every)
@@ -144,6 +149,9 @@ class Pipeline:
         self._recognizers = [
             Recognizer(weights.find(model)) if isinstance(model, Path | str) else model for model in models
         ]
+        self._offset = np.stack(
+            [mixture.mixture_offset(expected, model.card.training_shares) for model in self._recognizers]
+        )
         names = [model.card.name for model in self._recognizers]
         self.models = tuple(f"{name} (2)" if name in names[:index] else name for index, name in enumerate(names))
 
@@ -192,11 +200,12 @@ class Pipeline:
         boxes = [_rounded(track.box) for track in tracks]
         crops = np.stack([crop_face(image, box, track.landmarks) for box, track in zip(boxes, tracks, strict=True)])
         rows = np.stack([recognizer(crops) for recognizer in self._recognizers], axis=1)
+        smoothed = np.stack([track.smooth(raw, self.smoothing) for track, raw in zip(tracks, rows, strict=True)])
+        corrected = mixture.correct(smoothed, self._offset)
         faces = []
-        for track, box, crop, raw in zip(tracks, boxes, crops, rows, strict=True):
-            smoothed = track.smooth(raw, self.smoothing)
-            certain = smoothed.max(axis=1) >= self.min_confidence
-            readings = tuple(map(Reading, self.models, smoothed, raw, certain.tolist()))
+        for track, box, crop, raw, answer in zip(tracks, boxes, crops, rows, corrected, strict=True):
+            certain = answer.max(axis=1) >= self.min_confidence
+            readings = tuple(map(Reading, self.models, answer, raw, certain.tolist()))
             faces.append(Face(box, track.id, crop, readings))
         return faces
 

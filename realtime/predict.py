@@ -36,7 +36,9 @@ def main(argv: list[str] | None = None) -> int:
     paths = _expand(arguments.images)
     targets = _targets(paths, arguments.output) if arguments.output else {}
     detector = make_detector(arguments)
-    pipeline = Pipeline(detector, arguments.model, smoothing=0, min_confidence=arguments.min_confidence)
+    pipeline = Pipeline(
+        detector, arguments.model, smoothing=0, min_confidence=arguments.min_confidence, expect=arguments.expect
+    )
     described: list[dict[str, Any]] = []
     failed: list[dict[str, str]] = []
     try:

@@ -138,7 +138,7 @@ class JsonlSink(_LineSink):
     """
 
     def _add(self, file: TextIO, source: str, frame: Frame, faces: Sequence[Face]) -> None:
-        described = [{"face": face.track, **describe_face(face, raw=True)} for face in faces]
+        described = [{"face": face.track, **describe_face(face)} for face in faces]
         line = {"source": source, "time_s": round(frame.time_s, 3), "frame": frame.index, "faces": described}
         file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
@@ -208,14 +208,12 @@ class SummarySink:
                 entry["expressions"][reading.label] += self._step_s
 
 
-def describe_face(face: Face, *, raw: bool = False) -> dict[str, Any]:
-    """Returns the box and the readings of a face as JSON files have them; `raw` adds the raw probabilities."""
+def describe_face(face: Face) -> dict[str, Any]:
+    """Returns the box and the readings of a face as JSON files have them."""
     readings = []
     for reading in face.readings:
         entry = {"model": reading.model, "expression": reading.label, "confidence": round(reading.confidence, 4)}
-        entry["probabilities"] = _by_class(reading.probabilities)
-        if raw:
-            entry["raw"] = _by_class(reading.raw)
+        entry |= {"probabilities": _by_class(reading.probabilities), "raw": _by_class(reading.raw)}
         readings.append(entry)
     return {"box": list(face.box), "certain": face.certain, "readings": readings}
 

@@ -20,7 +20,7 @@ class FakeModel:
     """Gives the rows of `answers` one after the other, and remembers what it was asked."""
 
     def __init__(self, answers, name="fake"):
-        self.card = SimpleNamespace(name=name)
+        self.card = SimpleNamespace(name=name, training_shares=None)
         self.answers, self.calls = np.asarray(answers, np.float32), []
 
     def __call__(self, faces):
@@ -28,6 +28,9 @@ class FakeModel:
         rows, self.answers = np.split(self.answers, [len(faces)])
         return rows
 
+
+AS_TRAINED = {"expect": "fer2013"}
+"""Leaves answers as they are."""
 
 BOXES = np.array([[90, 10, 50, 50], [5, 60, 40, 40], [50, 0, 30, 30]])
 
@@ -84,7 +87,9 @@ def test_no_image_is_refused(nothing):
 def test_smoothing_is_per_face_and_model_and_raw_is_not_smoothed(image):
     first, second = np.eye(7)[[0, 1]], np.eye(7)[[2, 3]]
     model = FakeModel(np.concatenate([first, second]))
-    live = Pipeline(lambda _: BOXES[:2], model, compare=FakeModel(np.tile(np.eye(7)[6], (4, 1))), smoothing=0.5)
+    live = Pipeline(
+        lambda _: BOXES[:2], model, compare=FakeModel(np.tile(np.eye(7)[6], (4, 1))), **AS_TRAINED, smoothing=0.5
+    )
     live(image, 10.0)
     faces = live(image, 10.2)
     kept = np.exp(-0.2 / 0.5)
@@ -120,17 +125,57 @@ def test_tracking_may_run_ahead_of_recognizing(detect_every, image):
 
 def test_without_smoothing_probabilities_are_raw(image):
     rows = np.random.default_rng(0).dirichlet(np.ones(7), 5).astype(np.float32)
-    live = Pipeline(lambda _: BOXES[:1], FakeModel(rows), smoothing=0)
+    live = Pipeline(lambda _: BOXES[:1], FakeModel(rows), smoothing=0, **AS_TRAINED)
     for index, row in enumerate(rows):
         (face,) = live(image, index / 25)
         np.testing.assert_array_equal(face.probabilities, row)
 
 
+def test_answers_are_smoothed_first_and_corrected_then_for_the_everyday_mixture(image):
+    rows = np.random.default_rng(0).dirichlet(np.ones(7), 4).astype(np.float32)
+    everyday, even = (
+        Pipeline(lambda _: BOXES[:1], FakeModel(rows)),
+        Pipeline(lambda _: BOXES[:1], FakeModel(rows[::2]), compare=FakeModel(rows[1::2]), expect="even"),
+    )
+    shares = np.array([3995, 436, 4097, 7215, 4965, 4830, 3171]) / 28709
+    average = rows[0].astype(float)
+    for index, row in enumerate(rows):
+        (face,) = everyday(image, index / 10)
+        if index:
+            average += (1 - np.exp(-0.1 / 0.3)) * (row - average)
+        weighted = average * [0.06, 0.02, 0.03, 0.30, 0.45, 0.09, 0.05] / shares
+        np.testing.assert_allclose(face.probabilities, weighted / weighted.sum(), atol=1e-6)
+        np.testing.assert_array_equal(face.raw, row)
+        assert face.label == CLASSES[weighted.argmax()]
+        assert face.confidence == pytest.approx(weighted.max() / weighted.sum())
+        assert face.certain is bool(face.confidence >= 0.4)
+    (face,) = even(image, 0.0)
+    for reading, row in zip(face.readings, rows, strict=False):
+        np.testing.assert_allclose(reading.probabilities, row / shares / (row / shares).sum(), atol=1e-6)
+
+
+def test_each_model_is_corrected_for_what_it_was_trained_on(image):
+    """One whose card tells of a balanced set is left as it is where `even` is expected."""
+    row = np.random.default_rng(0).dirichlet(np.ones(7)).astype(np.float32)
+    model, other = FakeModel([row]), FakeModel([row])
+    other.card.training_shares = (1 / 7,) * 7
+    (face,) = Pipeline(lambda _: BOXES[:1], model, compare=other, expect=dict.fromkeys(CLASSES, 1 / 7))(image)
+    assert abs(face.probabilities - row).max() > 0.05
+    np.testing.assert_allclose(face.readings[1].probabilities, row, atol=1e-6)
+
+
+def test_what_is_no_mixture_is_refused():
+    with pytest.raises(UserError, match="everyday, even, fer2013"):
+        Pipeline(lambda _: BOXES, FakeModel([]), expect="studio")
+
+
 def test_a_face_is_uncertain_below_the_confidence_asked_for(image):
     rows = np.array([[0.5, 0.5, 0, 0, 0, 0, 0], [0.2, 0.2, 0.2, 0.4, 0, 0, 0]])
-    faces = Pipeline(lambda _: BOXES[:2], FakeModel(rows), min_confidence=0.5)(image)
+    faces = Pipeline(lambda _: BOXES[:2], FakeModel(rows), min_confidence=0.5, **AS_TRAINED)(image)
     assert [face.certain for face in faces] == [True, False]
-    second = Pipeline(lambda _: BOXES[:2], FakeModel(rows), compare=FakeModel(rows[::-1]), min_confidence=0.5)(image)
+    second = Pipeline(
+        lambda _: BOXES[:2], FakeModel(rows), compare=FakeModel(rows[::-1]), min_confidence=0.5, **AS_TRAINED
+    )(image)
     assert [[reading.certain for reading in face.readings] for face in second] == [[True, False], [False, True]]
     assert faces[1].label == "happy"
 
@@ -163,7 +208,7 @@ def test_with_a_model_file(make_model_file, tmp_path):
     image = np.zeros((100, 200, 3), np.uint8)
     image[:, 100:] = 255
     boxes = np.array([[120, 20, 60, 60], [20, 20, 60, 60]])
-    black, white = Pipeline(lambda _: boxes, path, compare=Recognizer(path))(image)
+    black, white = Pipeline(lambda _: boxes, path, compare=Recognizer(path), **AS_TRAINED)(image)
     for black_reading, white_reading in zip(black.readings, white.readings, strict=True):
         np.testing.assert_allclose(black_reading.probabilities, np.full(7, 1 / 7), atol=1e-6)
         expected = np.exp(range(7)) / np.exp(range(7)).sum()
