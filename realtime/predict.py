@@ -19,9 +19,10 @@ from fer_tf.installation import program
 from fer_tf.quiet import silence_opencv
 from fer_tf.realtime.detect import STILL_SEARCH_SIZE
 from fer_tf.realtime.draw import draw_faces
-from fer_tf.realtime.options import add_recognition, make_detector
+from fer_tf.realtime.face import Face
+from fer_tf.realtime.options import add_recognition, make_detector, take_resting_pictures
 from fer_tf.realtime.outputs import check_overwriting, distinct_names
-from fer_tf.realtime.pipeline import Face, Pipeline
+from fer_tf.realtime.pipeline import Pipeline
 from fer_tf.realtime.record import write_image
 from fer_tf.realtime.sources import HEIC_SUFFIXES, check_name, expand_sources, read_image
 from fer_tf.realtime.tables import describe_face
@@ -37,8 +38,14 @@ def main(argv: list[str] | None = None) -> int:
     targets = _targets(paths, arguments.output) if arguments.output else {}
     detector = make_detector(arguments)
     pipeline = Pipeline(
-        detector, arguments.model, smoothing=0, min_confidence=arguments.min_confidence, expect=arguments.expect
+        detector,
+        arguments.model,
+        smoothing=0,
+        min_confidence=arguments.min_confidence,
+        expect=arguments.expect,
+        resting_weight=arguments.resting_weight,
     )
+    take_resting_pictures(pipeline, arguments.resting_pictures)
     described: list[dict[str, Any]] = []
     failed: list[dict[str, str]] = []
     try:
