@@ -7,10 +7,10 @@ import cv2
 import numpy as np
 import pytest
 
-from fer_tf import fer2013
+from fer_tf import fer2013, weights
 from fer_tf.realtime.capture import Frame
 from fer_tf.realtime.crop import crop_face
-from fer_tf.realtime.detect import STILL_SEARCH_SIZE, Detections, FaceDetector
+from fer_tf.realtime.detect import Detections
 from fer_tf.realtime.pipeline import Face, Pipeline, Reading
 from fer_tf.realtime.tables import CsvSink, JsonlSink
 from fer_tf.realtime.track import Tracker
@@ -214,9 +214,7 @@ def test_a_card_is_read_from_the_file(modules, address, make_model_file, tmp_pat
     whole = make_model_file(tmp_path / "tiny.onnx").read_bytes()
     assert read(whole)["name"] == "tiny-original"
     assert read(b"nonsense") == read(whole[:-7]) == "This is no ONNX file, or it is damaged."
-    detector = FaceDetector()._find._session._model_path
-    with open(detector, "rb") as file:
-        assert read(file.read()) == "This is a face detector. Expected a model file."
+    assert read(weights.FACE_DETECTOR.read_bytes()) == "This is a face detector. Expected a model file."
     assert "no model card" in read(make_model_file(tmp_path / "bare.onnx", card=None).read_bytes())
     assert "not valid JSON" in read(make_model_file(tmp_path / "bad.onnx", card="{").read_bytes())
     newer = make_model_file(tmp_path / "newer.onnx", card_changes={"format_version": 2}).read_bytes()
@@ -273,12 +271,11 @@ def test_pictures_give_what_predict_gives(browser, address, fer2013_path, tmp_pa
     lines = [json.loads(line) for line in download.value.path().read_text(encoding="utf-8").splitlines()]
     page.close()
 
-    pipeline = Pipeline(FaceDetector(search_size=STILL_SEARCH_SIZE), recognizer, smoothing=0)
+    pipeline = Pipeline(recognizer=recognizer)
     assert [line["source"] for line in lines] == list(pictures)
     found = clear = 0
     for line in lines:
-        pipeline.reset()
-        expected = pipeline(pictures[line["source"]])
+        expected = pipeline.still(pictures[line["source"]])
         assert [face["box"] for face in line["faces"]] == [list(face.box) for face in expected], line["source"]
         for ours, face in zip(line["faces"], expected, strict=True):
             (reading,) = ours["readings"]
