@@ -14,7 +14,7 @@ import { Pipeline } from './core/pipeline.mjs';
 
 /** @typedef {import('./core/area.mjs').Image} Image */
 /** @typedef {import('./core/card.mjs').Card} Card */
-/** @typedef {import('./core/pipeline.mjs').Settings} Settings */
+/** @typedef {import('./core/answers.mjs').Settings} Settings */
 
 /**
  * @typedef {object} Request A frame to look at.
@@ -53,7 +53,7 @@ const methods = {
     ort.env.wasm.wasmPaths = RUNTIME.href;
     ort.env.wasm.wasmBinary = binary.buffer;
     const { card, recognizer } = await openModel(model);
-    pipeline = new Pipeline(await openDetector(detector), recognizer, settings);
+    pipeline = new Pipeline(await openDetector(detector), recognizer, card.training_shares, settings);
     return card;
   },
 
@@ -64,18 +64,31 @@ const methods = {
    */
   async useModel(file) {
     const { card, recognizer } = await openModel(file);
-    pipeline.recognizer = recognizer;
-    pipeline.reset();
+    pipeline.useModel(recognizer, card.training_shares);
     return card;
   },
 
   /** @param {Partial<Settings>} settings */
   async configure(settings) {
-    Object.assign(pipeline.settings, settings);
+    pipeline.configure(settings);
   },
 
   async reset() {
     pipeline.reset();
+  },
+
+  /** Takes the next second of each visible face as its resting face. */
+  async takeRest() {
+    pipeline.takeRest();
+  },
+
+  /**
+   * Takes pictures of one person at rest.
+   *
+   * @param {ImageBitmap[]} pictures None ends it.
+   */
+  async rest(pictures) {
+    await pipeline.rest(pictures.map((picture) => pixelsOf(picture, false)));
   },
 
   /**

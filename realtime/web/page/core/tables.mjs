@@ -10,7 +10,7 @@ import { CLASSES } from './classes.mjs';
  * @property {number} time In seconds, from the first frame.
  * @property {number} frame Number of the frame.
  * @property {string} model Name of the model.
- * @property {Pick<Face, 'track' | 'box' | 'label' | 'confidence' | 'certain' | 'probabilities' | 'raw'>[]} faces
+ * @property {Omit<Face, 'crop' | 'resting'>[]} faces
  */
 
 /** Columns of the CSV file. */
@@ -18,6 +18,7 @@ export const COLUMNS = [
   ...['source', 'time_s', 'frame', 'face', 'x', 'y', 'width', 'height', 'model', 'expression', 'confidence'],
   ...CLASSES.map((name) => `p_${name}`),
   ...CLASSES.map((name) => `raw_${name}`),
+  'shown',
 ];
 
 /**
@@ -30,7 +31,7 @@ export function toCsv(entries) {
     for (const face of faces) {
       const place = [quoted(toCell(source)), fixed(time, 3), frame, face.track, ...face.box];
       const numbers = [face.confidence, ...face.probabilities, ...face.raw].map((value) => fixed(value, 4));
-      lines.push([...place, quoted(toCell(model)), face.label, ...numbers].join(','));
+      lines.push([...place, quoted(toCell(model)), face.label, ...numbers, face.shown].join(','));
     }
   }
   return `${lines.join('\n')}\n`;
@@ -85,6 +86,7 @@ function lineOf({ source, time, frame, model, faces }) {
         object({
           model: JSON.stringify(model),
           expression: JSON.stringify(face.label),
+          shown: JSON.stringify(face.shown),
           confidence: number(face.confidence, 4),
           probabilities: byClass(face.probabilities),
           raw: byClass(face.raw),

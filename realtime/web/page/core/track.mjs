@@ -1,5 +1,7 @@
 /** Gives each face a number that it keeps: `fer_tf.realtime.track`, with a detection in every frame. */
 
+import { Past } from './answers.mjs';
+
 /** @typedef {import('./detect.mjs').Detections} Detections */
 
 /**
@@ -8,7 +10,7 @@
  * @property {number[]} box Left, top, width and height in pixels of the frame where it was last seen.
  * @property {number} seen When it was last seen, in seconds of the tracker's clock.
  * @property {number[][] | null} places The landmarks, as shares of the box's width and height.
- * @property {Average} average
+ * @property {Past} past What was said of it so far.
  */
 
 /** How far a face may have moved, in sizes of its box: from one frame to the next, per second unseen, and at most. */
@@ -21,33 +23,6 @@ const LARGEST_GROWTH = 2;
 
 /** Seconds for which a lost face keeps its number. */
 const MEMORY = 0.8;
-
-/** A moving average of probabilities. */
-export class Average {
-  /** @type {Float64Array | null} */
-  #value = null;
-  #time = 0;
-
-  /**
-   * Adds new probabilities: after `dt` seconds they have the weight `1 - exp(-dt / tau)`.
-   *
-   * @param {Float32Array} probabilities
-   * @param {number} time In seconds.
-   * @param {number} tau Time constant in seconds; 0 turns smoothing off.
-   * @returns {Float32Array} The average.
-   */
-  add(probabilities, time, tau) {
-    const before = this.#value;
-    if (before === null || tau === 0) {
-      this.#value = Float64Array.from(probabilities);
-    } else {
-      const weight = Math.expm1(-(time - this.#time) / tau);
-      this.#value = before.map((value, i) => value - weight * (probabilities[i] - value));
-    }
-    this.#time = time;
-    return Float32Array.from(this.#value);
-  }
-}
 
 /** One for each stream. */
 export class Tracker {
@@ -116,7 +91,7 @@ export class Tracker {
     const columns = [...boxes.keys()].sort((one, other) => compareBoxes(boxes[one], boxes[other]));
     for (const column of columns) {
       if (matched.has(column)) continue;
-      const track = { id: this.#nextId++, box: boxes[column], seen: this.#clock, places: null, average: new Average() };
+      const track = { id: this.#nextId++, box: boxes[column], seen: this.#clock, places: null, past: new Past() };
       matched.set(column, track);
     }
     for (const [column, track] of matched) {

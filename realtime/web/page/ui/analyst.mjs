@@ -3,7 +3,7 @@
 /** @typedef {import('../core/card.mjs').Card} Card */
 /** @typedef {import('../core/download.mjs').OnProgress} OnProgress */
 /** @typedef {import('../core/pipeline.mjs').Face} Face */
-/** @typedef {import('../core/pipeline.mjs').Settings} Settings */
+/** @typedef {import('../core/answers.mjs').Settings} Settings */
 
 export class Analyst {
   #worker = new Worker(new URL('../worker.mjs', import.meta.url), { type: 'module' });
@@ -61,6 +61,25 @@ export class Analyst {
    */
   reset() {
     return this.#call('reset');
+  }
+
+  /**
+   * Takes the next second of each visible face as its resting face.
+   *
+   * @returns {Promise<void>}
+   */
+  takeRest() {
+    return this.#call('takeRest');
+  }
+
+  /**
+   * Takes pictures of one person at rest, and corrects the answers about all faces for it.
+   *
+   * @param {ImageBitmap[]} pictures None ends it.
+   * @returns {Promise<void>}
+   */
+  rest(pictures) {
+    return this.#call('rest', pictures, pictures);
   }
 
   /**

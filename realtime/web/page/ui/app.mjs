@@ -1,12 +1,12 @@
 /** The page: what its controls do, and what it shows. */
-import { DEFAULTS } from '../core/pipeline.mjs';
-import { toCsv, toJsonLines } from '../core/tables.mjs';
+import { printable, toCsv, toJsonLines } from '../core/tables.mjs';
 import { Analyst } from './analyst.mjs';
 import { accuracyOf, showCard } from './card.mjs';
 import { FaceList } from './faces.mjs';
 import { wordsOf } from './palette.mjs';
 import { count, Record } from './record.mjs';
-import { openCamera, openPicture, openVideo } from './sources.mjs';
+import { SettingsForm } from './settings.mjs';
+import { openCamera, openPicture, openVideo, readPicture } from './sources.mjs';
 import { Stage } from './stage.mjs';
 import { Strip } from './strip.mjs';
 
@@ -59,14 +59,15 @@ export class App {
       clear: get('button', 'clear'),
       files: get('input', 'files'),
       mirror: get('input', 'mirror'),
-      smoothing: get('input', 'smoothing'),
-      confidence: get('input', 'confidence'),
-      rate: get('input', 'rate'),
+      rest: get('button', 'rest'),
+      portraits: get('input', 'portraits'),
       cameras: get('select', 'cameras'),
     };
     this.stage = new Stage(get('canvas', 'frame'), get('canvas', 'overlay'));
     this.faces = new FaceList(get('ol', 'faces'));
     this.strip = new Strip(get('ol', 'strip'), (file) => this.#openFiles([file], false));
+    const input = (/** @type {string} */ id) => get('input', id);
+    this.settings = new SettingsForm(input, get('select', 'resting'), () => this.#configure());
     this.#listen(page);
   }
 
@@ -75,7 +76,7 @@ export class App {
     const cores = navigator.hardwareConcurrency || 1;
     const threads = crossOriginIsolated ? Math.min(MOST_THREADS, Math.max(1, cores - 1)) : 1;
     try {
-      this.#useCard(await this.#analyst.load({ threads, settings: { ...DEFAULTS, ...this.#settings } }));
+      this.#useCard(await this.#analyst.load({ threads, settings: this.settings.values }));
     } catch (error) {
       this.ui.progress.hidden = true;
       return this.#fail(error);
@@ -107,9 +108,8 @@ export class App {
       this.#record.clear();
       this.#showRecord();
     });
-    for (const input of [ui.smoothing, ui.confidence]) {
-      input.addEventListener('change', () => this.#analyst.configure(this.#settings));
-    }
+    ui.rest.addEventListener('click', () => this.#analyst.takeRest());
+    ui.portraits.addEventListener('change', () => this.#takeRestFrom([...(ui.portraits.files ?? [])]));
     page.addEventListener('dragover', (event) => event.preventDefault());
     page.addEventListener('drop', (event) => {
       event.preventDefault();
@@ -118,11 +118,25 @@ export class App {
     page.addEventListener('paste', (event) => this.#openFiles([...(event.clipboardData?.files ?? [])]));
   }
 
-  get #settings() {
-    return {
-      smoothing: numberIn(this.ui.smoothing, DEFAULTS.smoothing),
-      minConfidence: numberIn(this.ui.confidence, 100 * DEFAULTS.minConfidence) / 100,
-    };
+  async #configure() {
+    try {
+      await this.#analyst.configure(this.settings.values);
+      if (this.ui.status.classList.contains('error')) this.#say('');
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  /** @param {File[]} files Pictures of one person at rest; none ends it. */
+  async #takeRestFrom(files) {
+    try {
+      const pictures = files.map((file) => readPicture(file, printable(file.name)));
+      await this.#analyst.rest(await Promise.all(pictures));
+      this.#say(files.length ? 'All faces are taken for this person’s now.' : 'No face is taken for that person’s.');
+    } catch (error) {
+      this.ui.portraits.value = '';
+      this.#fail(error);
+    }
   }
 
   /**
@@ -166,7 +180,7 @@ export class App {
     await this.#stop();
     const models = files.filter(({ name }) => /\.onnx$/i.test(name));
     for (const file of models) await this.#useModel(file);
-    const rate = Math.max(0.1, numberIn(this.ui.rate, 10));
+    const rate = this.settings.videoRate;
     const others = files.filter((file) => !models.includes(file));
     const sources = others.map((file) => (file.type.startsWith('video/') ? openVideo(file, rate) : openPicture(file)));
     if (areNew) this.strip.add(others.filter((_, i) => sources[i].kind === 'picture'));
@@ -218,7 +232,7 @@ export class App {
   #begin({ name, kind }) {
     const { ui } = this;
     ui.hint.hidden = true;
-    ui.stop.disabled = ui.pause.disabled = kind === 'picture';
+    ui.stop.disabled = ui.pause.disabled = ui.rest.disabled = kind === 'picture';
     ui.progress.hidden = kind !== 'video';
     ui.progress.removeAttribute('value');
     this.#times = [];
@@ -227,7 +241,7 @@ export class App {
   }
 
   #end() {
-    this.ui.pause.disabled = this.ui.stop.disabled = this.ui.progress.hidden = true;
+    this.ui.pause.disabled = this.ui.stop.disabled = this.ui.rest.disabled = this.ui.progress.hidden = true;
     this.#pause(false);
   }
 
@@ -250,7 +264,7 @@ export class App {
       this.stage.show(result.frame, isMirrored, faces);
       this.faces.show(faces, isStill ? null : time);
       this.ui.none.hidden = faces.length > 0;
-      const kept = faces.map(({ crop, ...rest }) => rest);
+      const kept = faces.map(({ crop, resting, ...rest }) => rest);
       this.#record.add({ source: source.name, time, frame: index, model: this.#model, faces: kept });
       this.#showRecord();
       this.#showSpeed(result.milliseconds);
@@ -304,14 +318,6 @@ export class App {
     this.#say(error instanceof Error ? error.message : String(error));
     this.ui.status.classList.add('error');
   }
-}
-
-/**
- * @param {HTMLInputElement} input
- * @param {number} otherwise Where nothing useful is typed.
- */
-function numberIn(input, otherwise) {
-  return input.value !== '' && input.checkValidity() ? input.valueAsNumber : otherwise;
 }
 
 /**

@@ -6,6 +6,9 @@ import { COLORS, colorOf, wordsOf } from './palette.mjs';
 
 /** @typedef {import('../core/pipeline.mjs').Face} Face */
 
+/** Stands behind what a face shows. */
+const RESTING = { '': '', taking: ' (taking rest)', taken: ' (rest taken)' };
+
 /** Seconds for which a face that is gone keeps its curve. */
 const MEMORY = 2;
 
@@ -77,7 +80,7 @@ class FaceCard {
    * @param {number | null} time
    */
   show(face, time) {
-    this.#title.textContent = `Face ${face.track}: ${wordsOf(face)}`;
+    this.#title.textContent = `Face ${face.track}: ${wordsOf(face)}${RESTING[face.resting]}`;
     this.element.style.setProperty('--color', colorOf(face));
     drawGray(this.#crop, face.crop);
     this.#rows.forEach(({ bar, text }, i) => {

@@ -1,4 +1,6 @@
 /** The colors of Okabe and Ito (2008), which is safe for color-blind viewers. The name is always written, too. */
+import { CLASSES } from '../core/classes.mjs';
+
 /** @type {Record<string, string>} */
 export const COLORS = {
   angry: '#d55e00',
@@ -15,16 +17,16 @@ export const UNCERTAIN_COLOR = '#b9b9b9';
 /** @typedef {import('../core/pipeline.mjs').Face} Face */
 
 /** @param {Face} face */
-export function colorOf({ certain, label }) {
-  return certain ? COLORS[label] : UNCERTAIN_COLOR;
+export function colorOf({ certain, shown }) {
+  return certain ? COLORS[shown] : UNCERTAIN_COLOR;
 }
 
 /**
  * @param {Face} face
  * @returns {string} What the face shows, as it is written beside it.
  */
-export function wordsOf({ certain, label, confidence }) {
-  return certain ? `${label} ${Math.round(100 * confidence)}%` : 'uncertain';
+export function wordsOf({ certain, shown, probabilities }) {
+  return certain ? `${shown} ${Math.round(100 * probabilities[CLASSES.indexOf(shown)])}%` : shown;
 }
 
 /**

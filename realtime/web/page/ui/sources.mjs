@@ -192,8 +192,9 @@ export function openPicture(file) {
 /**
  * @param {Blob} file
  * @param {string} name
+ * @returns {Promise<ImageBitmap>}
  */
-async function readPicture(file, name) {
+export async function readPicture(file, name) {
   try {
     // Colors as they are in the file, as Python reads them; turned upright as EXIF says.
     return await createImageBitmap(file, { colorSpaceConversion: 'none', imageOrientation: 'from-image' });
