@@ -1,6 +1,9 @@
 /** Starts the page. */
 import { App } from './ui/app.mjs';
 
+/** Milliseconds after which the page goes on without its service worker. */
+const LONGEST_INSTALL = 5000;
+
 const status = /** @type {HTMLElement} */ (document.getElementById('status'));
 const missing = missingFeature();
 if (missing) {
@@ -32,12 +35,15 @@ async function isInstalled() {
   const hasTried = sessionStorage.getItem('installed') !== null; // where it is blocked, the page goes on without
   if (hasTried) return true;
   sessionStorage.setItem('installed', 'yes');
-  try {
-    await navigator.serviceWorker.register('sw.js');
-    await navigator.serviceWorker.ready;
-  } catch {
-    return true;
-  }
+  const isActive = navigator.serviceWorker
+    .register('sw.js')
+    .then(() => navigator.serviceWorker.ready)
+    .then(
+      () => true,
+      () => false,
+    );
+  const isLate = new Promise((resolve) => setTimeout(() => resolve(false), LONGEST_INSTALL));
+  if (!(await Promise.race([isActive, isLate]))) return true;
   location.reload();
   return false;
 }

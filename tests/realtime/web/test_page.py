@@ -238,7 +238,7 @@ def test_a_video_is_analyzed_by_its_own_time(open_page, clip, tmp_path):
     path = tmp_path / "clip.mp4"
     sink = VideoSink(path, fps=25)
     for number, image in enumerate(clip[-50:]):
-        sink.write("clip", Frame(image.copy(), index=number, time_s=number / 25), [])
+        sink.write(image, Frame(image, index=number, time_s=number / 25))
     sink.close()
     page = open_page()
     page.set_input_files("#files", str(path))

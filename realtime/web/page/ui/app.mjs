@@ -65,7 +65,7 @@ export class App {
     };
     this.stage = new Stage(get('canvas', 'frame'), get('canvas', 'overlay'));
     this.faces = new FaceList(get('ol', 'faces'));
-    this.strip = new Strip(get('ol', 'strip'), (file) => this.#openFiles([file], false));
+    this.strip = new Strip(get('ol', 'strip'), (file) => this.#openFiles([file]));
     const input = (/** @type {string} */ id) => get('input', id);
     this.settings = new SettingsForm(input, get('select', 'resting'), () => this.#configure());
     this.#listen(page);
@@ -170,11 +170,8 @@ export class App {
     }
   }
 
-  /**
-   * @param {File[]} files
-   * @param {boolean} areNew Whether their pictures are added to the strip.
-   */
-  async #openFiles(files, areNew = true) {
+  /** @param {File[]} files */
+  async #openFiles(files) {
     this.ui.files.value = ''; // so that the same file can be chosen again
     if (!files.length || this.ui.files.disabled) return;
     await this.#stop();
@@ -183,7 +180,6 @@ export class App {
     const rate = this.settings.videoRate;
     const others = files.filter((file) => !models.includes(file));
     const sources = others.map((file) => (file.type.startsWith('video/') ? openVideo(file, rate) : openPicture(file)));
-    if (areNew) this.strip.add(others.filter((_, i) => sources[i].kind === 'picture'));
     await this.#run(sources);
   }
 
@@ -263,6 +259,7 @@ export class App {
       frames++;
       this.stage.show(result.frame, isMirrored, faces);
       this.faces.show(faces, isStill ? null : time);
+      if (source.file) this.strip.add(source.file);
       this.ui.none.hidden = faces.length > 0;
       const kept = faces.map(({ crop, resting, ...rest }) => rest);
       this.#record.add({ source: source.name, time, frame: index, model: this.#model, faces: kept });

@@ -14,6 +14,7 @@ import { printable } from '../core/tables.mjs';
  * @property {string} name As tables call it.
  * @property {'camera' | 'video' | 'picture'} kind
  * @property {(signal: AbortSignal) => AsyncGenerator<Frame>} frames Ends when the signal says so.
+ * @property {File} [file] That of a picture.
  */
 
 /** @type {Record<string, string>} */
@@ -183,6 +184,7 @@ export function openPicture(file) {
   return {
     name,
     kind: 'picture',
+    file,
     async *frames() {
       yield { bitmap: await readPicture(file, name), time: 0, index: 0 };
     },

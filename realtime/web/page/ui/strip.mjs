@@ -4,6 +4,9 @@
 const MOST = 60;
 
 export class Strip {
+  /** @type {WeakSet<File>} */
+  #files = new WeakSet();
+
   /**
    * @param {HTMLElement} list
    * @param {(file: File) => void} onChoose
@@ -13,10 +16,12 @@ export class Strip {
     this.onChoose = onChoose;
   }
 
-  /** @param {File[]} files Pictures. */
-  add(files) {
-    for (const file of files) this.list.append(this.#itemOf(file));
-    while (this.list.children.length > MOST) {
+  /** @param {File} file A picture; it is shown once. */
+  add(file) {
+    if (this.#files.has(file)) return;
+    this.#files.add(file);
+    this.list.append(this.#itemOf(file));
+    if (this.list.children.length > MOST) {
       const [first] = this.list.children;
       URL.revokeObjectURL(first.querySelector('img')?.src ?? '');
       first.remove();
