@@ -1,7 +1,7 @@
 """The options about model and detector that the commands have in common, and what they stand for."""
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from fer_tf import mixture, weights
@@ -10,7 +10,6 @@ from fer_tf.errors import UserError
 from fer_tf.realtime.detect import BACKENDS, SEARCH_SIZE, SMALLEST_FACE, FaceDetector
 from fer_tf.realtime.pipeline import Pipeline
 from fer_tf.realtime.resting import WEIGHT, Resting
-from fer_tf.realtime.sources import read_image
 from fer_tf.recognizer import Recognizer
 
 
@@ -115,18 +114,9 @@ def make_pipeline(options: argparse.Namespace, *, threads: int | None = None, pr
         resting=options.resting,
         resting_weight=options.resting_weight,
     )
-    take_resting_pictures(pipeline, options.resting_pictures)
+    if options.resting_pictures:
+        pipeline.rest(options.resting_pictures)
     return pipeline
-
-
-def take_resting_pictures(pipeline: Pipeline, paths: Sequence[Path]) -> None:
-    """Has a pipeline take pictures of a person at rest, if there are any.
-
-    Raises:
-        UserError: if one cannot be read, or does not show one face.
-    """
-    if paths:
-        pipeline.rest([read_image(str(path)) for path in paths])
 
 
 def model_file(text: str) -> Path:
