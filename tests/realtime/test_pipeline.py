@@ -7,7 +7,7 @@ from fer_tf.classes import CLASSES
 from fer_tf.errors import UserError
 from fer_tf.realtime.crop import crop_face
 from fer_tf.realtime.detect import Detections
-from fer_tf.realtime.pipeline import Face, Pipeline, Reading
+from fer_tf.realtime.pipeline import Pipeline
 from fer_tf.recognizer import Recognizer
 
 
@@ -288,11 +288,6 @@ def test_what_is_shown_does_not_flicker_and_the_answers_stay_as_they_are(image):
     assert [face.certain for face in faces] == [True, True, False, False]
 
 
-def test_what_is_no_mixture_is_refused():
-    with pytest.raises(UserError, match="everyday, even, fer2013"):
-        Pipeline(lambda _: BOXES, FakeModel([]), expect="studio")
-
-
 def test_a_face_is_uncertain_below_the_confidence_asked_for(image):
     rows = np.array([[0.5, 0.5, 0, 0, 0, 0, 0], [0.2, 0.2, 0.2, 0.4, 0, 0, 0]])
     faces = Pipeline(lambda _: BOXES[:2], FakeModel(rows), min_confidence=0.5, **AS_TRAINED).still(image)
@@ -340,14 +335,6 @@ def test_with_a_model_file(make_model_file, tmp_path):
     assert white.label == "surprise"
     assert white.confidence == pytest.approx(float(expected[6]))
     assert not black.certain
-
-
-def test_a_reading_names_its_most_probable_expression():
-    probabilities = np.array([0.1, 0, 0, 0.6, 0.3, 0, 0], np.float32)
-    face = Face((0, 0, 1, 1), 0, np.zeros((48, 48), np.uint8), (Reading("m", probabilities, probabilities[::-1]),))
-    assert face.label == "happy"
-    assert face.confidence == pytest.approx(0.6)
-    np.testing.assert_array_equal(face.raw, probabilities[::-1])
 
 
 def test_certain_is_what_is_shown_and_not_the_frame_alone(image):

@@ -250,7 +250,9 @@ def test_face_crops_are_labeled_whole(model, tmp_path, capsys):
     }
     for name, image in pictures.items():
         cv2.imwrite(str(tmp_path / name), image)
-    assert predict.main([str(tmp_path / "*.png"), "--crops", "--json", "--model", str(model)]) == 0
+    assert (
+        predict.main([str(tmp_path / "*.png"), "--crops", "--json", "--model", str(model), "--expect", "fer2013"]) == 0
+    )
     document = json.loads(capsys.readouterr().out)
     assert document["detector"] is None
     found = {entry["source"].split("/")[-1]: entry["faces"] for entry in document["images"]}
