@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from fer_tf import weights
 from fer_tf.card import METADATA_KEY
 from fer_tf.detector_card import CONFIDENCE, DETECTOR_KEY, OUTPUTS, DetectorCard
-from fer_tf.errors import UserError
+from fer_tf.errors import UserError, is_out_of_memory
 
 FRAMING = 0.95
 """Side of FER-2013's square crops, as a share of the height of YuNet's boxes."""
@@ -180,7 +180,7 @@ class YuNet:
             boxes, scores, landmarks = self._session.run(list(OUTPUTS), {"image": image})
         except Exception as error:  # onnxruntime's exceptions have no common base but this
             height, width = image.shape[:2]
-            reason = str(error).splitlines()[0]
+            reason = "not enough memory" if is_out_of_memory(error) else str(error).partition("\n")[0][:300]
             raise UserError(
                 f"the face detector cannot search {width}x{height} pixels ({reason}); choose a smaller --search-size"
             ) from None
@@ -286,8 +286,9 @@ def _open_yunet(path: Path, *, confidence: float = CONFIDENCE) -> YuNet | OpenCV
     try:
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         metadata = session.get_modelmeta().custom_metadata_map
-    except Exception:  # OpenCV may still run it, or says what is wrong
-        pass
+    except Exception as error:  # OpenCV may still run it, or says what is wrong
+        if is_out_of_memory(error):
+            raise UserError(f"{path}: not enough memory to load it; close other programs") from None
     if METADATA_KEY in metadata:
         raise UserError(f"{path}: is a model file, which recognizes expressions; pass it as --model")
     try:

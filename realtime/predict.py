@@ -25,6 +25,7 @@ from fer_tf.realtime.pictures import read_image
 from fer_tf.realtime.pipeline import Face, Pipeline
 from fer_tf.realtime.record import write_image
 from fer_tf.realtime.sources import HEIC_SUFFIXES, check_name, expand_sources
+from fer_tf.realtime.stage import in_thread
 from fer_tf.realtime.tables import describe_face
 from fer_tf.text import printable
 
@@ -49,7 +50,7 @@ def main(argv: list[str] | None = None) -> int:
                 print(f"error: {error}", file=sys.stderr)
                 failed.append({"source": path, "error": str(error)})
                 continue
-            faces = pipeline.still(image)
+            faces = in_thread(pipeline.still, image)
             if arguments.json:
                 described.append(_describe(path, image, faces))
             else:

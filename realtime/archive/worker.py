@@ -10,7 +10,7 @@ from typing import Any
 
 import cv2
 
-from fer_tf import __version__
+from fer_tf.cluster import check_version
 from fer_tf.errors import UserError
 from fer_tf.quiet import silence_opencv
 from fer_tf.realtime.archive.listing import Item, open_place
@@ -35,8 +35,7 @@ class Labeler:
     """
 
     def __init__(self, output: str, version: str, options: Mapping[str, Any], files: Mapping[str, bytes]):
-        if version != __version__:
-            raise UserError(f"this machine has fer-tf {__version__}, and the driver {version}; install the same wheel")
+        check_version(version)
         silence_opencv()
         cv2.setNumThreads(1)
         self._store = Store(output)
