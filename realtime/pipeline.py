@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from numbers import Real
 from pathlib import Path
 
 import numpy as np
@@ -218,7 +217,7 @@ class Pipeline:
         Raises:
             UserError: if the time is no number, or if another thread has tracked faces here since `reset`.
         """
-        if not isinstance(time_s, Real) or not math.isfinite(time_s):
+        if not _is_finite(time_s):
             raise UserError(f"time_s must be a number of seconds, found {time_s!r}")
         with self._tracking:
             return self._tracker(image, time_s)
@@ -262,6 +261,13 @@ class Pipeline:
         self._tracking.release()
         self._recognizing.release()
         self._tracker.reset()
+
+
+def _is_finite(number: object) -> bool:
+    try:
+        return math.isfinite(number)  # type: ignore[arg-type]
+    except (OverflowError, TypeError, ValueError):
+        return False
 
 
 def _rounded(box: np.ndarray) -> Box:

@@ -15,7 +15,7 @@ from fer_tf.command import Parser, command
 from fer_tf.errors import UserError
 from fer_tf.files import check_writable
 from fer_tf.quiet import silence_opencv
-from fer_tf.realtime.detect import SMALLEST_FACE, STILL_SEARCH_SIZE, whole_picture
+from fer_tf.realtime.detect import STILL_SEARCH_SIZE, whole_picture
 from fer_tf.realtime.draw import draw_faces
 from fer_tf.realtime.options import add_recognition, make_detector
 from fer_tf.realtime.outputs import check_overwriting, distinct_names
@@ -83,10 +83,8 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     add_recognition(parser.add_argument, search=STILL_SEARCH_SIZE)
     arguments = parser.parse_args(argv)
     if arguments.crops:
-        defaults = {"detector": "auto", "detector_model": None}
-        defaults |= {"search_size": STILL_SEARCH_SIZE, "smallest_face": SMALLEST_FACE}
-        for name, default in defaults.items():
-            if getattr(arguments, name) != default:
+        for name in ("detector", "detector_model", "search_size", "smallest_face"):
+            if getattr(arguments, name) != parser.get_default(name):
                 parser.error(f"--crops searches no faces, so leave out --{name.replace('_', '-')}")
     return arguments
 

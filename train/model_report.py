@@ -173,7 +173,8 @@ def _training_facts(run: Run, of: str) -> Iterator[tuple[str, str]]:
     hours, done = run.record.get("hours"), run.record.get("epochs_done")
     ended = f", ended after {done} epochs" if done and done < run.record["epochs"] else ""
     took = f", {hours} hours" if hours else ""
-    yield f"trained by{of}", Markdown(markdown(command_line(run.record), code=True) + markdown(ended + took))
+    command = markdown(command_line(run.record) or "", code=True)
+    yield f"trained by{of}", Markdown(command + markdown(ended + took))
     if files := [f"{name}, SHA-256 {digest[:16]}…" for name, digest in run.files]:
         yield "files used", "; ".join(files)
 
