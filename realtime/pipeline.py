@@ -85,8 +85,8 @@ class Face:
 
 
 _SECOND_USER = (
-    "a second thread uses this pipeline; it follows the faces of one stream, so make a Pipeline for each stream, or "
-    "call still(image) for separate pictures, which threads may share"
+    "a second thread uses this pipeline, which follows the faces of one stream; make a Pipeline for each stream and "
+    "call it from one thread, or call still(picture) for separate pictures, which threads may share"
 )
 
 
@@ -152,7 +152,9 @@ class Pipeline:
         self.smoothing = smoothing
         self.min_confidence = min_confidence
         if detector is None or isinstance(detector, str):
-            detector = FaceDetector(detector or "auto")
+            detector = FaceDetector("auto" if detector is None else detector)
+        if not callable(detector):
+            raise UserError(f"detector must be a FaceDetector, its backend's name or a function, found {detector!r}")
         self._tracker = Tracker(detector, detect_every=detect_every)
         self._find_in_still = detector.still if isinstance(detector, FaceDetector) else detector
         self._tracking, self._recognizing = Exclusive(_SECOND_USER), Exclusive(_SECOND_USER)
