@@ -7,10 +7,10 @@ import pytest
 
 pytest.importorskip("matplotlib")
 
+from fer_tf.table import Markdown, Table, to_markdown
 from fer_tf.text import markdown, printable
 from fer_tf.train.model_report import page
 from fer_tf.train.settings import settle
-from fer_tf.train.table import Markdown, Table, to_markdown
 from fer_tf.weights import DEFAULT_MODEL
 
 markdown_it = pytest.importorskip("markdown_it")
