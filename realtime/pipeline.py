@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from numbers import Real
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +20,8 @@ from fer_tf.recognizer import Recognizer
 from fer_tf.text import printable
 
 _SECOND_USER = (
-    "a second thread uses this pipeline; it follows the faces of one stream, so make a Pipeline for each stream, or "
-    "call still(image) for separate pictures, which threads may share"
+    "a second thread uses this pipeline, which follows the faces of one stream; make a Pipeline for each stream and "
+    "call it from one thread, or call still(picture) for separate pictures, which threads may share"
 )
 
 
@@ -99,7 +98,9 @@ class Pipeline:
         check_resting(resting, resting_weight)
         expected = mixture.expected_shares(expect)
         if detector is None or isinstance(detector, str):
-            detector = FaceDetector(detector or "auto")
+            detector = FaceDetector("auto" if detector is None else detector)
+        if not callable(detector):
+            raise UserError(f"detector must be a FaceDetector, its backend's name or a function, found {detector!r}")
         self._tracker = Tracker(detector, detect_every=detect_every)
         self._find_in_still = detector.still if isinstance(detector, FaceDetector) else detector
         self._tracking, self._recognizing = Exclusive(_SECOND_USER), Exclusive(_SECOND_USER)
@@ -172,7 +173,7 @@ class Pipeline:
         Raises:
             UserError: if the time is no number, or if another thread has tracked faces here since `reset`.
         """
-        if not isinstance(time_s, Real) or not math.isfinite(time_s):
+        if not _is_finite(time_s):
             raise UserError(f"time_s must be a number of seconds, found {time_s!r}")
         with self._tracking:
             return self._tracker(image, time_s)
@@ -250,6 +251,13 @@ class Pipeline:
         self._tracking.release()
         self._recognizing.release()
         self._tracker.reset()
+
+
+def _is_finite(number: object) -> bool:
+    try:
+        return math.isfinite(number)  # type: ignore[arg-type]
+    except (OverflowError, TypeError, ValueError):
+        return False
 
 
 def _rounded(box: np.ndarray) -> Box:
