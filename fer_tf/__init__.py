@@ -1,8 +1,10 @@
 """Facial expression recognition: train on FER-2013 in Keras, export one ONNX file, run it live by onnxruntime.
 
 Example:
-    >>> import fer_tf
+    >>> import fer_tf, numpy
     >>> pipeline = fer_tf.Pipeline()  # the default model
+    >>> pipeline.still(numpy.zeros((480, 640), numpy.uint8))  # or the path of a picture
+    []
 
 What is exported here is loaded when it is first used, so importing this package takes no time.
 """

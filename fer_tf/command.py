@@ -1,6 +1,7 @@
 """How every command parses its arguments, reports errors and exits."""
 
 import argparse
+import contextlib
 import functools
 import os
 import signal
@@ -91,7 +92,12 @@ def command(main: Callable[[list[str] | None], int | None]) -> Callable[..., int
             return _fail(": ".join(str(part) for part in (error.filename, error.strerror or error) if part))
         except KeyboardInterrupt:
             print("\nstopped", file=sys.stderr)
-            return 128 + signal.SIGINT
+            code = 128 + signal.SIGINT
+            if argv is None:  # at once, since a model that still runs in a thread would abort an orderly shutdown
+                with contextlib.suppress(OSError):
+                    sys.stdout.flush()
+                os._exit(code)
+            return code
         except Exception as error:
             if not is_out_of_memory(error):
                 raise

@@ -8,8 +8,20 @@ class UserError(ValueError):
     """An error that the user can fix. Its message is one line: what was wrong, what was expected, what to do."""
 
 
+_NO_MEMORY = (
+    "bad_alloc",  # onnxruntime
+    "Failed to allocate memory",  # onnxruntime
+    "can't start new thread",  # Python: there is no room for its stack
+    "failed to map segment",  # the system, when it loads a library
+    "cannot allocate memory",  # the system
+)
+"""What errors without a class of their own say when memory ran out."""
+
+
 def is_out_of_memory(error: BaseException) -> bool:
-    """Returns whether an exception of Python, TensorFlow or OpenCV means that memory ran out."""
+    """Returns whether an exception of Python, TensorFlow, OpenCV or onnxruntime means that memory ran out."""
     of_tensorflow = type(error).__name__ == "ResourceExhaustedError"
     of_opencv = type(error).__module__ == "cv2" and getattr(error, "code", None) == _OPENCV_NO_MEMORY
-    return isinstance(error, MemoryError) or of_tensorflow or of_opencv
+    told = type(error) in (ImportError, RuntimeError) or type(error).__module__.startswith("onnxruntime")
+    by_text = told and any(text in str(error) for text in _NO_MEMORY)
+    return isinstance(error, MemoryError) or of_tensorflow or of_opencv or by_text

@@ -57,6 +57,15 @@ def max_pixels() -> int:
     return int(text)
 
 
+def check_pixels(width: int, height: int) -> None:
+    """Raises `UserError` if a picture of this size has more pixels than `max_pixels()`."""
+    if width * height > (most := max_pixels()):
+        raise UserError(
+            f"a picture of {width} x {height} pixels; at most {most} pixels are read; make it smaller, or set "
+            f"FER_TF_MAX_PIXELS={width * height}"
+        )
+
+
 def reads_heic() -> bool:
     """Returns whether the extra `heic` is installed."""
     return find_spec("pillow_heif") is not None
@@ -91,12 +100,7 @@ def decode(content: bytes, flag: int = cv2.IMREAD_COLOR) -> np.ndarray | None:
         raise UserError(HEIC_PROBLEM)
     if form is None or sides is None:
         return None
-    width, height = sides
-    if width * height > (most := max_pixels()):
-        raise UserError(
-            f"a picture of {width} x {height} pixels; at most {most} pixels are read; make it smaller, or set "
-            f"FER_TF_MAX_PIXELS={width * height}"
-        )
+    check_pixels(*sides)
     if not holds_its_size(content):
         return None
     if form == HEIC:

@@ -5,6 +5,7 @@ and shows them.
 """
 
 import contextlib
+import ctypes
 import dataclasses
 import math
 import sys
@@ -14,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -39,6 +40,9 @@ PICTURE_SECONDS = 2.0
 
 _TICK = 0.02
 """Longest time in seconds between two checks of the window and of signals."""
+
+_MMAP_THRESHOLD = -3
+"""glibc's number of the option: blocks from this size on are mapped, and returned when they are freed."""
 
 Result = tuple[Frame, list[Face]]
 """A frame and its faces."""
@@ -102,6 +106,7 @@ class Loop:
         self._outage = False
         self._zero = -math.inf
         self._pace: deque[tuple[float, float]] = deque(maxlen=30)
+        _return_freed_memory()
 
     @property
     def going(self) -> bool:
@@ -125,20 +130,21 @@ class Loop:
         self._current = None
         self._zero = -math.inf
         self._pace.clear()
-        frames = Stage(source, size=2, newest=source.live)
         # Of a live source a frame is tracked when the one before goes on to be recognized. Waiting, it would grow old.
-        waiting = 0 if source.live else 2
-        tracked = Stage(self._tracked(frames), size=waiting)
-        results = Stage(self._recognized(tracked), size=waiting)
+        waiting = 0 if source.live else 1
+        stages: list[Stage[Any]] = []
         try:
+            stages.append(frames := Stage(source, size=1, newest=source.live))
+            stages.append(tracked := Stage(self._tracked(frames), size=waiting))
+            stages.append(results := Stage(self._recognized(tracked), size=waiting))
             self._take_all(source, results, recording)
             if self.window and source.length == 1:
                 self._hold(float("inf") if last else PICTURE_SECONDS)
         finally:
             source.close()
-            frames.close()
-            for stage in (tracked, results):
-                stage.close(timeout=None)  # a model that returns during shutdown would abort the process
+            # A read may be blocked for long. A model that returns during shutdown would abort the process.
+            for stage, timeout in zip(stages, (0.5, None, None), strict=False):
+                stage.close(timeout)
 
     def _tracked(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, list[Track]]]:
         for frame in frames:
@@ -284,6 +290,19 @@ class Loop:
             say(f"error: {error}")
         else:
             say(f"wrote {stem}.png and {stem}.csv")
+
+
+def _return_freed_memory() -> None:
+    """Keeps glibc from holding on to what models and frames have freed: a fifth of the loop's memory.
+
+    A frame is freed by another thread than the one that made it. By default glibc then keeps it for the first one.
+    """
+    if sys.platform != "linux":
+        return
+    libc = ctypes.CDLL(None)
+    with contextlib.suppress(AttributeError):  # another C library
+        libc.mallopt(_MMAP_THRESHOLD, 1 << 17)
+        libc.malloc_trim(0)
 
 
 def say(line: str) -> None:

@@ -1,8 +1,9 @@
 """Takes frames and returns their faces with the expressions that they show."""
 
-import time
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,10 @@ import numpy as np
 from fer_tf import weights
 from fer_tf.classes import CLASSES
 from fer_tf.errors import UserError
-from fer_tf.realtime.capture import to_bgr
 from fer_tf.realtime.crop import crop_face
 from fer_tf.realtime.detect import Detections, FaceDetector
+from fer_tf.realtime.exclusive import Exclusive
+from fer_tf.realtime.pictures import Picture, to_image
 from fer_tf.realtime.track import Track, Tracker
 from fer_tf.recognizer import Recognizer
 
@@ -83,26 +85,39 @@ class Face:
         return self.readings[0].certain
 
 
+_SECOND_USER = (
+    "a second thread uses this pipeline; it follows the faces of one stream, so make a Pipeline for each stream, or "
+    "call still(image) for separate pictures, which threads may share"
+)
+
+
 class Pipeline:
-    """Finds the faces in each frame of a stream and recognizes their expressions, in one batch per frame.
+    """Finds the faces in pictures or in the frames of a stream, and recognizes their expressions, in one batch each.
 
-    A pipeline remembers faces from frame to frame, to give each an id and to smooth its probabilities over time. So use
-    one pipeline for each stream, or call `reset` in between. Pipelines may share recognizers.
+    `still` looks at a picture by itself. A call with a time takes the next frame of a stream: it remembers the faces,
+    gives each an id that stays, and smooths its probabilities over time. So use one pipeline for each stream, or call
+    `reset` in between. Pipelines may share recognizers and detectors.
 
-    A call is `track`, then `recognize`. Two threads may share this work: one tracks the faces of the next frames while
-    the other recognizes those of a frame before. If both take the frames in order, the results are the same.
+    Any number of threads may call `still`. The frames of a stream belong to one thread, until `reset`; another one gets
+    an error. A call is `track`, then `recognize`, and two threads may share this work: one tracks the faces of the next
+    frames while the other recognizes those of a frame before. If both take the frames in order, the results are the
+    same.
 
     Example:
         >>> import numpy as np
-        >>> from fer_tf import FaceDetector, Pipeline
-        >>> pipeline = Pipeline(FaceDetector())
-        >>> image = np.zeros((480, 640, 3), np.uint8)  # any image from cv2.imread or VideoCapture.read
-        >>> for face in pipeline(image):
-        ...     print(face.track, face.box, face.label, f"{face.confidence:.0%}")
+        >>> from fer_tf import Pipeline
+        >>> pipeline = Pipeline()
+        >>> image = np.zeros((480, 640, 3), np.uint8)  # or the path of a picture, or an image of Pillow
+        >>> for face in pipeline.still(image):
+        ...     print(face.box, face.label, f"{face.confidence:.0%}")
+        >>> for index in range(3):  # frames from VideoCapture.read, 25 per second
+        ...     for face in pipeline(image, index / 25):
+        ...         print(face.track, face.box, face.label, f"{face.confidence:.0%}")
 
     Args:
-        detector: Function from an image, uint8 [H, W, 3], BGR, to `Detections`, or to boxes alone, int [N, 4]: left,
-            top, width and height in pixels. None is a `FaceDetector()`.
+        detector: A `FaceDetector`, or the name of its backend, such as `haar`; None is a `FaceDetector()`. Or a
+            function from an image, uint8 [H, W, 3], BGR, to `Detections`, or to boxes alone, int [N, 4]: left, top,
+            width and height in pixels.
         recognizer: The main model: a `Recognizer`, the path of a model file, or the name of a model that is present,
             such as `base_cnn-stack_sharpen`. None is the default model.
         compare: A second model, run on the same faces. If both have the same name, the readings of this one are called
@@ -116,12 +131,12 @@ class Pipeline:
         models: Names of the models, in the order of each face's readings.
 
     Raises:
-        UserError: if a number is out of range, or if there is no such model.
+        UserError: if a number is out of range, or if there is no such model or detector.
     """
 
     def __init__(
         self,
-        detector: Callable[[np.ndarray], Detections | np.ndarray] | None = None,
+        detector: Callable[[np.ndarray], Detections | np.ndarray] | str | None = None,
         recognizer: Recognizer | Path | str | None = None,
         *,
         compare: Recognizer | Path | str | None = None,
@@ -137,7 +152,11 @@ class Pipeline:
             raise UserError(f"min_confidence must lie between 0 and 1, found {min_confidence}")
         self.smoothing = smoothing
         self.min_confidence = min_confidence
-        self._tracker = Tracker(detector or FaceDetector(), detect_every=detect_every)
+        if detector is None or isinstance(detector, str):
+            detector = FaceDetector(detector or "auto")
+        self._tracker = Tracker(detector, detect_every=detect_every)
+        self._find_in_still = detector.still if isinstance(detector, FaceDetector) else detector
+        self._tracking, self._recognizing = Exclusive(_SECOND_USER), Exclusive(_SECOND_USER)
         models = [weights.DEFAULT_MODEL if recognizer is None else recognizer]
         if compare is not None:
             models.append(compare)
@@ -147,23 +166,44 @@ class Pipeline:
         names = [model.card.name for model in self._recognizers]
         self.models = tuple(f"{name} (2)" if name in names[:index] else name for index, name in enumerate(names))
 
-    def __call__(self, image: np.ndarray, time_s: float | None = None) -> list[Face]:
+    def still(self, picture: Picture) -> list[Face]:
+        """Analyzes a picture by itself: nothing is smoothed, and nothing remembered. Threads may share this.
+
+        A `FaceDetector` searches pictures more closely than frames, unless it was given a `search_size`.
+
+        Args:
+            picture: An array, uint8 or uint16; gray [H, W] or [H, W, 1], BGR [H, W, 3], or BGRA [H, W, 4]. Or an image
+                of Pillow, the path of an image file, or its content as bytes; these are turned upright.
+
+        Returns:
+            The faces, from left to right. Their `track` counts them from 0.
+
+        Raises:
+            UserError: if the picture is None, empty, too large, of another kind, or cannot be read.
+        """
+        image = to_image(picture)
+        return self._recognized(image, Tracker(self._find_in_still)(image, 0.0))
+
+    def __call__(self, picture: Picture, time_s: float | None = None) -> list[Face]:
         """Analyzes the next frame of the stream.
 
         Args:
-            image: uint8 or uint16; gray [H, W] or [H, W, 1], BGR [H, W, 3], or BGRA [H, W, 4].
-            time_s: When the frame was taken, in seconds of any clock; None means now.
+            picture: The frame, as in `still`.
+            time_s: When the frame was taken, in seconds of any clock: needed, since it decides how much is smoothed.
 
         Returns:
             The faces, ordered by track.
 
         Raises:
-            UserError: if `image` is None, empty, or of another shape or dtype.
+            UserError: as in `still`; if there is no time; or if another thread has used this pipeline since `reset`.
         """
-        if image is None or not image.size:
-            raise UserError("there is no image; cv2.imread returns None for files that it cannot read")
-        image = to_bgr(image)
-        return self.recognize(image, self.track(image, time.monotonic() if time_s is None else time_s))
+        if time_s is None:
+            raise UserError(
+                "a frame of a stream needs its time in seconds: pipeline(frame, time_s), for a camera "
+                "time.monotonic(); for separate pictures call pipeline.still(picture)"
+            )
+        image = to_image(picture)
+        return self.recognize(image, self.track(image, time_s))
 
     def track(self, image: np.ndarray, time_s: float) -> list[Track]:
         """Finds the faces of the next frame of the stream: the first half of a call.
@@ -174,8 +214,14 @@ class Pipeline:
 
         Returns:
             The tracks of the faces, ordered by id.
+
+        Raises:
+            UserError: if the time is no number, or if another thread has tracked faces here since `reset`.
         """
-        return self._tracker(image, time_s)
+        if not isinstance(time_s, Real) or not math.isfinite(time_s):
+            raise UserError(f"time_s must be a number of seconds, found {time_s!r}")
+        with self._tracking:
+            return self._tracker(image, time_s)
 
     def recognize(self, image: np.ndarray, tracks: Sequence[Track]) -> list[Face]:
         """Recognizes the expressions in a frame: the second half of a call.
@@ -186,7 +232,14 @@ class Pipeline:
 
         Returns:
             The faces, ordered by track.
+
+        Raises:
+            UserError: if another thread has recognized faces here since `reset`.
         """
+        with self._recognizing:
+            return self._recognized(image, tracks)
+
+    def _recognized(self, image: np.ndarray, tracks: Sequence[Track]) -> list[Face]:
         if not tracks:
             return []
         boxes = [_rounded(track.box) for track in tracks]
@@ -201,7 +254,13 @@ class Pipeline:
         return faces
 
     def reset(self) -> None:
-        """Forgets all faces; the next frame starts a new stream."""
+        """Forgets all faces; the next frame starts a new stream, in any thread.
+
+        Raises:
+            UserError: if another thread is at work in this pipeline.
+        """
+        self._tracking.release()
+        self._recognizing.release()
         self._tracker.reset()
 
 

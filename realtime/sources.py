@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import BinaryIO
 
 import cv2
-import numpy as np
 
 from fer_tf.errors import UserError
-from fer_tf.image_headers import GIF, JPEG, TIFF, kind, pages
-from fer_tf.images import HEIC_PROBLEM, HEIC_SUFFIXES, READABLE_SUFFIXES, decode, max_pixels, reads_heic
+from fer_tf.image_headers import GIF, JPEG, kind, pages
+from fer_tf.images import HEIC_PROBLEM, HEIC_SUFFIXES, READABLE_SUFFIXES, reads_heic
 from fer_tf.quiet import muted_stderr
 from fer_tf.realtime import demo
 from fer_tf.realtime.capture import DEFAULT_FPS, ClipSource, LiveSource, Source, SourceError
 from fer_tf.realtime.excerpt import WHOLE, Excerpt
+from fer_tf.realtime.pictures import read_image
 from fer_tf.text import address_name, printable
 
 VIDEO_SUFFIXES = (
@@ -29,9 +29,6 @@ VIDEO_SUFFIXES = (
 
 _HEAD = 4096
 """Bytes of a file that tell what it is."""
-
-_BYTES_PER_PIXEL = 8
-"""Largest size of a picture's file: that of 16 bits and four channels without compression."""
 
 
 def expand_sources(named: Sequence[str], *, recursive: bool = False) -> list[str]:
@@ -197,47 +194,6 @@ def _open_file(text: str, excerpt: Excerpt) -> Source:
     except VideoError as error:
         raise SourceError(f"{name}: is not a readable video or image ({error}); is it cut off or damaged?") from None
     return FileSource(name, video, excerpt=excerpt)
-
-
-def read_image(path: str, content: bytes | None = None) -> np.ndarray:
-    """Returns an image file as uint8 [H, W, 3], BGR, upright. Of several pages or frames it is the first, with a note.
-
-    Args:
-        path: The file.
-        content: What is in it, if that was read already.
-
-    Raises:
-        SourceError: if it cannot be decoded completely, or if it is too large.
-        OSError: if the file cannot be opened.
-    """
-    name = printable(path)
-    try:
-        if content is None:
-            length, most = os.path.getsize(path), _BYTES_PER_PIXEL * max_pixels()
-            if length > most:
-                raise UserError(f"a file of {length} bytes is too large for a picture; at most {most} are read")
-            content = Path(path).read_bytes()
-        image = None if _is_cut_off(content) else decode(content)
-    except UserError as error:
-        raise SourceError(f"{name}: {error}") from None
-    if image is None:
-        raise SourceError(f"{name}: is not a readable picture; it may be cut off or damaged")
-    if (count := pages(content)) > 1:
-        parts = "pages" if kind(content) == TIFF else "frames"
-        print(f"note: {name}: only the first of its {parts} is read ({parts}: {count})", file=sys.stderr)
-    return image
-
-
-def _is_cut_off(data: bytes) -> bool:
-    """Returns whether the data is a truncated JPEG, which OpenCV would fill up with gray instead of failing."""
-    if not data.startswith(b"\xff\xd8"):
-        return False
-    place = 2
-    # Segments before the image data may contain a thumbnail, which has an end marker of its own.
-    while data[place : place + 1] == b"\xff" and data[place + 1 : place + 2] != b"\xda":
-        filled = data[place + 1 : place + 2] == b"\xff"  # fill bytes before a marker
-        place += 1 if filled else 2 + int.from_bytes(data[place + 2 : place + 4], "big")
-    return b"\xff\xd9" not in data[place:]
 
 
 def find_cameras(numbers: Sequence[int] = range(10)) -> Iterator[tuple[str, int, int, float]]:

@@ -1,9 +1,10 @@
 """Threads that pass items to each other."""
 
+import contextlib
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
-from typing import Generic, TypeVar
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Generic, TypeVar
 
 Item = TypeVar("Item")
 
@@ -100,3 +101,9 @@ class Stage(Generic[Item]):
                 self._changed.notify_all()
             self._changed.wait_for(lambda: len(self._waiting) <= self._size or self._closed)
             return not self._closed
+
+
+def in_thread(function: Callable[..., Item], *arguments: Any) -> Item:
+    """Returns what a function returns, called in a thread of its own: Ctrl-C does not wait for compiled code there."""
+    with contextlib.closing(Stage(function(*arguments) for _ in range(1))) as stage:
+        return stage.get()

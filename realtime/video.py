@@ -129,11 +129,15 @@ class Video:
                 packet = next(packets, None)
                 if packet is None:
                     return
+            except MemoryError:
+                raise
             except (av.FFmpegError, OSError, ValueError):  # cut off in the middle of a packet, or the network is silent
                 packet = None
             try:
                 # Of a packet that cannot be decoded nothing is shown; those after it may be whole.
                 yield from self._stream.decode(packet)
+            except MemoryError:
+                raise
             except (av.FFmpegError, OSError, ValueError):
                 self.damaged += 1
             if packet is None:  # the decoder has given what it held back
@@ -179,6 +183,8 @@ class FileSource:
             else:
                 if not self._closed.is_set():
                     self._judge(index, clock.time_s)
+        except (MemoryError, BlockingIOError):  # the latter if there is none for the stack of a thread
+            raise SourceError(f"{self.name}: not enough memory to decode it; close other programs") from None
         finally:
             self._video.close()
         if not given and not self._closed.is_set():

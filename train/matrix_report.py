@@ -12,9 +12,9 @@ from scipy.stats import t
 
 from fer_tf.catalogue import ARCHITECTURES, DATASETS
 from fer_tf.files import write_json, write_text
+from fer_tf.table import Table, to_markdown, to_text
 from fer_tf.train.pictures import save_figure
 from fer_tf.train.run_folder import RunFolder
-from fer_tf.train.table import Table, to_markdown, to_text
 
 FIRST_PROJECT = {
     "base_cnn": {

@@ -15,12 +15,12 @@ from fer_tf.installation import program
 from fer_tf.lineage import Imported, Labels, Lineage, Run
 from fer_tf.metrics import diagnose, measure
 from fer_tf.recognizer import Recognizer, predict
+from fer_tf.table import Table, between, to_markdown
 from fer_tf.train.cost import measure_cost
 from fer_tf.train.pictures import draw_confidence, draw_confusion
 from fer_tf.train.robustness import POOR_CAMERA_SHARE, VARIATIONS
 from fer_tf.train.settings import command_line
-from fer_tf.train.summary import TITLES, between, summarize
-from fer_tf.train.table import Table, to_markdown
+from fer_tf.train.summary import TITLES, summarize
 
 _SHARES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
 

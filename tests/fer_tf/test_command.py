@@ -46,6 +46,8 @@ def of_opencv(code):
         (MemoryError(), OUT_OF_MEMORY),
         (ResourceExhaustedError("OOM when allocating tensor"), OUT_OF_MEMORY),
         (of_opencv(-4), OUT_OF_MEMORY),
+        (RuntimeError("can't start new thread"), OUT_OF_MEMORY),
+        (ImportError("libx.so: failed to map segment from shared object"), OUT_OF_MEMORY),
         (
             ModuleNotFoundError("No module named 'tf2onnx.x'", name="tf2onnx.x"),
             f'error: this needs tf2onnx.x, which is not installed; run: pip install -e "{ROOT}[export]"',
@@ -61,6 +63,8 @@ def test_our_own_errors_stay_errors():
         command(lambda argv: 1 / 0)([])
     with pytest.raises(cv2.error):
         command(lambda argv: raising(of_opencv(-215))())([])
+    with pytest.raises(RuntimeError):
+        command(lambda argv: raising(RuntimeError("dictionary changed size during iteration"))())([])
     with pytest.raises(ModuleNotFoundError):
         command(lambda argv: __import__("no_such_module_of_ours"))([])
 

@@ -34,7 +34,7 @@ BOXES = np.array([[90, 10, 50, 50], [5, 60, 40, 40], [50, 0, 30, 30]])
 
 def test_each_model_is_called_once_for_all_faces(image):
     model, other = FakeModel(np.eye(7)[:3], "a"), FakeModel(np.eye(7)[3:6], "b")
-    faces = Pipeline(lambda _: BOXES, model, compare=other)(image)
+    faces = Pipeline(lambda _: BOXES, model, compare=other).still(image)
     ((batch,), (other_batch,)) = model.calls, other.calls
     assert (batch.shape, batch.dtype) == ((3, 48, 48), np.uint8)
     np.testing.assert_array_equal(batch, other_batch)
@@ -50,35 +50,39 @@ def test_each_model_is_called_once_for_all_faces(image):
 def test_a_tilted_face_is_cut_out_level(image):
     points = np.array([[[20, 40], [40, 60], [25, 60], [15, 70], [30, 80]]], np.float32)
     model = FakeModel(np.eye(7)[:2])
-    (face,) = Pipeline(lambda _: Detections(BOXES[1:2], np.ones(1), points), model)(image)
+    (face,) = Pipeline(lambda _: Detections(BOXES[1:2], np.ones(1), points), model).still(image)
     np.testing.assert_array_equal(face.crop, crop_face(image, face.box, points[0]))
     assert (face.crop != crop_face(image, face.box)).any()
-    (face,) = Pipeline(lambda _: Detections(BOXES[1:2]), model)(image)
+    (face,) = Pipeline(lambda _: Detections(BOXES[1:2]), model).still(image)
     np.testing.assert_array_equal(face.crop, crop_face(image, face.box))
 
 
 def test_two_models_of_one_name_can_be_told_apart(image):
-    faces = Pipeline(lambda _: BOXES[:1], FakeModel(np.eye(7)[:1]), compare=FakeModel(np.eye(7)[:1]))(image)
+    faces = Pipeline(lambda _: BOXES[:1], FakeModel(np.eye(7)[:1]), compare=FakeModel(np.eye(7)[:1])).still(image)
     assert [reading.model for reading in faces[0].readings] == ["fake", "fake (2)"]
 
 
 def test_a_frame_without_faces_needs_no_recognizer(image):
     model = FakeModel([])
-    assert Pipeline(lambda _: np.zeros((0, 4), np.int32), model)(image) == []
+    assert Pipeline(lambda _: np.zeros((0, 4), np.int32), model).still(image) == []
     assert model.calls == []
 
 
 @pytest.mark.parametrize("shape", [(120, 160), (120, 160, 1), (120, 160, 3), (120, 160, 4)])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_any_opencv_array_goes_in(shape, dtype):
-    (face,) = Pipeline(lambda _: BOXES[:1], FakeModel(np.eye(7)[:1]))(np.full(shape, 9 * 257, np.uint16).astype(dtype))
+    (face,) = Pipeline(lambda _: BOXES[:1], FakeModel(np.eye(7)[:1])).still(
+        np.full(shape, 9 * 257, np.uint16).astype(dtype)
+    )
     assert (face.crop == 9).all()
 
 
 @pytest.mark.parametrize("nothing", [None, np.zeros((0, 0, 3), np.uint8), np.zeros((0, 5), np.uint8)])
 def test_no_image_is_refused(nothing):
     with pytest.raises(UserError, match="no image"):
-        Pipeline(lambda _: BOXES, FakeModel([]))(nothing)
+        Pipeline(lambda _: BOXES, FakeModel([])).still(nothing)
+    with pytest.raises(UserError, match="no image"):
+        Pipeline(lambda _: BOXES, FakeModel([]))(nothing, 0.0)
 
 
 def test_smoothing_is_per_face_and_model_and_raw_is_not_smoothed(image):
@@ -128,9 +132,11 @@ def test_without_smoothing_probabilities_are_raw(image):
 
 def test_a_face_is_uncertain_below_the_confidence_asked_for(image):
     rows = np.array([[0.5, 0.5, 0, 0, 0, 0, 0], [0.2, 0.2, 0.2, 0.4, 0, 0, 0]])
-    faces = Pipeline(lambda _: BOXES[:2], FakeModel(rows), min_confidence=0.5)(image)
+    faces = Pipeline(lambda _: BOXES[:2], FakeModel(rows), min_confidence=0.5).still(image)
     assert [face.certain for face in faces] == [True, False]
-    second = Pipeline(lambda _: BOXES[:2], FakeModel(rows), compare=FakeModel(rows[::-1]), min_confidence=0.5)(image)
+    second = Pipeline(lambda _: BOXES[:2], FakeModel(rows), compare=FakeModel(rows[::-1]), min_confidence=0.5).still(
+        image
+    )
     assert [[reading.certain for reading in face.readings] for face in second] == [[True, False], [False, True]]
     assert faces[1].label == "happy"
 
@@ -163,7 +169,7 @@ def test_with_a_model_file(make_model_file, tmp_path):
     image = np.zeros((100, 200, 3), np.uint8)
     image[:, 100:] = 255
     boxes = np.array([[120, 20, 60, 60], [20, 20, 60, 60]])
-    black, white = Pipeline(lambda _: boxes, path, compare=Recognizer(path))(image)
+    black, white = Pipeline(lambda _: boxes, path, compare=Recognizer(path)).still(image)
     for black_reading, white_reading in zip(black.readings, white.readings, strict=True):
         np.testing.assert_allclose(black_reading.probabilities, np.full(7, 1 / 7), atol=1e-6)
         expected = np.exp(range(7)) / np.exp(range(7)).sum()

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from fer_tf import photograph
+from fer_tf import fer2013, photograph, weights
 from fer_tf.classes import CLASSES
 from fer_tf.realtime import demo, predict
 from fer_tf.realtime.crop import crop_face
@@ -178,6 +178,8 @@ def test_a_folder_is_a_folder_whatever_it_is_called(name, model, pictures, tmp_p
         (["one.png", "--model", "missing.onnx"], "no such model file"),
         (["one.png", "--min-confidence", "2"], "min_confidence"),
         (["one.png", "--detector", "nose"], "nose"),
+        (["one.png", "--crops", "--detector", "haar"], "leave out --detector"),
+        (["one.png", "--crops", "--search-size", "full"], "leave out --search-size"),
         (["one.png", "--detector", "yunet", "--detector-model", "one.png"], "one.png"),
     ],
 )
@@ -211,3 +213,57 @@ def test_what_is_no_picture_is_named(name, model, tmp_path, monkeypatch, capsys)
     printed = capsys.readouterr()
     assert printed.out == ""
     assert printed.err.count("\n") == 1
+
+
+def test_face_crops_are_labeled_whole(model, tmp_path, capsys):
+    random = np.random.default_rng(0)
+    small = random.integers(0, 256, (48, 48), np.uint8)
+    pictures = {
+        "1 gray.png": small,
+        "2 color.png": np.repeat(small[..., None], 3, 2),
+        "3 large.png": random.integers(0, 256, (200, 200, 3), np.uint8),
+        "4 wide.png": random.integers(0, 256, (100, 300, 3), np.uint8),
+        "5 high.png": random.integers(0, 256, (90, 60), np.uint8),
+        "6 pixel.png": small[:1, :1],
+        "7 line.png": random.integers(0, 256, (4000, 3), np.uint8),
+    }
+    for name, image in pictures.items():
+        cv2.imwrite(str(tmp_path / name), image)
+    assert predict.main([str(tmp_path / "*.png"), "--crops", "--json", "--model", str(model)]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["detector"] is None
+    found = {entry["source"].split("/")[-1]: entry["faces"] for entry in document["images"]}
+    assert list(found) == list(pictures)
+    recognizer = Recognizer(model)
+    assert found["1 gray.png"] == found["2 color.png"]
+    for name, (face,) in found.items():
+        image = cv2.imread(str(tmp_path / name))
+        height, width = image.shape[:2]
+        assert face["face"] == 0
+        if name == "7 line.png":
+            assert face["box"] == [0, 1997, 3, 6]
+            continue
+        assert face["box"] == [0, 0, width, height]
+        crop = crop_face(image, (0, 0, width, height))
+        if name == "1 gray.png":
+            np.testing.assert_array_equal(crop, small)
+        (row,) = recognizer(crop[None])
+        assert list(face["readings"][0]["probabilities"].values()) == [round(float(p), 4) for p in row]
+
+
+def test_face_crops_can_be_drawn(model, tmp_path, capsys):
+    cv2.imwrite(str(tmp_path / "a.png"), np.full((48, 48), 90, np.uint8))
+    options = ["--crops", "--output", str(tmp_path / "o"), "--model", str(model)]
+    assert predict.main([str(tmp_path / "a.png"), *options]) == 0
+    assert cv2.imread(str(tmp_path / "o" / "a.png")).shape == (48, 48, 3)
+    assert "1 face found" in capsys.readouterr().out
+
+
+def test_face_crops_of_a_data_set_get_the_answers_of_the_model(fer2013_path, tmp_path, capsys):
+    images = fer2013.load(fer2013_path).public.images[:30]
+    for index, image in enumerate(images):
+        cv2.imwrite(str(tmp_path / f"{index}.png"), image)
+    assert predict.main([str(tmp_path), "--crops", "--json"]) == 0
+    readings = [image["faces"][0]["readings"][0] for image in json.loads(capsys.readouterr().out)["images"]]
+    rows = Recognizer(weights.DEFAULT_MODEL)(images)
+    assert [reading["expression"] for reading in readings] == [CLASSES[row.argmax()] for row in rows]

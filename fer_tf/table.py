@@ -55,6 +55,12 @@ def to_markdown(blocks: Sequence[str | Table]) -> str:
     return "\n\n".join(block if isinstance(block, str) else block.to_markdown() for block in blocks)
 
 
+def between(interval: list[float], form: str) -> str:
+    """Returns an interval in words, its ends formatted as `form` says."""
+    low, high = interval
+    return f"{low:{form}} to {high:{form}}"
+
+
 def _piped(cells: Sequence[str]) -> str:
     escaped = (cell.replace("|", r"\|") for cell in cells)
     return "|" + "".join(f" {cell} |" if cell else " |" for cell in escaped)
