@@ -51,9 +51,9 @@ def _parser() -> Parser:
     option("--output", type=Path, metavar="DIR", default=Path("runs/matrix"), help="folder (default: runs/matrix)")
     add = parser.add_argument_group(
         "workers",
-        "Several cells at once, on Ray. Each worker computes in one thread, so the figures do not depend on how many "
-        "there are. They depend on the kind of processor. Beside a run without workers, which uses all processors for "
-        "each cell, they differ as other rounding makes them. docs/cluster.md says more.",
+        "Train several cells at once, on Ray. Each worker computes in one thread, so figures do not depend on the "
+        "number of workers. They depend on the kind of processor. Without workers, TensorFlow uses all processors for "
+        "one cell and rounds otherwise, unless TF_NUM_INTRAOP_THREADS=1 is set. docs/cluster.md says more.",
     ).add_argument
     add("--workers", type=positive(), metavar="N", help="number of workers (with --address: one for each processor)")
     add("--address", metavar="HOST:PORT", help="head of a Ray cluster (default: this machine alone)")
