@@ -12,8 +12,8 @@ from fer_tf.errors import UserError
 @pytest.fixture
 def ray(monkeypatch):
     """Stands for Ray; keeps how it was started, and whether it was ended."""
-    for name in ("RAY_USAGE_STATS_ENABLED", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"):
-        monkeypatch.setenv(name, "1")  # to be restored, too
+    for name in ("USAGE_STATS_ENABLED", "ENABLE_WINDOWS_OR_OSX_CLUSTER", "DEDUP_LOGS_SKIP_REGEX"):
+        monkeypatch.setenv(f"RAY_{name}", "1")  # to be restored, too
     module = SimpleNamespace(ended=False)
     module.init = lambda address, **options: vars(module).update(address=address, options=options)
     module.cluster_resources = lambda: {"CPU": 6.0}
