@@ -7,7 +7,7 @@ from pathlib import Path
 from fer_tf import weights
 from fer_tf.command import positive
 from fer_tf.errors import UserError
-from fer_tf.realtime.detect import BACKENDS, SEARCH_SIZE, SMALLEST_FACE, FaceDetector
+from fer_tf.realtime.detect import BACKENDS, SEARCH_SIZE, SMALLEST_FACE, STILL_SEARCH_SIZE, FaceDetector
 from fer_tf.realtime.pipeline import Pipeline
 from fer_tf.recognizer import Recognizer
 
@@ -27,6 +27,13 @@ def add_recognition(add: Callable[..., object], *, search: int = SEARCH_SIZE) ->
         default=default,
         help=f"model file, or one of {', '.join(weights.names())} (default: {default.stem})",
     )
+    add_detection(add, search=search)
+    help_text = 'label less probable expressions "uncertain" (default: 0.4)'
+    add("--min-confidence", type=float, default=0.4, metavar="P", help=help_text)
+
+
+def add_detection(add: Callable[..., object], *, search: int = STILL_SEARCH_SIZE) -> None:
+    """Adds those of `add_recognition` that say how faces are found; the arguments are the same."""
     # The detector refuses other names, since it knows how former ones are called now.
     names = "{" + ",".join(BACKENDS) + "}"
     add("--detector", metavar=names, default="auto", help="face detector (default: auto, which is yunet)")
@@ -42,8 +49,14 @@ def add_recognition(add: Callable[..., object], *, search: int = SEARCH_SIZE) ->
     )
     help_text = "leave out faces of less height, in pixels of the frame (default: %(default)s)"
     add("--smallest-face", type=positive(float), default=SMALLEST_FACE, metavar="PIXELS", help=help_text)
-    help_text = 'label less probable expressions "uncertain" (default: 0.4)'
-    add("--min-confidence", type=float, default=0.4, metavar="P", help=help_text)
+
+
+def check_crops(arguments: argparse.Namespace, *, search: int = STILL_SEARCH_SIZE) -> None:
+    """Raises `UserError` if `--crops` is asked for together with one of `add_detection`, which then does nothing."""
+    defaults = {"detector": "auto", "detector_model": None, "search_size": search, "smallest_face": SMALLEST_FACE}
+    for name, default in defaults.items():
+        if arguments.crops and getattr(arguments, name) != default:
+            raise UserError(f"--crops searches no faces, so leave out --{name.replace('_', '-')}")
 
 
 def add_video(add: Callable[..., object]) -> None:

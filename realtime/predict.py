@@ -17,9 +17,9 @@ from fer_tf.files import check_writable
 from fer_tf.images import READABLE_SUFFIXES
 from fer_tf.installation import program
 from fer_tf.quiet import silence_opencv
-from fer_tf.realtime.detect import SMALLEST_FACE, STILL_SEARCH_SIZE, whole_picture
+from fer_tf.realtime.detect import STILL_SEARCH_SIZE, whole_picture
 from fer_tf.realtime.draw import draw_faces
-from fer_tf.realtime.options import add_recognition, make_detector
+from fer_tf.realtime.options import add_recognition, check_crops, make_detector
 from fer_tf.realtime.outputs import check_overwriting, distinct_names
 from fer_tf.realtime.pictures import read_image
 from fer_tf.realtime.pipeline import Face, Pipeline
@@ -84,12 +84,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--output", type=Path, metavar="DIR", help="write the labeled pictures to this folder, as PNG")
     add_recognition(parser.add_argument, search=STILL_SEARCH_SIZE)
     arguments = parser.parse_args(argv)
-    if arguments.crops:
-        defaults = {"detector": "auto", "detector_model": None}
-        defaults |= {"search_size": STILL_SEARCH_SIZE, "smallest_face": SMALLEST_FACE}
-        for name, default in defaults.items():
-            if getattr(arguments, name) != default:
-                parser.error(f"--crops searches no faces, so leave out --{name.replace('_', '-')}")
+    check_crops(arguments)
     return arguments
 
 
