@@ -15,6 +15,7 @@ from fer_tf.export.publish import check_output, compare, publish
 from fer_tf.files import sha256
 from fer_tf.installation import program
 from fer_tf.lineage import Ensemble
+from fer_tf.mixture import average_shares
 from fer_tf.recognizer import Recognizer, predict
 
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ def join_files(
         training=Ensemble.of(origins, mirror=mirror).record,
         metrics=metrics,
         temperature=temperature,
+        training_shares=average_shares([card.training_shares for card in cards]),
     )
     graph = join([onnx.load(path) for path in sources], temperature, mirror=mirror)
     faces, expected = public.images[:_COMPARED], probabilities[:_COMPARED]

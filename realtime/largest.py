@@ -6,7 +6,8 @@ from typing import NamedTuple
 import numpy as np
 
 from fer_tf.realtime.detect import Detections
-from fer_tf.realtime.pipeline import Box, cut_out
+from fer_tf.realtime.face import Box
+from fer_tf.realtime.pipeline import cut_out
 from fer_tf.realtime.track import Tracker
 
 

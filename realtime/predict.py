@@ -19,10 +19,11 @@ from fer_tf.installation import program
 from fer_tf.quiet import silence_opencv
 from fer_tf.realtime.detect import STILL_SEARCH_SIZE, whole_picture
 from fer_tf.realtime.draw import draw_faces
-from fer_tf.realtime.options import add_recognition, check_crops, make_detector
+from fer_tf.realtime.face import Face
+from fer_tf.realtime.options import add_recognition, check_crops, make_detector, take_resting_pictures
 from fer_tf.realtime.outputs import check_overwriting, distinct_names
 from fer_tf.realtime.pictures import read_image
-from fer_tf.realtime.pipeline import Face, Pipeline
+from fer_tf.realtime.pipeline import Pipeline
 from fer_tf.realtime.record import write_image
 from fer_tf.realtime.sources import HEIC_SUFFIXES, check_name, expand_sources
 from fer_tf.realtime.stage import in_thread
@@ -38,7 +39,14 @@ def main(argv: list[str] | None = None) -> int:
     paths = _expand(arguments.images)
     targets = _targets(paths, arguments.output) if arguments.output else {}
     detector = None if arguments.crops else make_detector(arguments)
-    pipeline = Pipeline(detector or whole_picture, arguments.model, min_confidence=arguments.min_confidence)
+    pipeline = Pipeline(
+        detector or whole_picture,
+        arguments.model,
+        min_confidence=arguments.min_confidence,
+        expect=arguments.expect,
+        resting_weight=arguments.resting_weight,
+    )
+    take_resting_pictures(pipeline, arguments.resting_pictures)
     described: list[dict[str, Any]] = []
     failed: list[dict[str, str]] = []
     try:

@@ -9,7 +9,8 @@ from fer_tf.realtime.pipeline import Face, Reading
 
 def face(box, *rows, track=0, certain=True, crop=None):
     rows = np.array(rows or [[0, 0, 0, 1, 0, 0, 0]], np.float32)
-    readings = tuple(Reading(f"tiny-{name}", row, row, certain) for name, row in zip("ab", rows, strict=False))
+    shown = "" if certain else "uncertain"
+    readings = tuple(Reading(f"tiny-{name}", row, row, shown) for name, row in zip("ab", rows, strict=False))
     return Face(box, track, np.zeros((48, 48), np.uint8) if crop is None else crop, readings)
 
 
@@ -72,7 +73,7 @@ def test_models_are_called_by_what_tells_them_apart(models, told, monkeypatch):
     written = []
     monkeypatch.setattr(cv2, "putText", lambda image, text, *rest: written.append(text))
     row = np.eye(7)[3]
-    shown = Face((200, 400, 300, 300), 0, None, tuple(Reading(model, row, row, True) for model in models))
+    shown = Face((200, 400, 300, 300), 0, None, tuple(Reading(model, row, row) for model in models))
     draw_faces(np.zeros((1080, 1920, 3), np.uint8), [shown], details=False)
     assert [text.removesuffix(" id 0") for text in written[1::2]] == told
 

@@ -36,7 +36,9 @@ def pictures(tmp_path):
 
 
 def test_each_face_of_each_picture_is_printed(model, pictures, capsys):
-    code = predict.main([str(pictures / "1 one.png"), str(pictures / "2 two.jpg"), "--model", str(model)])
+    code = predict.main(
+        [str(pictures / "1 one.png"), str(pictures / "2 two.jpg"), "--model", str(model), "--expect", "fer2013"]
+    )
     lines = capsys.readouterr().out.splitlines()
     assert code == 0
     assert [line.startswith("  ") for line in lines] == [False, True, False, True, True]
@@ -77,6 +79,23 @@ def test_a_folder_is_gone_through_and_what_is_broken_is_named_and_skipped(model,
             assert reading["model"] == "tiny-original"
             assert reading["confidence"] == max(reading["probabilities"].values())
             assert sum(reading["probabilities"].values()) == pytest.approx(1, abs=1e-3)
+
+
+def test_answers_are_for_the_mixture_that_is_expected_and_raw_ones_are_the_models_own(model, pictures, capsys):
+    found = {}
+    for expect in ("fer2013", "everyday", "", "happy=.9"):
+        options = ["--expect", expect] if expect else []
+        assert predict.main([str(pictures / "1 one.png"), "--model", str(model), "--json", *options]) == 0
+        (face,) = json.loads(capsys.readouterr().out)["images"][0]["faces"]
+        (found[expect],) = face["readings"]
+    assert found["fer2013"]["probabilities"] == found["fer2013"]["raw"]
+    assert found[""] == found["everyday"]
+    assert len({json.dumps(reading["raw"]) for reading in found.values()}) == 1
+    raw = np.array(list(found["everyday"]["raw"].values()))
+    weighted = raw * [0.06, 0.02, 0.03, 0.30, 0.45, 0.09, 0.05] / [3995, 436, 4097, 7215, 4965, 4830, 3171]
+    answered = list(found["everyday"]["probabilities"].values())
+    np.testing.assert_allclose(answered, weighted / weighted.sum(), atol=2e-3)
+    assert found["happy=.9"]["expression"] == "happy"
 
 
 def test_a_picture_is_not_influenced_by_those_before_it(model, pictures, tmp_path, capsys):
@@ -177,6 +196,8 @@ def test_a_folder_is_a_folder_whatever_it_is_called(name, model, pictures, tmp_p
         (["one.png", "--output", "one.png"], "one.png"),
         (["one.png", "--model", "missing.onnx"], "no such model file"),
         (["one.png", "--min-confidence", "2"], "min_confidence"),
+        (["one.png", "--expect", "studio"], "expected everyday, even, fer2013, or shares such as happy=.3"),
+        (["one.png", "--expect", "smile=.3"], "'smile' is no expression"),
         (["one.png", "--detector", "nose"], "nose"),
         (["one.png", "--crops", "--detector", "haar"], "leave out --detector"),
         (["one.png", "--crops", "--search-size", "full"], "leave out --search-size"),
@@ -229,7 +250,9 @@ def test_face_crops_are_labeled_whole(model, tmp_path, capsys):
     }
     for name, image in pictures.items():
         cv2.imwrite(str(tmp_path / name), image)
-    assert predict.main([str(tmp_path / "*.png"), "--crops", "--json", "--model", str(model)]) == 0
+    assert (
+        predict.main([str(tmp_path / "*.png"), "--crops", "--json", "--model", str(model), "--expect", "fer2013"]) == 0
+    )
     document = json.loads(capsys.readouterr().out)
     assert document["detector"] is None
     found = {entry["source"].split("/")[-1]: entry["faces"] for entry in document["images"]}
@@ -263,7 +286,7 @@ def test_face_crops_of_a_data_set_get_the_answers_of_the_model(fer2013_path, tmp
     images = fer2013.load(fer2013_path).public.images[:30]
     for index, image in enumerate(images):
         cv2.imwrite(str(tmp_path / f"{index}.png"), image)
-    assert predict.main([str(tmp_path), "--crops", "--json"]) == 0
+    assert predict.main([str(tmp_path), "--crops", "--json", "--expect", "fer2013"]) == 0
     readings = [image["faces"][0]["readings"][0] for image in json.loads(capsys.readouterr().out)["images"]]
     rows = Recognizer(weights.DEFAULT_MODEL)(images)
     assert [reading["expression"] for reading in readings] == [CLASSES[row.argmax()] for row in rows]
