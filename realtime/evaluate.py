@@ -23,6 +23,7 @@ from fer_tf.realtime.outputs import check_overwriting
 from fer_tf.realtime.resting import WEIGHT
 from fer_tf.recognizer import Recognizer
 from fer_tf.table import to_text
+from fer_tf.text import printable
 
 
 @command
@@ -38,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"note: {note}")
     if listing.left_out:
         told = ", ".join(f"{what} {count}" for what, count in listing.left_out.most_common(12))
-        print(f"note: left out: {told}")
+        print(printable(f"note: left out: {told}"))
     recognized = recognize_pictures(listing.pictures, find, recognizers)
     if not recognized.pictures:
         raise UserError(

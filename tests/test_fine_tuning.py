@@ -12,6 +12,7 @@ import pytest
 
 from fer_tf import photograph
 from fer_tf.classes import CLASSES
+from fer_tf.recognizer import Recognizer
 
 ROOT = Path(__file__).parents[1]
 PER_CLASS = 10
@@ -57,6 +58,9 @@ def test_from_photographs_to_a_measured_model(photos, own_cache):
         done = subprocess.run([sys.executable, *words], cwd=ROOT, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
     assert len(list((photos / "faces").rglob("*.png"))) == 7 * PER_CLASS
+    card = Recognizer(photos / "mine.onnx").card
+    assert card.training_shares == pytest.approx([1 / 7] * 7)  # and not FER-2013's
+    assert "training_shares" not in card.metrics
     report = json.loads((photos / "mine.json").read_text())
     assert (report["pictures"], report["recognized"]) == (21, 21)
     first, mine = report["models"].values()
