@@ -198,9 +198,8 @@ class Pipeline:
     def _recognized(self, image: np.ndarray, tracks: Sequence[Track], *, still: bool = False) -> list[Face]:
         if not tracks:
             return []
-        boxes = [_rounded(track.box) for track in tracks]
-        crops = np.stack([crop_face(image, box, track.landmarks) for box, track in zip(boxes, tracks, strict=True)])
-        rows = np.stack([recognizer(crops) for recognizer in self._recognizers], axis=1)
+        boxes, crops = zip(*(cut_out(image, track) for track in tracks), strict=True)
+        rows = np.stack([recognizer(np.stack(crops)) for recognizer in self._recognizers], axis=1)
         faces = []
         answers = self._answers(tracks, rows, still=still)
         for track, box, crop, raw, probabilities, shown, resting in zip(
@@ -260,6 +259,8 @@ def _is_finite(number: object) -> bool:
         return False
 
 
-def _rounded(box: np.ndarray) -> Box:
-    left, top, width, height = np.rint(box).astype(int).tolist()
-    return left, top, width, height
+def cut_out(image: np.ndarray, track: Track) -> tuple[Box, np.ndarray]:
+    """Returns the box of a face in an image, uint8 [H, W, 3], BGR, and its crop: the input of the models."""
+    left, top, width, height = np.rint(track.box).astype(int).tolist()
+    box = (left, top, width, height)
+    return box, crop_face(image, box, track.landmarks)

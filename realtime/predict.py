@@ -18,7 +18,7 @@ from fer_tf.quiet import silence_opencv
 from fer_tf.realtime.detect import STILL_SEARCH_SIZE, whole_picture
 from fer_tf.realtime.draw import draw_faces
 from fer_tf.realtime.face import Face
-from fer_tf.realtime.options import add_recognition, make_detector
+from fer_tf.realtime.options import add_recognition, check_crops, make_detector
 from fer_tf.realtime.outputs import check_overwriting, distinct_names
 from fer_tf.realtime.pictures import read_image
 from fer_tf.realtime.pipeline import Pipeline
@@ -91,10 +91,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--output", type=Path, metavar="DIR", help="write the labeled pictures to this folder, as PNG")
     add_recognition(parser.add_argument, search=STILL_SEARCH_SIZE)
     arguments = parser.parse_args(argv)
-    if arguments.crops:
-        for name in ("detector", "detector_model", "search_size", "smallest_face"):
-            if getattr(arguments, name) != parser.get_default(name):
-                parser.error(f"--crops searches no faces, so leave out --{name.replace('_', '-')}")
+    check_crops(arguments)
     return arguments
 
 
