@@ -105,6 +105,7 @@ WITH_EXAMPLES = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*
 @pytest.mark.parametrize("path", WITH_EXAMPLES, ids=lambda path: path.stem)
 def test_examples_in_docstrings_run(path, tmp_path, monkeypatch):
     pytest.importorskip("skimage")  # of the demo clip
+    monkeypatch.setattr("fer_tf.realtime.demo.LENGTH", 25)
     monkeypatch.chdir(tmp_path)
     name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
     module = importlib.import_module(name if name.startswith("fer_tf") else f"fer_tf.{name}")
