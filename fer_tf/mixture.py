@@ -105,6 +105,16 @@ def mixture_offset(expected: np.ndarray, training: Sequence[float] | None = None
         return np.log(expected) - np.log(shares)
 
 
+def training_shares(labels: np.ndarray) -> tuple[float, ...] | None:
+    """Returns the share of each class among training labels, int [N], N > 0, as a model's card has them.
+
+    It is None where none is further from FER-2013's than half a point, so that FER-2013 without its blank images counts
+    as FER-2013.
+    """
+    shares = np.bincount(labels, minlength=len(CLASSES)) / len(labels)
+    return None if np.abs(shares - PRESETS["fer2013"]).max() <= 0.005 else tuple(shares.tolist())
+
+
 def average_shares(members: Sequence[Sequence[float] | None]) -> tuple[float, ...] | None:
     """Returns the training shares of an average of models, each as `mixture_offset` takes them."""
     if all(shares is None for shares in members):
