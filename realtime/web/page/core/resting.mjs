@@ -12,7 +12,7 @@ export const KEY_SECONDS = 1;
 const LEAST_SECONDS = 1;
 
 /** The histogram of log-probabilities: the width of a bin, and their number. */
-const STEP = 0.05;
+const STEP = 0.1;
 const STEPS = Math.trunc(-LOWEST / STEP) + 1;
 
 export class RestingFace {
