@@ -105,6 +105,15 @@ def mixture_offset(expected: np.ndarray, training: Sequence[float] | None = None
         return np.log(expected) - np.log(shares)
 
 
+def shares_of(labels: np.ndarray) -> list[float] | None:
+    """Returns the training shares of a model that learns from images with these labels, int [N], N > 0.
+
+    They are None if they are FER-2013's, up to half a point.
+    """
+    shares = np.bincount(labels, minlength=len(CLASSES)) / len(labels)
+    return None if abs(shares - PRESETS["fer2013"]).max() <= 0.005 else shares.tolist()
+
+
 def average_shares(members: Sequence[Sequence[float] | None]) -> tuple[float, ...] | None:
     """Returns the training shares of an average of models, each as `mixture_offset` takes them."""
     if all(shares is None for shares in members):

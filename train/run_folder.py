@@ -222,6 +222,7 @@ class RunFolder:
         for key in ("data", "init", "ferplus"):  # where a user keeps them is nobody's business
             record[key] = record[key] and Path(record[key]).name
         record["teacher"] = record["teacher"] and [Path(path).name for path in record["teacher"]]
+        del record["training_shares"]  # which the card has a field for
         rows = self.read_history()
         record["epochs_done"] = len(rows)
         record["hours"] = round(sum(row["seconds"] for row in rows) / 3600, 2)

@@ -10,6 +10,7 @@ from fer_tf.classes import CLASSES
 from fer_tf.errors import UserError
 from fer_tf.ferplus import read_votes
 from fer_tf.files import sha256
+from fer_tf.mixture import shares_of
 from fer_tf.quiet import muted_stderr
 from fer_tf.recognizer import Recognizer
 from fer_tf.train.run_folder import RunFolder
@@ -101,6 +102,7 @@ def create(
         **values,
         data=str(data.source),
         data_fingerprint=data.fingerprint(),
+        training_shares=shares_of(data.train.labels[~fer2013.blanks(data.train.images)]),
         init_origin=init_origin,
         init_sha256=digest_of(find_start(values["init"])) if values["init"] else None,
         teacher_origins=[t.card.as_origin(sha256(path)) for t, path in zip(teachers, paths, strict=True)] or None,

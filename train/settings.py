@@ -166,6 +166,8 @@ class Settings:
     """Absolute path of the data set."""
     data_fingerprint: str
     """`Fer2013.fingerprint` of what was read there."""
+    training_shares: list[float] | None = None
+    """Share of each class in the training images; None if these are FER-2013's."""
     init_origin: dict | None = None
     """What the card, or `RunFolder.record`, of `init` said of its training; None of a checkpoint."""
     init_sha256: str | None = None

@@ -43,6 +43,8 @@ def test_the_card_says_where_the_file_comes_from(finished, class_folders, capsys
     assert card.source_sha256 == hashlib.sha256((finished / "model.keras").read_bytes()).hexdigest()
     assert card.training["epochs"] == 2
     assert card.training["data"] == class_folders.name
+    labels = fer2013.load(class_folders).train.labels
+    assert card.training_shares == pytest.approx(np.bincount(labels, minlength=7) / len(labels))
 
 
 def test_the_file_scores_what_the_run_said(finished, class_folders, tmp_path, capsys):

@@ -17,6 +17,7 @@ from fer_tf.mixture import (
     log_probabilities,
     mixture_offset,
     resting_offset,
+    shares_of,
 )
 
 FER2013 = np.array([3995, 436, 4097, 7215, 4965, 4830, 3171]) / 28709
@@ -162,6 +163,13 @@ def test_a_class_without_training_images_does_not_win_by_division():
     answer = correct(row, mixture_offset(expected_shares("even"), training))
     assert np.isfinite(answer).all()
     assert answer[1] < 0.001
+
+
+def test_training_shares_are_told_where_they_are_not_those_of_fer2013():
+    labels = np.repeat(np.arange(7), FER2013_COUNTS)
+    assert shares_of(labels) is None
+    assert shares_of(labels[3:-5]) is None  # without blank images
+    np.testing.assert_allclose(shares_of(np.array([0, 0, 3, 4])), [0.5, 0, 0, 0.25, 0.25, 0, 0])
 
 
 def test_an_average_of_models_was_trained_on_the_average_of_their_mixtures():
