@@ -44,7 +44,7 @@ def export_run(folder: RunFolder, output: Path | str | None = None, *, force: bo
         training=Run(folder.record() | preprocessor.resizing).record,
         metrics=metrics,
         temperature=temperature,
-        training_shares=settings.training_shares and tuple(settings.training_shares),
+        training_shares=tuple(settings.training_shares) if settings.training_shares else None,
     )
     difference = convert(network, preprocessor, card, path)
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, onnxruntime and Keras differ by at most {difference:.1e}")
