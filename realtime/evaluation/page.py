@@ -18,7 +18,7 @@ def tables(report: Figures) -> list[str | Table]:
     Args:
         report: What `fer_tf.realtime.evaluation.figures.measure_mixtures` returned.
     """
-    blocks = [_counted(report), _summary(report)]
+    blocks: list[str | Table] = [_counted(report), _summary(report)]
     if report["missed"]:
         blocks += ["Of all pictures, if a missed face counts as wrong:", _of_all(report)]
     blocks += ["Recall by class:", _recall(report)]
