@@ -1,7 +1,7 @@
 """The options about model and detector that the commands have in common, and what they stand for."""
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from fer_tf import mixture, weights
@@ -10,7 +10,6 @@ from fer_tf.errors import UserError
 from fer_tf.realtime.detect import BACKENDS, SEARCH_SIZE, SMALLEST_FACE, STILL_SEARCH_SIZE, FaceDetector
 from fer_tf.realtime.pipeline import Pipeline
 from fer_tf.realtime.resting import WEIGHT, Resting
-from fer_tf.realtime.sources import read_image
 from fer_tf.recognizer import Recognizer
 
 
@@ -71,12 +70,11 @@ def add_detection(add: Callable[..., object], *, search: int = STILL_SEARCH_SIZE
     add("--smallest-face", type=positive(float), default=SMALLEST_FACE, metavar="PIXELS", help=help_text)
 
 
-def check_crops(arguments: argparse.Namespace, *, search: int = STILL_SEARCH_SIZE) -> None:
+def check_crops(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
     """Raises `UserError` if `--crops` is asked for together with one of `add_detection`, which then does nothing."""
-    defaults = {"detector": "auto", "detector_model": None, "search_size": search, "smallest_face": SMALLEST_FACE}
-    for name, default in defaults.items():
-        if arguments.crops and getattr(arguments, name) != default:
-            raise UserError(f"--crops searches no faces, so leave out --{name.replace('_', '-')}")
+    for name in ("detector", "detector_model", "search_size", "smallest_face"):
+        if arguments.crops and getattr(arguments, name) != parser.get_default(name):
+            parser.error(f"--crops searches no faces, so leave out --{name.replace('_', '-')}")
 
 
 def add_video(add: Callable[..., object]) -> None:
@@ -128,18 +126,9 @@ def make_pipeline(options: argparse.Namespace, *, threads: int | None = None, pr
         resting=options.resting,
         resting_weight=options.resting_weight,
     )
-    take_resting_pictures(pipeline, options.resting_pictures)
+    if options.resting_pictures:
+        pipeline.rest(options.resting_pictures)
     return pipeline
-
-
-def take_resting_pictures(pipeline: Pipeline, paths: Sequence[Path]) -> None:
-    """Has a pipeline take pictures of a person at rest, if there are any.
-
-    Raises:
-        UserError: if one cannot be read, or does not show one face.
-    """
-    if paths:
-        pipeline.rest([read_image(str(path)) for path in paths])
 
 
 def model_file(text: str) -> Path:
