@@ -14,7 +14,6 @@ from tqdm import tqdm
 
 from fer_tf.command import Parser, command
 from fer_tf.errors import UserError
-from fer_tf.images import HEIC_SUFFIXES, READABLE_SUFFIXES
 from fer_tf.locks import claim
 from fer_tf.quiet import silence_opencv
 from fer_tf.realtime.detect import Detections
@@ -91,12 +90,8 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
 
 def _list(folder: Path) -> list[str]:
     """Returns the photographs below a folder, as paths from there with slashes."""
-    wanted = (*READABLE_SUFFIXES, *HEIC_SUFFIXES)
-    files = map(Path, expand_sources([os.path.join(folder, "")], recursive=True))
-    names = [file.relative_to(folder).as_posix() for file in files if file.suffix.lower() in wanted]
-    if not names:
-        raise UserError(f"{folder}: there are no photographs in this folder")
-    return names
+    files = expand_sources([os.path.join(folder, "")], recursive=True, videos=False)
+    return [Path(file).relative_to(folder).as_posix() for file in files]
 
 
 def _faces(photo: Path, find: Callable[[np.ndarray], Detections]) -> list[CutOut]:

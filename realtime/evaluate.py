@@ -89,7 +89,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     add("--report", type=Path, metavar="OUT.md", help="write a report in Markdown")
     add_detection(add)
     arguments = parser.parse_args(argv)
-    check_crops(arguments)
+    check_crops(parser, arguments)
     if not 0 <= arguments.resting_weight <= 1:
         parser.error(f"--resting-weight {arguments.resting_weight:g}: expected a number from 0 to 1")
     arguments.expect = list(dict.fromkeys(arguments.expect))

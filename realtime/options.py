@@ -70,12 +70,11 @@ def add_detection(add: Callable[..., object], *, search: int = STILL_SEARCH_SIZE
     add("--smallest-face", type=positive(float), default=SMALLEST_FACE, metavar="PIXELS", help=help_text)
 
 
-def check_crops(arguments: argparse.Namespace, *, search: int = STILL_SEARCH_SIZE) -> None:
+def check_crops(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
     """Raises `UserError` if `--crops` is asked for together with one of `add_detection`, which then does nothing."""
-    defaults = {"detector": "auto", "detector_model": None, "search_size": search, "smallest_face": SMALLEST_FACE}
-    for name, default in defaults.items():
-        if arguments.crops and getattr(arguments, name) != default:
-            raise UserError(f"--crops searches no faces, so leave out --{name.replace('_', '-')}")
+    for name in ("detector", "detector_model", "search_size", "smallest_face"):
+        if arguments.crops and getattr(arguments, name) != parser.get_default(name):
+            parser.error(f"--crops searches no faces, so leave out --{name.replace('_', '-')}")
 
 
 def add_video(add: Callable[..., object]) -> None:

@@ -91,7 +91,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--output", type=Path, metavar="DIR", help="write the labeled pictures to this folder, as PNG")
     add_recognition(parser.add_argument, search=STILL_SEARCH_SIZE)
     arguments = parser.parse_args(argv)
-    check_crops(arguments)
+    check_crops(parser, arguments)
     return arguments
 
 

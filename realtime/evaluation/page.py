@@ -5,6 +5,7 @@ from typing import Any
 
 from fer_tf.classes import CLASSES
 from fer_tf.table import Table, between, to_markdown
+from fer_tf.text import markdown
 
 _MOST_NAMED = 50
 """Pictures that a page names of each kind; the JSON has all."""
@@ -18,7 +19,7 @@ def tables(report: Figures) -> list[str | Table]:
     Args:
         report: What `fer_tf.realtime.evaluation.figures.measure_mixtures` returned.
     """
-    blocks = [_counted(report), _summary(report)]
+    blocks: list[str | Table] = [_counted(report), _summary(report)]
     if report["missed"]:
         blocks += ["Of all pictures, if a missed face counts as wrong:", _of_all(report)]
     blocks += ["Recall by class:", _recall(report)]
@@ -36,18 +37,21 @@ def page(report: Figures) -> str:
         report: As in `tables`, with `measured_by`, the command; `left_out`, numbers of pictures by what they are;
             `notes`; and `crops`, whether the pictures are face crops.
     """
-    blocks: list[str | Table] = ["# Expressions in labeled pictures", f"Measured by `{report['measured_by']}`."]
-    blocks += [f"Note: {note}." for note in report["notes"]]
+    blocks: list[str | Table] = [
+        "# Expressions in labeled pictures",
+        f"Measured by {markdown(report['measured_by'], code=True)}.",
+    ]
+    blocks += [f"Note: {markdown(note)}." for note in report["notes"]]
     if left_out := report["left_out"]:
         told = ", ".join(f"{what} {count:,}" for what, count in left_out.items())
-        blocks.append(f"Left out: {told}.")
+        blocks.append(f"Left out: {markdown(told)}.")
     blocks += [*tables(report), *_how(report), *_labels(report), *_confusions(report), *_calibration(report)]
     for title, named in (
         ("Pictures without a face", report["missed_pictures"]),
         ("Pictures that could not be read", list(report["broken_pictures"].values())),
     ):
         if named:
-            shown = "\n".join(f"- `{name}`" for name in named[:_MOST_NAMED])
+            shown = "\n".join(f"- {markdown(name, code=True)}" for name in named[:_MOST_NAMED])
             more = len(named) - _MOST_NAMED
             blocks += [f"## {title}", shown + (f"\n- and {more:,} more, which the JSON names" if more > 0 else "")]
     return to_markdown(blocks) + "\n"
@@ -185,7 +189,7 @@ def _confusions(report: Figures) -> Iterator[str | Table]:
     yield "## Confusion"
     yield "Numbers of faces: a row for each label, a column for each prediction."
     for cells, figures in _rows(report):
-        yield f"### {', '.join(cells)}"
+        yield f"### {markdown(', '.join(cells))}"
         rows = [[name, *map(str, row)] for name, row in zip(CLASSES, figures["confusion"], strict=True) if any(row)]
         yield Table(["label", *CLASSES], rows)
 

@@ -147,8 +147,8 @@ def test_photographs_are_listed_in_their_natural_order(tmp_path, portrait):
         (["photos", "-o", "other"], "is not empty"),
         (["photos", "-o", "other", "--resume"], "has no crops.csv"),
         (["photos", "-o", "wrong", "--resume"], "not a table of crops"),
-        (["empty", "-o", "crops"], "no images or videos"),
-        (["films", "-o", "crops"], "no photographs"),
+        (["empty", "-o", "crops"], "no pictures"),
+        (["films", "-o", "crops"], "no pictures"),
         (["photos", "-o", "crops", "--detector", "nose"], "nose"),
     ],
 )

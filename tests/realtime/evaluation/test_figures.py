@@ -153,3 +153,22 @@ def test_page_and_terminal_say_the_same_figures(recognized):
     assert len(blocks) == 11
     for lines in blocks:  # every table is one: as many cells in each row
         assert len({line.count("|") for line in lines}) == 1
+
+
+def test_names_that_others_chose_show_as_text(recognized):
+    markdown_it = pytest.importorskip("markdown_it")
+    name, path = "<b>a|b</b> `c` [d](http://example.com)", "/x/`<i>`|e.jpg"
+    missed = [LabeledPicture(Path(path), 0, "")]
+    recognized = Recognized(recognized.pictures, recognized.probabilities, missed, {path: f"{path}: broken"}, 0)
+    report = measure_mixtures(
+        recognized, dict(zip((name, "b"), CARDS.values(), strict=True)), ["even"], resting_weight=1
+    )
+    report |= {"crops": False, "resting_weight": 1, "measured_by": f"x '{path}'", "notes": [], "left_out": {name: 1}}
+    tokens = markdown_it.MarkdownIt("commonmark").enable("table").parse(page(report))
+    parts = [part for token in tokens for part in token.children or ()]
+    assert not [token for token in [*tokens, *parts] if token.type in ("html_block", "html_inline", "link_open")]
+    shown = ["".join(part.content for part in token.children) for token in tokens if token.type == "inline"]
+    assert shown.count(name) == 5  # in each table but that of the others
+    assert f"Measured by x '{path}'." in shown
+    assert f"Left out: {name} 1." in shown
+    assert shown[-3:] == [path, "Pictures that could not be read", f"{path}: broken"]
