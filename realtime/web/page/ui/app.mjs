@@ -246,7 +246,6 @@ export class App {
     ui.progress.hidden = kind !== 'video';
     ui.progress.removeAttribute('value');
     this.#times = [];
-    this.faces.clear();
     if (kind !== 'camera') this.#say(`${name}: analyzing …`);
   }
 
@@ -270,7 +269,7 @@ export class App {
       const isMirrored = mirror();
       const result = await this.#analyst.look({ frame: bitmap, time, mirror: isMirrored, still: isStill });
       faces = result.faces;
-      frames++;
+      if (!frames++) this.faces.clear();
       this.stage.show(result.frame, isMirrored, faces);
       this.faces.show(faces, isStill ? null : time);
       this.ui.none.hidden = faces.length > 0;
