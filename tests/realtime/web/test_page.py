@@ -65,7 +65,7 @@ def open_page(browser, address):
     yield start
     for context in contexts:
         context.close()
-    assert len(asked) > 50
+    assert len(asked) > 30
     assert not [url for url, at in asked if not url.startswith((at, f"blob:{at}"))]
 
 
