@@ -46,28 +46,29 @@ class Answers:
                 self._face_of(track).take(KEY_SECONDS, track.seen_s)
 
     def __call__(
-        self, tracks: Sequence[Track], raw: np.ndarray
+        self, tracks: Sequence[Track], raw: np.ndarray, *, still: bool = False
     ) -> tuple[np.ndarray, list[tuple[str, ...]], list[State]]:
         """Adds a frame.
 
         Args:
             tracks: Its faces, at least one.
             raw: float32 [tracks, models, 7]: what the models say of them.
+            still: Whether it is a picture by itself, so that nothing can be learned of resting faces.
 
         Returns:
             The probabilities, float32 [tracks, models, 7], smoothed and then corrected; what is shown for each track
             and model; and whether the resting face of each track is known.
         """
         smoothed = np.stack([track.smooth(rows, self._smoothing) for track, rows in zip(tracks, raw, strict=True)])
-        faces = [self._face_of(track) for track in tracks]
+        faces = [self._face_of(track, still=still) for track in tracks]
         offsets = np.broadcast_to(self._offset, raw.shape)
         rests = [face.see(rows, track.seen_s) for face, rows, track in zip(faces, raw, tracks, strict=True)]
         if self.rest is not None:
             rests = [self.rest if rest is None else rest for rest in rests]
-        known = [index for index, rest in enumerate(rests) if rest is not None]
+        known = {index: rest for index, rest in enumerate(rests) if rest is not None}
         if known:
             offsets = offsets.copy()
-            offsets[known] += resting_offset(np.stack([rests[index] for index in known]), self._resting_weight)
+            offsets[list(known)] += resting_offset(np.stack(list(known.values())), self._resting_weight)
         probabilities = correct(smoothed, offsets)
         nothing = np.full(raw.shape[1], NOTHING)
         before = np.stack([nothing if track.past.shown is None else track.past.shown for track in tracks])
@@ -78,9 +79,9 @@ class Answers:
         states: list[State] = ["taken" if index in known else face.state for index, face in enumerate(faces)]
         return probabilities, labels, states
 
-    def _face_of(self, track: Track) -> RestingFace:
+    def _face_of(self, track: Track, *, still: bool = False) -> RestingFace:
         """Returns what is known of a track's resting face."""
         if track.past.resting is None:
-            models = len(self._offset)
-            track.past.resting = RestingFace(models, self._resting, track.seen_s)
+            resting = None if still else self._resting
+            track.past.resting = RestingFace(len(self._offset), resting, track.seen_s)
         return track.past.resting

@@ -1,16 +1,15 @@
 """The options about model and detector that the commands have in common, and what they stand for."""
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from fer_tf import mixture, weights
 from fer_tf.command import positive
 from fer_tf.errors import UserError
-from fer_tf.realtime.detect import BACKENDS, SEARCH_SIZE, SMALLEST_FACE, FaceDetector
+from fer_tf.realtime.detect import BACKENDS, SEARCH_SIZE, SMALLEST_FACE, STILL_SEARCH_SIZE, FaceDetector
 from fer_tf.realtime.pipeline import Pipeline
 from fer_tf.realtime.resting import WEIGHT, Resting
-from fer_tf.realtime.sources import read_image
 from fer_tf.recognizer import Recognizer
 
 
@@ -29,26 +28,12 @@ def add_recognition(add: Callable[..., object], *, search: int = SEARCH_SIZE) ->
         default=default,
         help=f"model file, or one of {', '.join(weights.names())} (default: {default.stem})",
     )
-    # The detector refuses other names, since it knows how former ones are called now.
-    names = "{" + ",".join(BACKENDS) + "}"
-    add("--detector", metavar=names, default="auto", help="face detector (default: auto, which is yunet)")
-    help_text = "YuNet file to use instead of ours: from export.detector, or from OpenCV's model zoo"
-    add("--detector-model", type=Path, metavar="FILE", help=help_text)
-    add(
-        "--search-size",
-        type=_search_size,
-        default=search,
-        metavar="PIXELS|full",
-        help="search frames with the longer side reduced to this (default: %(default)s). Most faces are found that "
-        f"then have 50 pixels or more: in a frame of 3840, from {50 * 3840 // search} on",
-    )
-    help_text = "leave out faces of less height, in pixels of the frame (default: %(default)s)"
-    add("--smallest-face", type=positive(float), default=SMALLEST_FACE, metavar="PIXELS", help=help_text)
+    add_detection(add, search=search)
     help_text = 'label less probable expressions "uncertain" (default: 0.4)'
     add("--min-confidence", type=float, default=0.4, metavar="P", help=help_text)
     add(
         "--expect",
-        type=_mixture,
+        type=expected_mixture,
         default=mixture.DEFAULT,
         metavar="MIXTURE",
         help="expressions to expect: everyday; even, for posed faces and balanced sets; fer2013, which the shipped "
@@ -64,6 +49,32 @@ def add_recognition(add: Callable[..., object], *, search: int = SEARCH_SIZE) ->
     )
     help_text = "how much of what is particular in a resting face is taken away, 0 to 1 (default: %(default)s)"
     add("--resting-weight", type=float, default=WEIGHT, metavar="SHARE", help=help_text)
+
+
+def add_detection(add: Callable[..., object], *, search: int = STILL_SEARCH_SIZE) -> None:
+    """Adds those of `add_recognition` that say how faces are found; the arguments are the same."""
+    # The detector refuses other names, since it knows how former ones are called now.
+    names = "{" + ",".join(BACKENDS) + "}"
+    add("--detector", metavar=names, default="auto", help="face detector (default: auto, which is yunet)")
+    help_text = "YuNet file to use instead of ours: from export.detector, or from OpenCV's model zoo"
+    add("--detector-model", type=Path, metavar="FILE", help=help_text)
+    add(
+        "--search-size",
+        type=_search_size,
+        default=search,
+        metavar="PIXELS|full",
+        help="search frames with the longer side reduced to this (default: %(default)s). Most faces are found that "
+        f"then have 50 pixels or more: in a frame of 3840, from {50 * 3840 // search} on",
+    )
+    help_text = "leave out faces of less height, in pixels of the frame (default: %(default)s)"
+    add("--smallest-face", type=positive(float), default=SMALLEST_FACE, metavar="PIXELS", help=help_text)
+
+
+def check_crops(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
+    """Raises `UserError` if `--crops` is asked for together with one of `add_detection`, which then does nothing."""
+    for name in ("detector", "detector_model", "search_size", "smallest_face"):
+        if arguments.crops and getattr(arguments, name) != parser.get_default(name):
+            parser.error(f"--crops searches no faces, so leave out --{name.replace('_', '-')}")
 
 
 def add_video(add: Callable[..., object]) -> None:
@@ -115,18 +126,9 @@ def make_pipeline(options: argparse.Namespace, *, threads: int | None = None, pr
         resting=options.resting,
         resting_weight=options.resting_weight,
     )
-    take_resting_pictures(pipeline, options.resting_pictures)
+    if options.resting_pictures:
+        pipeline.rest(options.resting_pictures)
     return pipeline
-
-
-def take_resting_pictures(pipeline: Pipeline, paths: Sequence[Path]) -> None:
-    """Has a pipeline take pictures of a person at rest, if there are any.
-
-    Raises:
-        UserError: if one cannot be read, or does not show one face.
-    """
-    if paths:
-        pipeline.rest([read_image(str(path)) for path in paths])
 
 
 def model_file(text: str) -> Path:
@@ -135,6 +137,15 @@ def model_file(text: str) -> Path:
         return weights.find(text)
     except UserError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def expected_mixture(text: str) -> str:
+    """Returns the text of `--expect` if it names a mixture; an argparse type."""
+    try:
+        mixture.expected_shares(text)
+    except UserError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
 
 
 def _search_size(text: str) -> int | None:
@@ -146,11 +157,3 @@ def _resting(text: str) -> Resting:
         return "auto" if text == "auto" else float(positive(float)(text))
     except argparse.ArgumentTypeError as error:
         raise argparse.ArgumentTypeError(f"{error}, nor auto") from None
-
-
-def _mixture(text: str) -> str:
-    try:
-        mixture.expected_shares(text)
-    except UserError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-    return text

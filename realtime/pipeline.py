@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from numbers import Real
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +17,11 @@ from fer_tf.realtime.pictures import Picture, to_image
 from fer_tf.realtime.resting import WEIGHT, Resting, check_resting
 from fer_tf.realtime.track import Track, Tracker
 from fer_tf.recognizer import Recognizer
+from fer_tf.text import printable
 
 _SECOND_USER = (
-    "a second thread uses this pipeline; it follows the faces of one stream, so make a Pipeline for each stream, or "
-    "call still(image) for separate pictures, which threads may share"
+    "a second thread uses this pipeline, which follows the faces of one stream; make a Pipeline for each stream and "
+    "call it from one thread, or call still(picture) for separate pictures, which threads may share"
 )
 
 
@@ -98,7 +98,9 @@ class Pipeline:
         check_resting(resting, resting_weight)
         expected = mixture.expected_shares(expect)
         if detector is None or isinstance(detector, str):
-            detector = FaceDetector(detector or "auto")
+            detector = FaceDetector("auto" if detector is None else detector)
+        if not callable(detector):
+            raise UserError(f"detector must be a FaceDetector, its backend's name or a function, found {detector!r}")
         self._tracker = Tracker(detector, detect_every=detect_every)
         self._find_in_still = detector.still if isinstance(detector, FaceDetector) else detector
         self._tracking, self._recognizing = Exclusive(_SECOND_USER), Exclusive(_SECOND_USER)
@@ -135,7 +137,7 @@ class Pipeline:
             UserError: if the picture is None, empty, too large, of another kind, or cannot be read.
         """
         image = to_image(picture)
-        return self._recognized(image, Tracker(self._find_in_still)(image, 0.0))
+        return self._recognized(image, Tracker(self._find_in_still)(image, 0.0), still=True)
 
     def __call__(self, picture: Picture, time_s: float | None = None) -> list[Face]:
         """Analyzes the next frame of the stream.
@@ -171,7 +173,7 @@ class Pipeline:
         Raises:
             UserError: if the time is no number, or if another thread has tracked faces here since `reset`.
         """
-        if not isinstance(time_s, Real) or not math.isfinite(time_s):
+        if not _is_finite(time_s):
             raise UserError(f"time_s must be a number of seconds, found {time_s!r}")
         with self._tracking:
             return self._tracker(image, time_s)
@@ -193,15 +195,15 @@ class Pipeline:
             self._answers.hear(tracks)
             return self._recognized(image, tracks)
 
-    def _recognized(self, image: np.ndarray, tracks: Sequence[Track]) -> list[Face]:
+    def _recognized(self, image: np.ndarray, tracks: Sequence[Track], *, still: bool = False) -> list[Face]:
         if not tracks:
             return []
-        boxes = [_rounded(track.box) for track in tracks]
-        crops = np.stack([crop_face(image, box, track.landmarks) for box, track in zip(boxes, tracks, strict=True)])
-        rows = np.stack([recognizer(crops) for recognizer in self._recognizers], axis=1)
+        boxes, crops = zip(*(cut_out(image, track) for track in tracks), strict=True)
+        rows = np.stack([recognizer(np.stack(crops)) for recognizer in self._recognizers], axis=1)
         faces = []
+        answers = self._answers(tracks, rows, still=still)
         for track, box, crop, raw, probabilities, shown, resting in zip(
-            tracks, boxes, crops, rows, *self._answers(tracks, rows), strict=True
+            tracks, boxes, crops, rows, *answers, strict=True
         ):
             readings = tuple(map(Reading, self.models, probabilities, raw, shown))
             faces.append(Face(box, track.id, crop, readings, resting))
@@ -220,7 +222,7 @@ class Pipeline:
         It is for recordings and pictures of this person alone. One to three pictures do.
 
         Args:
-            pictures: Each as for `still`, with one face in it.
+            pictures: Each as in `still`, with one face in it.
 
         Raises:
             UserError: if there is none, if one shows no face or several, or if the pipeline is to learn the resting
@@ -232,7 +234,8 @@ class Pipeline:
         for number, picture in enumerate(pictures, start=1):
             faces = self.still(picture)
             if len(faces) != 1:
-                raise UserError(f"picture {number} of a resting face shows {len(faces) or 'no'} faces; expected one")
+                name = printable(str(picture)) if isinstance(picture, str | Path) else f"resting picture {number}"
+                raise UserError(f"{name}: shows {len(faces) or 'no'} faces; expected one, at rest")
             logs.append(mixture.log_probabilities(np.stack([reading.raw for reading in faces[0].readings])))
         if not logs:
             raise UserError("there is no picture of a resting face; expected one to three")
@@ -249,6 +252,15 @@ class Pipeline:
         self._tracker.reset()
 
 
-def _rounded(box: np.ndarray) -> Box:
-    left, top, width, height = np.rint(box).astype(int).tolist()
-    return left, top, width, height
+def _is_finite(number: object) -> bool:
+    try:
+        return math.isfinite(number)  # type: ignore[arg-type]
+    except (OverflowError, TypeError, ValueError):
+        return False
+
+
+def cut_out(image: np.ndarray, track: Track) -> tuple[Box, np.ndarray]:
+    """Returns the box of a face in an image, uint8 [H, W, 3], BGR, and its crop: the input of the models."""
+    left, top, width, height = np.rint(track.box).astype(int).tolist()
+    box = (left, top, width, height)
+    return box, crop_face(image, box, track.landmarks)

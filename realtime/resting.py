@@ -18,7 +18,7 @@ KEY_SECONDS = 1.0
 _LEAST_SECONDS = 1.0
 """How long a face must have been followed before the median of its answers counts as its resting face."""
 
-_STEP = 0.05
+_STEP = 0.1
 _LOWEST = float(log_probabilities(np.zeros(1))[0])
 _STEPS = int(-_LOWEST / _STEP) + 1
 """The histogram of log-probabilities: the width of a bin, the lower end of the first, and their number."""
@@ -100,7 +100,7 @@ class _RunningMedian:
     """The median of ever more numbers for each model and class, to half a `_STEP`, in memory that does not grow."""
 
     def __init__(self, shape: Sequence[int]):
-        self._counts = np.zeros((*shape, _STEPS), np.int64)
+        self._counts = np.zeros((*shape, _STEPS), np.int32)
         self._places = np.ogrid[tuple(slice(size) for size in shape)]
         self._total = 0
 
@@ -112,7 +112,7 @@ class _RunningMedian:
 
     def value(self) -> np.ndarray:
         """Returns the medians, float64 of the shape; at least one number must have been added."""
-        below = self._counts.cumsum(axis=-1)
+        below = self._counts.cumsum(axis=-1, dtype=np.int32)
         # The middle number, or both of an even count.
         middle = [(below < rank).sum(axis=-1) for rank in ((self._total + 1) // 2, self._total // 2 + 1)]
         return _LOWEST + _STEP * (0.5 + (middle[0] + middle[1]) / 2)

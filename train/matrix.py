@@ -48,6 +48,7 @@ def _parser() -> Parser:
     option("--epochs", type=number(int, COUNT), metavar="N", default=25, help="epochs per cell (default: 25)")
     add_option(parser, "limit")
     option("--data", metavar="PATH", help=DATA_HELP)
+    add_option(parser, "classes")
     option("--output", type=Path, metavar="DIR", default=Path("runs/matrix"), help="folder (default: runs/matrix)")
     add = parser.add_argument_group(
         "workers",
@@ -67,12 +68,12 @@ def main(argv: list[str] | None = None) -> int:
     wanted = list(dict.fromkeys(itertools.product(arguments.seeds, arguments.models, arguments.datasets)))
     cells = []
     for seed, model, dataset in wanted:
-        given = {"model": model, "dataset": dataset, "seed": seed}
+        given = {"model": model, "dataset": dataset, "seed": seed, "classes": arguments.classes}
         values = settle(given | {"epochs": arguments.epochs, "limit": arguments.limit})
         cells.append(Cell(RunFolder(arguments.output / f"{model}-{dataset}-seed{seed}"), values))
     present = [RunFolder.open(path.parent) for path in sorted(arguments.output.glob("*/settings.json"))]
     _check_comparable(present, [cell.values for cell in cells])
-    data = load_data(arguments.data)
+    data = load_data(arguments.data, arguments.classes)
     for folder in present:
         if folder.settings.data_fingerprint != data.fingerprint():
             raise UserError(f"{folder.path} is a cell of other images; take another --output or its --data")

@@ -17,6 +17,7 @@ from fer_tf.mixture import (
     log_probabilities,
     mixture_offset,
     resting_offset,
+    training_shares,
 )
 
 FER2013 = np.array([3995, 436, 4097, 7215, 4965, 4830, 3171]) / 28709
@@ -162,6 +163,14 @@ def test_a_class_without_training_images_does_not_win_by_division():
     answer = correct(row, mixture_offset(expected_shares("even"), training))
     assert np.isfinite(answer).all()
     assert answer[1] < 0.001
+
+
+def test_training_shares_are_told_unless_they_are_fer2013s():
+    fer = np.repeat(np.arange(7), FER2013_COUNTS)
+    assert training_shares(fer) is None
+    assert training_shares(np.random.default_rng(0).permutation(fer)[:-11]) is None
+    assert training_shares(np.array([0, 3, 3, 4])) == (0.25, 0, 0, 0.5, 0.25, 0, 0)
+    assert training_shares(fer[fer != 1])[1] == 0  # FER-2013 without disgust
 
 
 def test_an_average_of_models_was_trained_on_the_average_of_their_mixtures():

@@ -206,8 +206,8 @@ def test_pictures_of_a_person_at_rest_correct_all_answers_about_this_person(imag
 @pytest.mark.parametrize(
     ("faces", "pictures", "options", "message"),
     [
-        (0, 1, {}, "picture 1 of a resting face shows no faces; expected one"),
-        (2, 3, {}, "picture 1 of a resting face shows 2 faces; expected one"),
+        (0, 1, {}, "resting picture 1: shows no faces; expected one, at rest"),
+        (2, 3, {}, "resting picture 1: shows 2 faces; expected one, at rest"),
         (1, 0, {}, "no picture of a resting face"),
         (1, 1, {"resting": "auto"}, "from pictures or from the stream"),
     ],
@@ -259,7 +259,7 @@ def test_the_median_of_a_long_track_is_its_resting_face(image):
         assert face.resting == ("taken" if n >= 10 else "")
         if n >= 10:
             rest = np.exp(np.median(np.log(rows[: n + 1].astype(float)), axis=0))
-            np.testing.assert_allclose(face.probabilities, corrected(row, rest), atol=0.02)
+            np.testing.assert_allclose(face.probabilities, corrected(row, rest), atol=0.03)
 
 
 def test_a_resting_face_and_the_mixture_add_up_after_smoothing(image):

@@ -63,8 +63,9 @@ def test_a_model_can_be_named(pictures, capsys):
 def test_a_folder_is_gone_through_and_what_is_broken_is_named_and_skipped(model, pictures, capsys):
     assert predict.main([str(pictures), "--model", str(model), "--json"]) == 1
     printed = capsys.readouterr()
-    assert printed.err.count("\n") == 1
-    assert "4 broken.jpg" in printed.err
+    note, error = printed.err.splitlines()
+    assert note == f"note: {pictures}/: left out: 1 .mp4"
+    assert "4 broken.jpg" in error
     document = json.loads(printed.out)
     assert document["detector"] == FaceDetector().backend
     names = [entry["source"].split("/")[-1] for entry in document["images"]]
@@ -191,7 +192,8 @@ def test_a_folder_is_a_folder_whatever_it_is_called(name, model, pictures, tmp_p
         ([], "IMAGE"),
         (["--json", "empty"], "empty"),
         (["*.gif"], "no files that match"),
-        (["films"], "no pictures"),
+        (["films"], "films/: there are no pictures in this folder (left out: 1 .mp4)"),
+        (["films/*"], "no pictures among the files that match (left out: 1 .mp4)"),
         (["one.png", "--output", "."], "same file"),
         (["one.png", "--output", "one.png"], "one.png"),
         (["one.png", "--model", "missing.onnx"], "no such model file"),
@@ -271,7 +273,7 @@ def test_face_crops_are_labeled_whole(model, tmp_path, capsys):
         if name == "1 gray.png":
             np.testing.assert_array_equal(crop, small)
         (row,) = recognizer(crop[None])
-        assert list(face["readings"][0]["probabilities"].values()) == [round(float(p), 4) for p in row]
+        assert list(face["readings"][0]["raw"].values()) == [round(float(p), 4) for p in row]
 
 
 def test_face_crops_can_be_drawn(model, tmp_path, capsys):
@@ -290,3 +292,28 @@ def test_face_crops_of_a_data_set_get_the_answers_of_the_model(fer2013_path, tmp
     readings = [image["faces"][0]["readings"][0] for image in json.loads(capsys.readouterr().out)["images"]]
     rows = Recognizer(weights.DEFAULT_MODEL)(images)
     assert [reading["expression"] for reading in readings] == [CLASSES[row.argmax()] for row in rows]
+
+
+def test_what_is_left_out_of_folders_and_patterns_is_counted(model, pictures, capsys):
+    (pictures / "4 broken.jpg").unlink()
+    (pictures / "below").mkdir()
+    shutil.copy(pictures / "1 one.png", pictures / "below" / "6 below.PNG")
+    for name in ("7 film.MOV", "8 film.mov", "9.txt"):
+        (pictures / name).touch()
+    for arguments, left_out, count in (
+        ([str(pictures)], "1 .mp4, 2 .mov, 1 .txt, 1 folders (--recursive)", 3),
+        ([str(pictures), "--recursive"], "1 .mp4, 2 .mov, 1 .txt", 4),
+        ([str(pictures / "[79]*")], None, 0),
+        ([str(pictures / "*")], "1 .mp4, 2 .mov, 1 .txt", 3),
+        ([str(pictures / "*.png")], "", 2),
+    ):
+        assert predict.main([*arguments, "--model", str(model)]) == (0 if count else 2)
+        printed = capsys.readouterr()
+        assert printed.out.count(" found\n") == count
+        if left_out is None:
+            assert "left out: 1 .mov, 1 .txt" in printed.err
+        elif left_out:
+            (note,) = printed.err.splitlines()
+            assert sorted(note.partition("left out: ")[2].split(", ")) == sorted(left_out.split(", "))
+        else:
+            assert printed.err == ""

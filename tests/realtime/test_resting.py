@@ -52,7 +52,7 @@ def test_the_median_is_that_of_the_track_so_far(rows):
         if n < 25:  # of a face that was hardly seen, nothing is known
             assert rest is None
         else:
-            np.testing.assert_allclose(rest, np.median(np.log(rows[: n + 1].astype(float)), axis=0), atol=0.0251)
+            np.testing.assert_allclose(rest, np.median(np.log(rows[: n + 1].astype(float)), axis=0), atol=0.0501)
     assert face.state == "taken"
 
 
@@ -62,7 +62,7 @@ def test_the_median_of_extremes_and_of_ties():
         rest = face.see(np.eye(7)[[3]] if n % 2 else np.eye(7)[[4]], float(n))
     expected = np.full(7, np.log(1e-6))
     expected[3:5] /= 2  # halfway between certain and impossible
-    np.testing.assert_allclose(rest[0], expected, atol=0.0251)
+    np.testing.assert_allclose(rest[0], expected, atol=0.0501)
 
 
 def test_a_key_takes_the_place_of_the_median(rows):

@@ -4,6 +4,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -43,7 +44,7 @@ def expected(pictures, recognizer):
     """What a fresh pipeline finds in each picture."""
     answers = [described(Pipeline(FaceDetector(), recognizer, expect="fer2013").still(image)) for image in pictures]
     assert sum(map(bool, answers)) > 12
-    assert len({answer[0][2] for answer in answers if answer}) > 2
+    assert len({answer[0][2] for answer in answers if answer}) > 1
     return answers
 
 
@@ -76,7 +77,7 @@ def test_a_picture_without_a_time_is_no_frame(pictures, recognizer):
     pipeline = Pipeline(FaceDetector(), recognizer, expect="fer2013")
     with pytest.raises(UserError, match=r"time.*still\(picture\)"):
         pipeline(pictures[0])
-    for nonsense in (float("nan"), float("inf"), "1", np.zeros(3)):
+    for nonsense in (float("nan"), float("inf"), 10**400, "1", np.zeros(3)):
         with pytest.raises(UserError, match="time_s must be a number"):
             pipeline(pictures[0], nonsense)
     assert pipeline(pictures[0], np.float32(0)) is not None
@@ -98,12 +99,13 @@ def test_600_requests_of_8_threads_get_600_right_answers(pictures, expected, rec
     detector = FaceDetector()
     shared = Pipeline(detector, recognizer, expect="fer2013")
     begin = threading.Barrier(8)
+    files = [cv2.imencode(".png", image)[1].tobytes() for image in pictures]
 
     def serve(thread):
         begin.wait(timeout=60)
         own = Pipeline(detector, recognizer, expect="fer2013")  # some make one for each request
         order = np.random.default_rng(thread).integers(0, len(pictures), 75)
-        return [described((own if n % 5 == 0 else shared).still(pictures[n])) == expected[n] for n in order]
+        return [described((own if n % 5 == 0 else shared).still(files[n])) == expected[n] for n in order]
 
     with ThreadPoolExecutor(8) as pool:
         right = [answer for answers in pool.map(serve, range(8)) for answer in answers]
@@ -166,7 +168,7 @@ def test_a_second_thread_in_a_stream_is_told_what_to_do(pictures, expected, reco
     refused = [answer for answer in answers if answer != right]
     assert len(refused) == 7
     for messages in refused:
-        assert all("a Pipeline for each stream" in message and "still(image)" in message for message in messages)
+        assert all("a Pipeline for each stream" in message and "still(picture)" in message for message in messages)
 
 
 def test_a_stream_may_move_to_another_thread_after_a_reset(pictures, recognizer):
@@ -216,8 +218,12 @@ def test_the_name_of_a_detector_will_do(pictures, recognizer):
     answers = [described(by_name.still(image)) for image in pictures]
     assert answers == [described(by_hand.still(image)) for image in pictures]
     assert any(answers)
-    with pytest.raises(UserError, match="expected auto, yunet, haar"):
-        Pipeline("nose", recognizer)
+    for name in ("nose", ""):
+        with pytest.raises(UserError, match="expected auto, yunet, haar"):
+            Pipeline(name, recognizer)
+    for nonsense in (5, object(), Path("haar")):
+        with pytest.raises(UserError, match="detector must be"):
+            Pipeline(nonsense, recognizer)
 
 
 def test_the_numbers_of_faces_go_from_left_to_right(recognizer):
