@@ -1,8 +1,10 @@
 """Facial expression recognition: train on FER-2013 in Keras, export one ONNX file, run it live by onnxruntime.
 
 Example:
-    >>> import fer_tf
+    >>> import fer_tf, numpy
     >>> pipeline = fer_tf.Pipeline()  # the default model
+    >>> pipeline.still(numpy.zeros((480, 640), numpy.uint8))  # or the path of a picture
+    []
 
 What is exported here is loaded when it is first used, so importing this package takes no time.
 """
@@ -17,7 +19,8 @@ if TYPE_CHECKING:
     from fer_tf.classes import CLASSES
     from fer_tf.errors import UserError
     from fer_tf.realtime.detect import Detections, FaceDetector
-    from fer_tf.realtime.pipeline import Face, Pipeline, Reading
+    from fer_tf.realtime.face import Face, Reading
+    from fer_tf.realtime.pipeline import Pipeline
     from fer_tf.recognizer import Recognizer
     from fer_tf.weights import DEFAULT_MODEL
 
@@ -41,11 +44,11 @@ _HOMES = {
     "CLASSES": "classes",
     "DEFAULT_MODEL": "weights",
     "Detections": "realtime.detect",
-    "Face": "realtime.pipeline",
+    "Face": "realtime.face",
     "FaceDetector": "realtime.detect",
     "ModelCard": "card",
     "Pipeline": "realtime.pipeline",
-    "Reading": "realtime.pipeline",
+    "Reading": "realtime.face",
     "Recognizer": "recognizer",
     "UserError": "errors",
 }

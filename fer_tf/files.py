@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from fer_tf import limits
 from fer_tf.errors import UserError
 from fer_tf.locks import lock
 
@@ -93,6 +94,28 @@ def to_json(value: Any) -> str:
 def write_json(path: Path | str, value: Any) -> None:
     """Writes `value` as indented JSON."""
     write_text(path, to_json(value) + "\n")
+
+
+def read_json(path: Path, *, wrote: str) -> dict[str, Any]:
+    """Returns the JSON object in a file.
+
+    Args:
+        path: The file.
+        wrote: The command that writes such files, for messages.
+
+    Raises:
+        UserError: if there is none, or if the file is damaged or too large.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: not a file; expected a JSON object that {wrote} wrote")
+    limits.check("JSON_BYTES", path.stat().st_size, path)
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: not valid JSON ({error})") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: expected a JSON object")
+    return values
 
 
 def sha256(path: Path | str) -> str:

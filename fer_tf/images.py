@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from fer_tf.errors import UserError
-from fer_tf.image_headers import AVIF, HEIC, heif_turns, holds_its_size, kind, size
+from fer_tf.image_headers import AVIF, HEIC, heif_turns, is_plausible, kind, size
 from fer_tf.quiet import muted_stderr
 
 READABLE_SUFFIXES = (
@@ -57,6 +57,15 @@ def max_pixels() -> int:
     return int(text)
 
 
+def check_pixels(width: int, height: int) -> None:
+    """Raises `UserError` if a picture of this size has more pixels than `max_pixels()`."""
+    if width * height > (most := max_pixels()):
+        raise UserError(
+            f"a picture of {width} x {height} pixels; at most {most} pixels are read; make it smaller, or set "
+            f"FER_TF_MAX_PIXELS={width * height}"
+        )
+
+
 def reads_heic() -> bool:
     """Returns whether the extra `heic` is installed."""
     return find_spec("pillow_heif") is not None
@@ -91,13 +100,8 @@ def decode(content: bytes, flag: int = cv2.IMREAD_COLOR) -> np.ndarray | None:
         raise UserError(HEIC_PROBLEM)
     if form is None or sides is None:
         return None
-    width, height = sides
-    if width * height > (most := max_pixels()):
-        raise UserError(
-            f"a picture of {width} x {height} pixels; at most {most} pixels are read; make it smaller, or set "
-            f"FER_TF_MAX_PIXELS={width * height}"
-        )
-    if not holds_its_size(content):
+    check_pixels(*sides)
+    if not is_plausible(content):
         return None
     if form == HEIC:
         return _decode_heic(content, flag)

@@ -1,15 +1,42 @@
 """What a classifier is measured by: accuracy with its confidence interval, F1, recall and calibration."""
 
+import math
 from collections.abc import Sequence
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
-from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax, softmax
-from scipy.stats import binomtest
-from sklearn.metrics import confusion_matrix, f1_score, recall_score
 
 from fer_tf.classes import CLASSES
+
+
+def score(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+    """Returns the figures of a classifier on some images, ready for JSON.
+
+    Args:
+        probabilities: float [N, 7], N > 0.
+        labels: int [N].
+
+    Returns:
+        `n`; `accuracy`, with `accuracy_interval`, its 95 % Wilson interval; `balanced_accuracy`, the mean recall, and
+        `macro_f1`, both over the classes that occur; `cross_entropy`, the mean of `negative_log_likelihood`; `ece`, the
+        `expected_calibration_error`; `recall` by class, None for a class that does not occur.
+    """
+    counts = confusion(probabilities, labels)
+    right, labeled, predicted = np.diag(counts), counts.sum(axis=1), counts.sum(axis=0)
+    present = labeled > 0
+    recall = right / np.maximum(labeled, 1)
+    f1 = 2 * right / np.maximum(labeled + predicted, 1)
+    return {
+        "n": len(labels),
+        "accuracy": int(right.sum()) / len(labels),
+        "accuracy_interval": wilson_interval(int(right.sum()), len(labels)),
+        "balanced_accuracy": float(recall[present].mean()),
+        "macro_f1": float(f1[present].mean()),
+        "cross_entropy": float(negative_log_likelihood(probabilities, labels).mean()),
+        "ece": expected_calibration_error(probabilities, labels),
+        "recall": {name: float(recall[i]) if present[i] else None for i, name in enumerate(CLASSES)},
+    }
 
 
 def measure(probabilities: np.ndarray, labels: np.ndarray, temperature: float = 1.0) -> dict[str, Any]:
@@ -21,24 +48,12 @@ def measure(probabilities: np.ndarray, labels: np.ndarray, temperature: float = 
         temperature: What the calibration divided the logits by; `ece_before` undoes it.
 
     Returns:
-        `n`; `accuracy`, with `accuracy_interval`, its 95 % Wilson interval; `macro_f1` over the classes that occur;
-        `cross_entropy`, the mean of `negative_log_likelihood`; `ece_before` and `ece_after` the temperature; `recall`
-        by class, None for a class that does not occur.
+        What `score` returns, with `ece_before` and `ece_after` the temperature instead of `ece`.
     """
-    predicted = probabilities.argmax(axis=1)
-    correct = int((predicted == labels).sum())
-    present = np.unique(labels)
-    recall = dict(zip(present.tolist(), recall_score(labels, predicted, labels=present, average=None), strict=True))
-    return {
-        "n": len(labels),
-        "accuracy": correct / len(labels),
-        "accuracy_interval": wilson_interval(correct, len(labels)),
-        "macro_f1": float(f1_score(labels, predicted, labels=present, average="macro", zero_division=0)),
-        "cross_entropy": float(negative_log_likelihood(probabilities, labels).mean()),
-        "ece_before": expected_calibration_error(_uncalibrated(probabilities, temperature), labels),
-        "ece_after": expected_calibration_error(probabilities, labels),
-        "recall": {name: float(recall[i]) if i in recall else None for i, name in enumerate(CLASSES)},
-    }
+    figures = score(probabilities, labels)
+    after = figures.pop("ece")
+    before = expected_calibration_error(_uncalibrated(probabilities, temperature), labels)
+    return {**figures, "ece_before": before, "ece_after": after}
 
 
 def diagnose(probabilities: np.ndarray, labels: np.ndarray, temperature: float = 1.0) -> dict[str, Any]:
@@ -55,33 +70,40 @@ def diagnose(probabilities: np.ndarray, labels: np.ndarray, temperature: float =
         temperature: for each of ten bins of confidence, the mean `confidence`, the `accuracy` (both None if it is
         empty) and `n`. `coverage`: the `accuracy` on each `share` of the images, the most confident first.
     """
-    confusion = confusion_matrix(labels, probabilities.argmax(axis=1), labels=range(len(CLASSES)))
+    table = confusion(probabilities, labels)
     shares = np.linspace(0.05, 1, 20).round(2)
-    report: dict[str, Any] = {"confusion": confusion.tolist(), "recall": {}}
+    report: dict[str, Any] = {"confusion": table.tolist(), "recall": {}}
     for index, name in enumerate(CLASSES):
-        if count := int(confusion[index].sum()):
-            right = int(confusion[index, index])
+        if count := int(table[index].sum()):
+            right = int(table[index, index])
             report["recall"][name] = {"n": count, "value": right / count, "interval": wilson_interval(right, count)}
     for when, found in (("before", _uncalibrated(probabilities, temperature)), ("after", probabilities)):
-        confidence, accuracy, counts = reliability(found, labels)
-        report[f"reliability_{when}"] = {
-            "confidence": [value if count else None for value, count in zip(confidence.tolist(), counts, strict=True)],
-            "accuracy": [value if count else None for value, count in zip(accuracy.tolist(), counts, strict=True)],
-            "n": counts.tolist(),
-        }
+        report[f"reliability_{when}"] = reliability_diagram(found, labels)
     report["coverage"] = {"share": shares.tolist(), "accuracy": coverage(probabilities, labels, shares.tolist())}
     return report
 
 
+def confusion(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Returns numbers of images, int [7, 7]: a row for each label and a column for each prediction."""
+    size = len(CLASSES)
+    return np.bincount(labels * size + probabilities.argmax(axis=1), minlength=size * size).reshape(size, size)
+
+
 def wilson_interval(right: int, count: int) -> list[float]:
-    """Returns the 95 % Wilson interval, low and high, of a share that is `right` of `count`."""
-    found = binomtest(right, count).proportion_ci(0.95, method="wilson")
-    return [float(found.low), float(found.high)]
+    """Returns the 95 % Wilson interval, low and high, of a share that is `right` of `count`, which is above 0.
+
+    Source: E. B. Wilson: Probable Inference, the Law of Succession, and Statistical Inference. JASA 22, 1927.
+    """
+    z = NormalDist().inv_cdf(0.975)
+    center = (right + z**2 / 2) / (count + z**2)
+    reach = z * math.sqrt(right * (count - right) / count + z**2 / 4) / (count + z**2)
+    return [max(0.0, center - reach) if right else 0.0, min(1.0, center + reach) if right < count else 1.0]
 
 
 def _uncalibrated(probabilities: np.ndarray, temperature: float) -> np.ndarray:
     """Returns probabilities as they were before the logits were divided by a temperature."""
-    return softmax(np.log(np.maximum(probabilities, np.finfo(np.float32).tiny)) * temperature, axis=1)
+    powers = np.asarray(probabilities, np.float64) ** temperature
+    return powers / powers.sum(axis=1, keepdims=True)
 
 
 def measure_votes(probabilities: np.ndarray, shares: np.ndarray, majority: np.ndarray) -> dict[str, Any]:
@@ -136,6 +158,9 @@ def paired_difference(one: np.ndarray, other: np.ndarray) -> tuple[float, float 
 def mcnemar(one: np.ndarray, other: np.ndarray) -> tuple[int, int, float]:
     """Compares two classifiers on the same images by McNemar's exact test.
 
+    Source: Q. McNemar: Note on the Sampling Error of the Difference Between Correlated Proportions. Psychometrika 12,
+    1947.
+
     Args:
         one: bool [N]: where the first is right.
         other: bool [N]: where the second is right.
@@ -145,7 +170,31 @@ def mcnemar(one: np.ndarray, other: np.ndarray) -> tuple[int, int, float]:
         least as uneven if neither were better.
     """
     first, second = int((one & ~other).sum()), int((~one & other).sum())
-    return first, second, float(binomtest(first, first + second).pvalue) if first + second else 1.0
+    discordant = first + second
+    term = total = 1
+    for successes in range(min(first, second)):
+        term = term * (discordant - successes) // (successes + 1)
+        total += term
+    return first, second, min(1.0, 2 * total / 2**discordant)
+
+
+def compare_to_first(rows: dict[str, dict[str, Any]], probabilities: Sequence[np.ndarray], labels: np.ndarray) -> None:
+    """Adds `mcnemar` and `cross_entropy_difference` to the figures of each model but the first: how it differs from it.
+
+    Args:
+        rows: By the name of each model, what `score` or `measure` returned.
+        probabilities: Of each model, float [N, 7] for the same images.
+        labels: int [N].
+    """
+    first, *others = rows
+    (right, losses), *rest = (
+        (given.argmax(axis=1) == labels, negative_log_likelihood(given, labels)) for given in probabilities
+    )
+    for name, (also_right, other_losses) in zip(others, rest, strict=True):
+        only_first, only_this, p = mcnemar(right, also_right)
+        difference, error = paired_difference(losses, other_losses)
+        rows[name]["mcnemar"] = {"against": first, "only_first": only_first, "only_this": only_this, "p": p}
+        rows[name]["cross_entropy_difference"] = {"against": first, "value": difference, "standard_error": error}
 
 
 def coverage(probabilities: np.ndarray, labels: np.ndarray, shares: Sequence[float]) -> list[float]:
@@ -175,6 +224,13 @@ def reliability(probabilities: np.ndarray, labels: np.ndarray, bins: int = 10) -
         return (*means, counts)
 
 
+def reliability_diagram(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, list]:
+    """Returns `reliability` ready for JSON: `confidence` and `accuracy`, None where a bin is empty, and `n`."""
+    *means, counts = reliability(probabilities, labels)
+    filled = [[value if count else None for value, count in zip(mean.tolist(), counts, strict=True)] for mean in means]
+    return {"confidence": filled[0], "accuracy": filled[1], "n": counts.tolist()}
+
+
 def expected_calibration_error(probabilities: np.ndarray, labels: np.ndarray, bins: int = 15) -> float:
     """Returns the mean gap between confidence and accuracy, over bins of equal width weighted by what lies in them.
 
@@ -201,6 +257,9 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
         logits: float [N, C].
         labels: int [N].
     """
+    from scipy.optimize import minimize_scalar  # which those who only measure do without
+    from scipy.special import log_softmax
+
     rows = np.arange(len(labels))
 
     def loss(log_temperature: float) -> float:

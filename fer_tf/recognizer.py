@@ -1,6 +1,8 @@
 """Runs a model file by onnxruntime. `python -m fer_tf.recognizer FILE` prints its card."""
 
+import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,10 @@ _BATCH = 64
 LARGEST_BATCH = 256
 """How many faces a `Recognizer` gives to onnxruntime at once; more are split, so that memory stays bounded."""
 
+_LARGE = 32_000_000
+"""Bytes of a model file from which on the threads of a call share each operator. Operators of smaller networks are so
+short that threads would mostly wait for each other, so each takes a part of the faces."""
+
 _SUM_TOLERANCE = 1e-3
 """How far the sum of a row may be from 1."""
 
@@ -41,7 +47,7 @@ class Recognizer:
 
     Args:
         path: The model file.
-        threads: How many threads one call may use; None leaves it to onnxruntime.
+        threads: How many threads one call may use; None is one for each core that this process may use.
         providers: onnxruntime execution providers, most wanted first.
 
     Raises:
@@ -68,7 +74,10 @@ class Recognizer:
         onnxruntime.set_default_logger_severity(4)  # of what fails outside of a session
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4  # what is wrong with a file is said by the error, once
-        options.intra_op_num_threads = threads or 0
+        threads = threads or _cores()
+        share_faces = path.stat().st_size < _LARGE and tuple(providers) == ("CPUExecutionProvider",)
+        self._parts, options.intra_op_num_threads = (threads, 1) if share_faces else (1, threads)
+        self._pool = ThreadPoolExecutor(threads - 1, "recognizer") if self._parts > 1 else None
         # Idle threads that spin would take the cores from whoever decodes, detects and draws beside us.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
@@ -105,9 +114,12 @@ class Recognizer:
             )
         if not len(faces):
             return np.zeros((0, len(CLASSES)), np.float32)
-        starts = range(0, len(faces), LARGEST_BATCH)
-        rows = [self._run(faces[start : start + LARGEST_BATCH]) for start in starts]
-        return rows[0] if len(rows) == 1 else np.concatenate(rows)
+        step = min(LARGEST_BATCH, -(-len(faces) // self._parts))
+        first, *others = (faces[start : start + step] for start in range(0, len(faces), step))
+        if not self._pool or not others:
+            return np.concatenate([self._run(part) for part in (first, *others)])
+        waiting = [self._pool.submit(self._run, part) for part in others]
+        return np.concatenate([self._run(first), *(part.result() for part in waiting)])
 
     def __reduce__(self):
         return partial(type(self), self._path.absolute(), **self._arguments), ()
@@ -144,6 +156,11 @@ def predict(
             rows.append(recognize(images[start : start + _BATCH]))
             bar.update(len(rows[-1]))
     return np.concatenate(rows)
+
+
+def _cores() -> int:
+    """Returns how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _fault_of(rows: np.ndarray, count: int) -> str | None:

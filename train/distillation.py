@@ -37,8 +37,9 @@ def make_targets(
         split,
         teachers=teachers if asked_now else (),
         teacher_weight=settings.teacher_weight,
-        votes=votes if asked_now and settings.ferplus_weight else None,
+        votes=votes if settings.ferplus_weight and not settings.has_evidence else None,
         ferplus_weight=settings.ferplus_weight,
+        ferplus_as=settings.ferplus_as,
         label_smoothing=settings.label_smoothing,
     )
     targets = {"classes": classes}
@@ -56,11 +57,12 @@ def soft_targets(
     teacher_weight: float = 0.0,
     votes: Votes | None = None,
     ferplus_weight: float = 0.0,
+    ferplus_as: str = "evidence",
     label_smoothing: float = 0.0,
 ) -> np.ndarray:
     """Returns smoothed labels, mixed with what teachers predict or with what the votes of FER+ say.
 
-    With both, the votes correct the teachers' predictions, and the labels are mixed with the outcome.
+    With both, the votes either correct the teachers' predictions, or are mixed with the labels before the teachers are.
 
     Sources: Hinton et al., Distilling the Knowledge in a Neural Network, 2015, arXiv 1503.02531; of learning from
     those who know more than the images: Lopez-Paz et al., Unifying distillation and privileged information, 2015,
@@ -71,7 +73,8 @@ def soft_targets(
         teachers: What they say of an image and of its mirror image is averaged over all of them.
         teacher_weight: Their part, 0 to 1.
         votes: For the same images; one without votes keeps its label.
-        ferplus_weight: Their part, 0 to 1; with teachers the power of their evidence.
+        ferplus_weight: Their part, 0 to 1; the power of their evidence where they correct teachers.
+        ferplus_as: What they do beside teachers: `evidence` corrects, and `opinion` is mixed.
         label_smoothing: Part of each label that goes to all classes alike. Votes and teachers are unsure by themselves.
 
     Returns:
@@ -79,15 +82,16 @@ def soft_targets(
     """
     targets = np.eye(len(CLASSES), dtype=np.float32)[split.labels] * (1 - label_smoothing)
     targets += label_smoothing / len(CLASSES)
-    if teachers:
-        answers = np.mean([_answers(teacher, split.images) for teacher in teachers], axis=0)
-        if votes is not None:
-            answers = correct_by_votes(answers, evidence(votes, split.labels, ferplus_weight))
-        targets = (1 - teacher_weight) * targets + teacher_weight * answers
-    elif votes is not None:
+    correcting = bool(teachers) and ferplus_as == "evidence"
+    if votes is not None and not correcting:
         voted = votes.counts.any(axis=1)
         said = label_probabilities(votes[voted], split.labels[voted])
         targets[voted] = (1 - ferplus_weight) * targets[voted] + ferplus_weight * said
+    if teachers:
+        answers = np.mean([_answers(teacher, split.images) for teacher in teachers], axis=0)
+        if votes is not None and correcting:
+            answers = correct_by_votes(answers, evidence(votes, split.labels, ferplus_weight))
+        targets = (1 - teacher_weight) * targets + teacher_weight * answers
     return targets.astype(np.float32)
 
 

@@ -9,9 +9,10 @@ from fer_tf.errors import UserError
 from fer_tf.fer2013.labels import HELP
 from fer_tf.ferplus import read_votes
 from fer_tf.files import check_writable, write_json
+from fer_tf.metrics import compare_to_first
 from fer_tf.recognizer import Recognizer, predict
+from fer_tf.table import to_text
 from fer_tf.train.summary import compare, summarize, titles
-from fer_tf.train.table import to_text
 
 
 @command
@@ -21,7 +22,7 @@ def main(argv: list[str] | None = None) -> None:
     files = list(dict.fromkeys(arguments.files))
     recognizers = [Recognizer(path) for path in files]
     _check_outputs(arguments, files)
-    from fer_tf.train.figures import compare_to_first, evaluate, evaluation_split
+    from fer_tf.train.figures import evaluate, evaluation_split
 
     data = fer2013.load(fer2013.find(arguments.data), classes=arguments.classes)
     for note in data.notes:
@@ -62,6 +63,7 @@ def main(argv: list[str] | None = None) -> None:
             probabilities=probabilities[behind],
             labels=images.labels[behind],
             command=[*command, "--report", str(arguments.report)],
+            choosing=data.choosing,
         )
         print(f"wrote {arguments.report}, {arguments.report.with_suffix('.json')} and two pictures")
 

@@ -1,6 +1,5 @@
-"""The figures of models on FER-2013: of each split, and of several models side by side."""
+"""The figures of models on FER-2013: of each split."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -8,7 +7,7 @@ import numpy as np
 from fer_tf import fer2013
 from fer_tf.errors import UserError
 from fer_tf.ferplus import Votes
-from fer_tf.metrics import mcnemar, measure, measure_votes, negative_log_likelihood, paired_difference
+from fer_tf.metrics import measure, measure_votes
 
 
 def evaluation_split(data: fer2013.Fer2013, splits: str) -> fer2013.Split:
@@ -64,22 +63,3 @@ def evaluate(
             report["private_deduplicated"] = figures(original)
         report["all"] = figures(slice(None))
     return report
-
-
-def compare_to_first(rows: dict[str, dict[str, Any]], probabilities: Sequence[np.ndarray], labels: np.ndarray) -> None:
-    """Adds `mcnemar` and `cross_entropy_difference` to the figures of each model but the first: how it differs from it.
-
-    Args:
-        rows: By the name of each model, what `evaluate` returns for a split.
-        probabilities: Of each model, float [N, 7] for the images of the split.
-        labels: int [N].
-    """
-    first, *others = rows
-    (right, losses), *rest = (
-        (given.argmax(axis=1) == labels, negative_log_likelihood(given, labels)) for given in probabilities
-    )
-    for name, (also_right, other_losses) in zip(others, rest, strict=True):
-        only_first, only_this, p = mcnemar(right, also_right)
-        difference, error = paired_difference(losses, other_losses)
-        rows[name]["mcnemar"] = {"against": first, "only_first": only_first, "only_this": only_this, "p": p}
-        rows[name]["cross_entropy_difference"] = {"against": first, "value": difference, "standard_error": error}

@@ -8,19 +8,13 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from scipy.special import softmax
 from scipy.stats import t
 
 from fer_tf.catalogue import ARCHITECTURES, DATASETS
-from fer_tf.fer2013 import Fer2013
 from fer_tf.files import write_json, write_text
-from fer_tf.models import load_network
-from fer_tf.train.figures import evaluate, evaluation_split
-from fer_tf.train.input_pipeline import evaluation_batches
+from fer_tf.table import Table, to_markdown, to_text
 from fer_tf.train.pictures import save_figure
-from fer_tf.train.prediction import predictor
 from fer_tf.train.run_folder import RunFolder
-from fer_tf.train.table import Table, to_markdown, to_text
 
 FIRST_PROJECT = {
     "base_cnn": {
@@ -46,15 +40,6 @@ _SPLITS = {
 
 Rows = dict[tuple[str, str], dict[int, dict[str, Any]]]
 """Evaluations by network and data set, and by seed."""
-
-
-def measure_cell(folder: RunFolder, data: Fer2013) -> dict[str, dict[str, Any]]:
-    """Returns the figures of `fer_tf.train.figures.evaluate` of a finished run, for all splits of the data set."""
-    temperature = folder.public_metrics()["temperature"]
-    network = predictor(load_network(folder.model))
-    splits = "all" if len(data.private) else "public"
-    logits = network(evaluation_batches(evaluation_split(data, splits).images, folder.preprocessor()))
-    return evaluate(softmax(logits / temperature, axis=1), data, temperature=temperature, splits=splits)
 
 
 def write_matrix(root: Path, private_fingerprint: str) -> str:

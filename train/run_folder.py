@@ -2,7 +2,6 @@
 
 import csv
 import dataclasses
-import json
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,7 +14,7 @@ import numpy as np
 
 from fer_tf import limits
 from fer_tf.errors import UserError
-from fer_tf.files import check_writable, remove_leftovers, write_json, written_aside
+from fer_tf.files import check_writable, read_json, remove_leftovers, write_json, written_aside
 from fer_tf.installation import program
 from fer_tf.lineage import told_once
 from fer_tf.locks import lock
@@ -166,7 +165,7 @@ class RunFolder:
         Raises:
             UserError: if they are damaged.
         """
-        values = self._read_json(self._settings)
+        values = _read_json(self._settings)
         if missing := [name for name in REQUIRED if name not in values]:
             raise UserError(f"{self._settings}: {', '.join(missing)} missing; it was not written by train.run")
         known = {field.name for field in dataclasses.fields(Settings)}
@@ -236,7 +235,7 @@ class RunFolder:
         """
         if not self.public.is_file():
             raise UserError(f"{self.path}: the run is not finished; continue it with {self.resuming}")
-        metrics = self._read_json(self.public)
+        metrics = _read_json(self.public)
         temperature = metrics.get("temperature")
         if not (isinstance(temperature, int | float) and 0 < temperature < float("inf")):
             raise UserError(f"{self.public}: temperature is {temperature!r}; mend it with {self.resuming}")
@@ -275,7 +274,7 @@ class RunFolder:
 
     def read_evaluation(self) -> dict[str, Any]:
         """Returns what `fer_tf.train.matrix` left in its cell: figures by `splits`, and `private_fingerprint`."""
-        return self._read_json(self.evaluation)
+        return _read_json(self.evaluation)
 
     def read_history(self) -> list[dict[str, float]]:
         """Returns one row for each finished epoch, keyed by `HISTORY_COLUMNS`."""
@@ -296,14 +295,6 @@ class RunFolder:
             for row in rows:
                 writer.writerow(f"{row[name]:.6g}" for name in HISTORY_COLUMNS)
 
-    def _read_json(self, path: Path) -> dict[str, Any]:
-        if not path.is_file():
-            raise UserError(f"{path}: not a file; expected a JSON object that train.run wrote")
-        limits.check("JSON_BYTES", path.stat().st_size, path)
-        try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-        except (ValueError, RecursionError) as error:
-            raise UserError(f"{path}: not valid JSON ({error})") from None
-        if not isinstance(values, dict):
-            raise UserError(f"{path}: expected a JSON object")
-        return values
+
+def _read_json(path: Path) -> dict[str, Any]:
+    return read_json(path, wrote="train.run")

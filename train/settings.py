@@ -140,9 +140,16 @@ class Settings:
     ferplus_weight: float = option(
         0.5,
         _SOURCES,
-        "weight of the votes, 0 to 1; with teachers, the power of the votes' evidence",
+        "weight of the votes, 0 to 1; the power of their evidence where they correct teachers",
         within=SHARE,
         metavar="SHARE",
+        needs="ferplus",
+    )
+    ferplus_as: str = option(
+        "evidence",
+        _SOURCES,
+        "what votes do beside teachers: correct their predictions (evidence), or mix with the labels (opinion)",
+        choices=("evidence", "opinion"),
         needs="ferplus",
     )
     ferplus_head: float = option(
@@ -179,7 +186,8 @@ class Settings:
     @property
     def has_evidence(self) -> bool:
         """Whether votes correct the answers of teachers who are asked each time."""
-        return self.teacher_views == "varied" and bool(self.ferplus) and self.ferplus_weight > 0
+        correct = self.ferplus_as == "evidence" and bool(self.ferplus) and self.ferplus_weight > 0
+        return correct and self.teacher_views == "varied"
 
     @property
     def targets(self) -> dict[str, int]:

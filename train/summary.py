@@ -4,7 +4,7 @@ from typing import Any
 
 from fer_tf.classes import CLASSES
 from fer_tf.fer2013 import PUBLIC_TEST
-from fer_tf.train.table import Table
+from fer_tf.table import Table, between
 
 TITLES = {
     "public": "PublicTest (the choosing split)",
@@ -58,7 +58,7 @@ def compare(rows: dict[str, dict[str, Any]], split: str) -> list[Table]:
     """Returns two tables that compare each model with the first: its accuracy, and its probabilities.
 
     Args:
-        rows: By the name of each model, its figures after `fer_tf.train.figures.compare_to_first`.
+        rows: By the name of each model, its figures after `fer_tf.metrics.compare_to_first`.
         split: Name of the split, for the header.
     """
     first = next(iter(rows.values()))
@@ -79,12 +79,6 @@ def compare(rows: dict[str, dict[str, Any]], split: str) -> list[Table]:
         Table([split, *columns, "McNemar's p"], right),
         Table([split, "ECE", "cross-entropy, nats", "difference", "standard error"], probable),
     ]
-
-
-def between(interval: list[float], form: str) -> str:
-    """Returns an interval in words, its ends formatted as `form` says."""
-    low, high = interval
-    return f"{low:{form}} to {high:{form}}"
 
 
 def _votes(figures: dict[str, Any]) -> list[str]:

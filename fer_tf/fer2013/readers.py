@@ -2,7 +2,8 @@
 
 import io
 import re
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path, PurePosixPath
 
@@ -64,7 +65,7 @@ def read(path: Path, labels: Labels) -> Reading:
 
 
 def _read_source(path: Path, source: Source, labels: Labels, reading: Reading, stack: ExitStack) -> None:
-    images = [name for name in source.names if _is_image(name)]
+    images = [name for name in source.names if is_image(name)]
     if not images:
         if table := _table(source.names):
             limits.check("TABLE_BYTES", source.size(table), f"{path}: {table}")
@@ -75,21 +76,9 @@ def _read_source(path: Path, source: Source, labels: Labels, reading: Reading, s
         if len(inner) == 1 and (opened := open_inner(path, source, inner[0], stack)):
             _read_source(path, opened, labels, reading, stack)
             return
-    labels.settle_numbers(path, {PurePosixPath(name).parent.name for name in images})
     _count_others(reading, labels, source.names)
-    lists = _lists_for(path, source, labels, images)
-    for name in tqdm(images, desc="reading images", unit=" images", disable=None):
-        entries = _entries(path, name, labels, lists)
-        kept = []
-        for entry in entries:
-            found = labels.find(entry.word)
-            if found is None or found == LEFT_OUT:
-                known = found or entry.word in (_NOT_LISTED, _ORIGINALS)
-                reading.left_out[entry.word.lower() if known else f"label {entry.word[:20]!r}"] += 1
-            else:
-                kept.append((CLASSES.index(found), entry.box))
-        if not kept:
-            continue
+    found, by_list = find_labels(path, source, images, labels, reading.left_out)
+    for name, faces in tqdm(found.items(), desc="reading images", unit=" images", disable=None):
         try:
             content = read_bytes(source, name, "IMAGE_BYTES")
         except (*DAMAGED, OSError) as error:
@@ -98,8 +87,44 @@ def _read_source(path: Path, source: Source, labels: Labels, reading: Reading, s
         if content is None:
             reading.skip(name, f"larger than {limits.limit('IMAGE_BYTES') // 1_000_000} MB")
             continue
-        for label, box in kept:
-            reading.add_file(_place(name, by_list=bool(lists)), label, content, name, box)
+        for label, box in faces:
+            reading.add_file(_place(name, by_list=by_list), label, content, name, box)
+
+
+Labeled = tuple[int, tuple[int, int, int, int] | None]
+"""Index of a face's class, and its box, as in `fer_tf.fer2013.lists.Entry`."""
+
+
+def find_labels(
+    path: Path, source: Source, images: list[str], labels: Labels, left_out: Counter[str]
+) -> tuple[dict[str, list[Labeled]], bool]:
+    """Finds out what images show, by their folders, their names or lists beside them, without reading the images.
+
+    Args:
+        path: What error messages call the source.
+        source: Where the lists are.
+        images: Names of the images in the source.
+        labels: What names and numbers stand for.
+        left_out: Counts the images of none of our classes, by what they are.
+
+    Returns:
+        The faces of each image, without those that are left out; and whether lists say it.
+
+    Raises:
+        UserError: if nothing tells the class of an image.
+    """
+    labels.settle_numbers(path, {PurePosixPath(name).parent.name for name in images})
+    lists = _lists_for(path, source, labels, images)
+    found: dict[str, list[Labeled]] = {}
+    for name in images:
+        for entry in _entries(path, name, labels, lists):
+            word = labels.find(entry.word)
+            if word is None or word == LEFT_OUT:
+                known = word or entry.word in (_NOT_LISTED, _ORIGINALS)
+                left_out[entry.word.lower() if known else f"label {entry.word[:20]!r}"] += 1
+            else:
+                found.setdefault(name, []).append((CLASSES.index(word), entry.box))
+    return found, bool(lists)
 
 
 _NOT_LISTED = "not in the list of labels"
@@ -153,15 +178,16 @@ def _is_hidden(name: str) -> bool:
     return any(part.startswith((".", "__MACOSX")) for part in name.split("/"))
 
 
-def _is_image(name: str) -> bool:
-    return PurePosixPath(name).suffix.lower() in READABLE_SUFFIXES and not _is_hidden(name)
+def is_image(name: str, suffixes: Sequence[str] = READABLE_SUFFIXES) -> bool:
+    """Returns whether a file of a source is taken for an image, by its suffix and because it is not hidden."""
+    return PurePosixPath(name).suffix.lower() in suffixes and not _is_hidden(name)
 
 
 def _count_others(reading: Reading, labels: Labels, names: Iterable[str]) -> None:
     """Counts the files in class folders that are no images we read."""
     for path in map(PurePosixPath, names):
         in_class = labels.find(path.parent.name) is not None
-        if in_class and not _is_hidden(str(path)) and not _is_image(path.name):
+        if in_class and not _is_hidden(str(path)) and not is_image(path.name):
             reading.others[path.suffix.lower() or "no suffix"] += 1
 
 

@@ -3,8 +3,15 @@ import json
 import numpy as np
 import pytest
 from scipy.special import rel_entr
-from scipy.stats import entropy, ttest_rel
-from sklearn.metrics import accuracy_score, confusion_matrix, log_loss, recall_score
+from scipy.stats import binomtest, entropy, ttest_rel
+from sklearn.metrics import (
+    accuracy_score,
+    balanced_accuracy_score,
+    confusion_matrix,
+    f1_score,
+    log_loss,
+    recall_score,
+)
 
 from fer_tf.classes import CLASSES
 
@@ -103,14 +110,42 @@ def test_temperature_recovers_a_known_scale():
     assert metrics.fit_temperature(3 * logits, labels) == pytest.approx(3, rel=0.05)
 
 
-def test_scikit_learn_agrees(predictions):
-    from sklearn.metrics import balanced_accuracy_score, f1_score
+def test_scikit_learn_agrees_where_classes_are_missing(predictions):
+    logits, labels = predictions
+    few = np.isin(labels, (0, 3, 4))
+    probabilities, labels = softmax(logits[few]), labels[few]
+    predicted = probabilities.argmax(axis=1)
+    figures = metrics.score(probabilities, labels)
+    expected = recall_score(labels, predicted, labels=(0, 3, 4), average="macro")
+    assert figures["balanced_accuracy"] == pytest.approx(expected)
+    expected = f1_score(labels, predicted, labels=(0, 3, 4), average="macro")
+    assert figures["macro_f1"] == pytest.approx(expected)
+    np.testing.assert_array_equal(
+        metrics.confusion(probabilities, labels), confusion_matrix(labels, predicted, labels=range(7))
+    )
+    assert list(figures["recall"].values()).count(None) == 4
 
+
+@pytest.mark.parametrize(("right", "count"), [(0, 1), (1, 1), (0, 90), (90, 90), (3, 1000), (7123, 10_000)])
+def test_intervals_are_scipys(right, count):
+    expected = binomtest(right, count).proportion_ci(0.95, method="wilson")
+    assert metrics.wilson_interval(right, count) == pytest.approx([expected.low, expected.high], abs=1e-12)
+
+
+@pytest.mark.parametrize(("first", "second"), [(0, 0), (0, 1), (5, 5), (2, 9), (40, 17), (900, 1100), (3000, 1000)])
+def test_mcnemars_p_is_scipys(first, second):
+    one, other = (np.repeat([a, b, True], [first, second, 10]) for a, b in ((True, False), (False, True)))
+    expected = binomtest(first, first + second).pvalue if first + second else 1.0
+    assert metrics.mcnemar(one, other) == (first, second, pytest.approx(expected, rel=1e-9))
+
+
+def test_scikit_learn_agrees(predictions):
     logits, labels = predictions
     figures = metrics.measure(softmax(logits), labels)
     predicted = logits.argmax(axis=1)
     assert figures["macro_f1"] == pytest.approx(f1_score(labels, predicted, average="macro"))
-    assert np.mean(list(figures["recall"].values())) == pytest.approx(balanced_accuracy_score(labels, predicted))
+    assert figures["balanced_accuracy"] == pytest.approx(balanced_accuracy_score(labels, predicted))
+    assert np.mean(list(figures["recall"].values())) == pytest.approx(figures["balanced_accuracy"])
 
 
 def test_votes_are_compared_where_there_is_a_majority():

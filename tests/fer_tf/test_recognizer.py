@@ -167,13 +167,29 @@ FAULTY = {
 @pytest.mark.parametrize("name", FAULTY)
 def test_answers_that_are_no_probabilities_are_refused(name, make_model_file, path):
     nodes, expected = FAULTY[name]
-    recognizer = Recognizer(replace_softmax(make_model_file(path), *nodes))
+    recognizer = Recognizer(replace_softmax(make_model_file(path), *nodes), threads=1)
     faces = np.random.default_rng(0).integers(0, 256, (3, 48, 48), np.uint8)
     faces[0] = 0
     with pytest.raises(UserError, match=expected) as error:
         recognizer(faces)
     assert str(error.value).startswith(f"{path}: ")
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7, 2 * LARGEST_BATCH + 5])
+def test_threads_share_the_faces_of_a_call(make_model_file, path, count):
+    faces = np.random.default_rng(count).integers(0, 256, (count, 48, 48), np.uint8)
+    make_model_file(path, slope=20)
+    rows = Recognizer(path, threads=3)(faces)
+    brightness = faces.mean(axis=(1, 2), dtype=np.float64) / 255
+    expected = np.exp(20 * brightness[:, None] * np.arange(7))
+    np.testing.assert_allclose(rows, expected / expected.sum(axis=1, keepdims=True), atol=1e-5)
+
+
+def test_faults_are_told_whichever_thread_meets_them(make_model_file, path):
+    nodes, _ = FAULTY["NaN"]
+    with pytest.raises(UserError, match="NaN"):
+        Recognizer(replace_softmax(make_model_file(path), *nodes), threads=3)(np.zeros((6, 48, 48), np.uint8))
 
 
 def test_large_batches_are_split(make_model_file, path):

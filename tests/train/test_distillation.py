@@ -6,7 +6,8 @@ pytest.importorskip("onnx")
 from fer_tf.fer2013 import Split
 from fer_tf.ferplus import read_votes
 from fer_tf.recognizer import Recognizer
-from fer_tf.train.distillation import ask_in_turn, correct_by_votes, evidence, soft_targets
+from fer_tf.train.distillation import ask_in_turn, correct_by_votes, evidence, make_targets, soft_targets
+from fer_tf.train.settings import Settings
 
 
 @pytest.fixture
@@ -101,6 +102,29 @@ def test_votes_correct_the_answers_of_teachers(voted, make_model_file, tmp_path)
     assert np.log(neutral[4] / neutral[5]) == pytest.approx(expected, abs=0.02)
     mixed = soft_targets(split, teachers=[teacher], teacher_weight=0.6, votes=votes, ferplus_weight=0.5)
     np.testing.assert_allclose(mixed, 0.4 * np.eye(7)[split.labels] + 0.6 * targets, atol=1e-6)
+
+
+@pytest.mark.parametrize("views", ["plain", "varied"])
+def test_votes_can_be_one_opinion_beside_teachers(voted, make_model_file, tmp_path, views):
+    split, _, path = voted
+    votes, teacher = read_votes(path, split.names), Recognizer(make_model_file(tmp_path / "m.onnx"))
+    settings = Settings(
+        data="",
+        data_fingerprint="",
+        teacher=["m.onnx"],
+        teacher_weight=0.4,
+        teacher_views=views,
+        ferplus="votes.csv",
+        ferplus_as="opinion",
+        label_smoothing=0.1,
+    )
+    targets = make_targets(settings, split, [teacher], votes)
+    assert set(targets) == set(settings.targets) == {"classes"}
+    opinion = 0.5 * (0.9 * np.eye(7)[split.labels] + 0.1 / 7)
+    opinion += 0.5 * soft_targets(split, votes=votes, ferplus_weight=1)
+    opinion[0] = 0.9 * np.eye(7)[split.labels[0]] + 0.1 / 7  # of this image there are no votes
+    expected = opinion if views == "varied" else 0.6 * opinion + 0.4 * teacher(split.images)
+    np.testing.assert_allclose(targets["classes"], expected, atol=1e-6)
 
 
 def test_votes_without_power_only_soften_what_teachers_say(voted):

@@ -7,9 +7,9 @@ import pytest
 pytest.importorskip("sklearn")
 
 from fer_tf.recognizer import Recognizer, predict
+from fer_tf.table import to_text
 from fer_tf.train.figures import evaluate, evaluation_split
 from fer_tf.train.summary import summarize
-from fer_tf.train.table import to_text
 
 
 def test_splits_are_what_they_are_called(data_set, make_model_file, tmp_path):

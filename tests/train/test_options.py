@@ -70,10 +70,10 @@ def test_what_a_setting_cannot_be_is_said(words, said):
         create_parser().parse_args(words.split())
 
 
-@pytest.mark.parametrize("name", ["teacher_weight", "teacher_views", "ferplus_weight", "ferplus_head"])
+@pytest.mark.parametrize("name", ["teacher_weight", "teacher_views", "ferplus_weight", "ferplus_as", "ferplus_head"])
 def test_a_setting_needs_its_source(name):
     source = name.split("_")[0]
-    value = "varied" if name == "teacher_views" else 0.5
+    value = {"teacher_views": "varied", "ferplus_as": "opinion"}.get(name, 0.5)
     check_needs({name: value, source: "there"})
     with pytest.raises(UserError, match=f"^{flag(name)} needs --{source}; add it, or leave {flag(name)} out$"):
         check_needs({name: value})

@@ -7,11 +7,12 @@ import pytest
 
 pytest.importorskip("pyarrow", reason="needs pyarrow, of the extra cluster")
 
+from fer_tf.cluster import TRIES
 from fer_tf.errors import UserError
 from fer_tf.realtime.archive.listing import Item
 from fer_tf.realtime.archive.parts import entry_of
 from fer_tf.realtime.archive.plan import Shard
-from fer_tf.realtime.archive.schedule import TRIES, Job
+from fer_tf.realtime.archive.schedule import Job
 
 
 class ActorError(Exception):
@@ -96,7 +97,7 @@ def shards(*names):
 
 def run(ray, *names, workers=2):
     told = []
-    Job(ray, workers, [], told.append).run(shards(*names))
+    Job(ray, workers, [], told.append).label(shards(*names))
     entries = [entry for part in ray.written.values() for entry in part]
     assert sorted(entry.source for entry in entries) == sorted(f"{name}{n}" for name in names for n in range(3))
     assert Counter(entry.source for entry in told if entry) == Counter(entry.source for entry in entries)

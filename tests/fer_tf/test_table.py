@@ -1,6 +1,6 @@
 import pytest
 
-from fer_tf.train.table import Table, to_markdown, to_text
+from fer_tf.table import Table, to_markdown, to_text
 
 TABLE = Table(("model", "accuracy", "says"), [("a", "9.50%", "worse"), ("longer name", "71.89%", "")], "lrl")
 
