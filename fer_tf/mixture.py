@@ -68,7 +68,7 @@ def expected_shares(expect: str | Mapping[str, float]) -> np.ndarray:
         name = expect.strip().lower()
         if name in PRESETS:
             return PRESETS[name].copy()
-        named = _pairs(expect)
+        named: list[tuple[str, object]] = _pairs(expect)
     elif isinstance(expect, Mapping):
         named = list(expect.items())
     else:
@@ -119,7 +119,7 @@ def average_shares(members: Sequence[Sequence[float] | None]) -> tuple[float, ..
     """Returns the training shares of an average of models, each as `mixture_offset` takes them."""
     if all(shares is None for shares in members):
         return None
-    rows = [PRESETS["fer2013"] if shares is None else shares for shares in members]
+    rows = [PRESETS["fer2013"] if shares is None else np.array(shares) for shares in members]
     return tuple(np.mean(rows, axis=0).tolist())
 
 
@@ -162,9 +162,9 @@ def correct(probabilities: np.ndarray, offset: np.ndarray) -> np.ndarray:
 _EXPECTED = f"expected {', '.join(PRESETS)}, or shares such as happy=.3,neutral=.5"
 
 
-def _pairs(text: str) -> list[tuple[str, str]]:
+def _pairs(text: str) -> list[tuple[str, object]]:
     """Splits `happy=.3,neutral=.5`."""
-    pairs = []
+    pairs: list[tuple[str, object]] = []
     for part in text.split(","):
         name, equals, value = part.partition("=")
         if not equals:

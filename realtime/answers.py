@@ -65,10 +65,10 @@ class Answers:
         rests = [face.see(rows, track.seen_s) for face, rows, track in zip(faces, raw, tracks, strict=True)]
         if self.rest is not None:
             rests = [self.rest if rest is None else rest for rest in rests]
-        known = [index for index, rest in enumerate(rests) if rest is not None]
+        known = {index: rest for index, rest in enumerate(rests) if rest is not None}
         if known:
             offsets = offsets.copy()
-            offsets[known] += resting_offset(np.stack([rests[index] for index in known]), self._resting_weight)
+            offsets[list(known)] += resting_offset(np.stack(list(known.values())), self._resting_weight)
         probabilities = correct(smoothed, offsets)
         nothing = np.full(raw.shape[1], NOTHING)
         before = np.stack([nothing if track.past.shown is None else track.past.shown for track in tracks])

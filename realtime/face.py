@@ -28,7 +28,7 @@ class Reading:
     It changes later than `label`, so that it does not flicker. Where none is given, it is `label`.
     """
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not self.shown:
             object.__setattr__(self, "shown", self.label)
 

@@ -9,6 +9,9 @@ from fer_tf.models.layers import BatchNormalization
 BLOCKS = (3, 4, 6, 3)
 """Bottleneck blocks in each of the four stages."""
 
+WIDTH = 64
+"""Channels of the first convolution and of the narrow ones of the first stage; each later stage has twice as many."""
+
 
 def resnet50(channels: int) -> keras.Model:
     """Returns the network as torchvision builds it ("v1.5"), with seven classes.
@@ -27,14 +30,14 @@ def resnet50(channels: int) -> keras.Model:
         A model from float32 [N, H, W, channels], 32 pixels or more, to logits, float32 [N, 7].
     """
     images = keras.Input((None, None, channels), name="images")
-    features = _convolution(images, 64, 7, 2, "conv1")
+    features = _convolution(images, WIDTH, 7, 2, "conv1")
     features = layers.ReLU()(BatchNormalization(name="bn1")(features))
     # Nothing here is negative, so zeros pad the maximum as −∞ would.
     features = layers.MaxPooling2D(3, 2)(layers.ZeroPadding2D(1)(features))
     for stage, blocks in enumerate(BLOCKS):
         for block in range(blocks):
             stride = 2 if stage and not block else 1
-            features = _bottleneck(features, 64 * 2**stage, stride, f"layer{stage + 1}.{block}", widens=not block)
+            features = _bottleneck(features, WIDTH * 2**stage, stride, f"layer{stage + 1}.{block}", widens=not block)
     features = layers.GlobalAveragePooling2D()(features)
     logits = layers.Dense(len(CLASSES), dtype="float32", name="fc")(features)
     return keras.Model(images, logits, name="resnet50")

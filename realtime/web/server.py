@@ -11,6 +11,7 @@ from fer_tf.errors import UserError
 from fer_tf.realtime.web.site import HEADERS, TYPES
 
 _ADDRESS = "127.0.0.1"
+_TEXT = {"Content-Type": TYPES[".txt"]}
 
 
 def open_server(files: Mapping[str, Path], port: int = 0) -> ThreadingHTTPServer:
@@ -29,7 +30,9 @@ def open_server(files: Mapping[str, Path], port: int = 0) -> ThreadingHTTPServer
     try:
         server = ThreadingHTTPServer((_ADDRESS, port), partial(_Handler, contents))
     except OSError as error:
-        raise UserError(f"port {port} cannot be used ({error.strerror}); choose another --port, or leave it out") from None
+        raise UserError(
+            f"port {port} cannot be used ({error.strerror}); choose another --port, or leave it out"
+        ) from None
     server.daemon_threads = True
     return server
 
@@ -66,29 +69,29 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, *, with_content: bool) -> None:
         # Another site may point its own name at this address (DNS rebinding); only our names are answered.
         if self.headers.get("Host") not in {f"{name}:{self.server.server_port}" for name in (_ADDRESS, "localhost")}:
-            return self._send(HTTPStatus.FORBIDDEN, b"unknown host\n", ".txt", with_content=with_content)
+            self._send(HTTPStatus.FORBIDDEN, b"unknown host\n", with_content=with_content)
+            return
         name = self.path.partition("?")[0].removeprefix("/") or "index.html"
-        content = self._contents.get(name)
-        if content is None:
-            return self._send(HTTPStatus.NOT_FOUND, b"no such file\n", ".txt", with_content=with_content)
-        tag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
-        if self.headers.get("If-None-Match") == tag:
-            return self._send(HTTPStatus.NOT_MODIFIED, None, None, tag=tag)
-        self._send(HTTPStatus.OK, content, Path(name).suffix, tag=tag, with_content=with_content)
+        if name not in self._contents:
+            self._send(HTTPStatus.NOT_FOUND, b"no such file\n", with_content=with_content)
+            return
+        content = self._contents[name]
+        tag = {"ETag": f'"{hashlib.sha256(content).hexdigest()[:32]}"'}
+        if self.headers.get("If-None-Match") == tag["ETag"]:
+            self._send(HTTPStatus.NOT_MODIFIED, b"", tag, with_content=False)
+            return
+        kind = {"Content-Type": TYPES[Path(name).suffix]}
+        self._send(HTTPStatus.OK, content, tag | kind, with_content=with_content)
 
     def _send(
-        self, status: HTTPStatus, content: bytes | None, suffix: str | None, *, tag: str = "", with_content: bool = True
+        self, status: HTTPStatus, content: bytes, headers: Mapping[str, str] = _TEXT, *, with_content: bool
     ) -> None:
         self.send_response(status)
-        headers = dict(HEADERS)
-        if tag:
-            headers["ETag"] = tag
-        if content is not None and suffix is not None:
-            headers |= {"Content-Type": TYPES[suffix], "Content-Length": str(len(content))}
-        for key, value in headers.items():
+        length = {} if status == HTTPStatus.NOT_MODIFIED else {"Content-Length": str(len(content))}
+        for key, value in {**HEADERS, **headers, **length}.items():
             self.send_header(key, value)
         self.end_headers()
-        if with_content and content is not None:
+        if with_content:
             try:
                 self.wfile.write(content)
             except (BrokenPipeError, ConnectionResetError):  # the browser went on to another page

@@ -15,8 +15,11 @@ def base_cnn_of(torch, torch_base_cnn):
 
 
 @pytest.fixture(scope="session")
-def resnet50(torch):
-    """A ResNet50 with seven classes, random weights and plausible statistics."""
+def resnet50_of(torch):
+    """A function that builds a ResNet50 with seven classes, random weights and plausible statistics.
+
+    It takes the channels of the first convolution, of which the original has 64.
+    """
     nn = torch.nn
 
     class Bottleneck(nn.Module):
@@ -37,25 +40,25 @@ def resnet50(torch):
             return (y + (x if self.downsample is None else self.downsample(x))).relu()
 
     class ResNet(nn.Module):
-        def __init__(self):
+        def __init__(self, first):
             super().__init__()
-            self.conv1, self.bn1 = nn.Conv2d(3, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64)
+            self.conv1, self.bn1 = nn.Conv2d(3, first, 7, 2, 3, bias=False), nn.BatchNorm2d(first)
             self.maxpool = nn.MaxPool2d(3, 2, 1)
-            inputs = 64
-            for stage, (blocks, width) in enumerate(((3, 64), (4, 128), (6, 256), (3, 512)), 1):
+            inputs = first
+            for stage, (blocks, width) in enumerate(((3, first), (4, 2 * first), (6, 4 * first), (3, 8 * first)), 1):
                 layers = []
                 for block in range(blocks):
                     layers.append(Bottleneck(inputs, width, 2 if stage > 1 and block == 0 else 1))
                     inputs = 4 * width
                 setattr(self, f"layer{stage}", nn.Sequential(*layers))
-            self.fc = nn.Linear(2048, 7)
+            self.fc = nn.Linear(32 * first, 7)
 
         def forward(self, x):
             x = self.maxpool(self.bn1(self.conv1(x)).relu())
             x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
             return self.fc(x.mean((2, 3)))
 
-    return randomised(torch, ResNet())
+    return lambda first=64: randomised(torch, ResNet(first))
 
 
 def randomised(torch, network):

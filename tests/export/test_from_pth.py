@@ -39,16 +39,19 @@ def faces(reference) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize(
-    ("name", "filtered", "size"),
+    ("name", "filtered", "size", "width"),
     [
-        ("Resnet50_Original", None, 64),
-        ("Resnet50_Stack_Ori_Sharpen", "sharpen", 224),
-        ("resnet50-stack-ori-hist-median", "hist_median", 96),
+        ("Resnet50_Original", None, 64, 64),
+        ("Resnet50_Stack_Ori_Sharpen", "sharpen", 224, 8),
+        ("resnet50-stack-ori-hist-median", "hist_median", 96, 8),
     ],
 )
 def test_resnet50_gives_what_the_original_pipeline_gave(
-    name, filtered, size, faces, torch, resnet50, decide, tmp_path, capsys
+    name, filtered, size, width, faces, torch, resnet50_of, decide, tmp_path, monkeypatch, capsys
 ):
+    """One of the original's width; the others, whose images are larger, are narrow."""
+    monkeypatch.setattr("fer_tf.models.resnet50.WIDTH", width)
+    resnet50 = resnet50_of(width)
     pairs = zip(faces["images"], faces[filtered] if filtered else [None] * 8, strict=True)
     tensors = torch.tensor(np.stack([original_tensor(*pair, size=size) for pair in pairs]))
     decide(resnet50, tensors)
@@ -174,13 +177,8 @@ def test_answers_are_read_in_the_order_of_the_labels(labels, order, labeled, tmp
 
 def test_another_order_that_is_clearly_better_stops_the_import(labeled, tmp_path, capsys):
     folder, _, answers = labeled
-    options = [
-        str(folder / "BaseCNN.pth"),
-        "-o",
-        str(tmp_path / "m.onnx"),
-        "--temperature-data",
-        str(folder / "data.csv"),
-    ]
+    options = [str(folder / "BaseCNN.pth"), "-o", str(tmp_path / "m.onnx")]
+    options += ["--temperature-data", str(folder / "data.csv")]
     assert from_pth.main(options) == 2
     share = (answers < 4).mean()
     (line,) = capsys.readouterr().err.splitlines()
@@ -332,9 +330,10 @@ def assert_refused(arguments, expected, folder, capfd):
     assert sorted(folder.iterdir()) == before
 
 
-def test_training_starts_from_a_resnet50_of_other_classes(torch, resnet50, tmp_path, capsys):
+def test_training_starts_from_a_resnet50_of_other_classes(torch, resnet50_of, tmp_path, monkeypatch, capsys):
     """As who has ImageNet's weights would begin."""
-    state = dict(resnet50.state_dict()) | {"fc.weight": torch.zeros(1000, 2048), "fc.bias": torch.zeros(1000)}
+    monkeypatch.setattr("fer_tf.models.resnet50.WIDTH", 8)
+    state = dict(resnet50_of(8).state_dict()) | {"fc.weight": torch.zeros(1000, 256), "fc.bias": torch.zeros(1000)}
     torch.save(state, tmp_path / "imagenet.pth")
     model = create_model("resnet50", "stack_sharpen")
     find_start(str(tmp_path / "imagenet.pth")).load_into(model, ())

@@ -143,7 +143,7 @@ def test_from_fer2013_to_a_labelled_video(fer2013_path, tmp_path):
         return done.stdout
 
     folder, model = tmp_path / "run", tmp_path / "run" / "base_cnn-stack_sharpen.onnx"
-    options = ("--dataset", "stack_sharpen", "--epochs", "1", "--limit", "2000", "--data", str(fer2013_path))
+    options = ("--dataset", "stack_sharpen", "--epochs", "1", "--limit", "256", "--data", str(fer2013_path))
     step("train.run", *options, "--output", str(folder))
     step("export.onnx", str(folder))
     step("train.evaluate", str(model), "--data", str(fer2013_path), "--json", str(tmp_path / "report.json"))

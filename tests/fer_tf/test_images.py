@@ -1,8 +1,10 @@
 import io
+import os
 import struct
 import time
 import tracemalloc
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
@@ -187,3 +189,18 @@ def test_pictures_that_compress_best_are_still_read(mode, options):
         image = decode(file.getvalue())
         assert image.shape == (2000, 3000, 3)
         assert (image == 128).all()
+
+
+def test_threads_that_decode_leave_stderr_alone(capfd):
+    broken = bytearray(cv2.imencode(".jpg", PIXELS)[1].tobytes())
+    broken[-200:-100] = bytes(100)
+    contents = [bytes(broken), encoded(".png"), encoded(".jpg")] * 200
+    with ThreadPoolExecutor(8) as pool:
+        decoding = pool.map(decode, contents)
+        for number in range(100):
+            os.write(2, f"line {number}\n".encode())
+        assert len(list(decoding)) == 600
+    os.write(2, b"the end\n")
+    lines = capfd.readouterr().err.splitlines()
+    assert [line for line in lines if line.startswith("line")] == [f"line {number}" for number in range(100)]
+    assert lines[-1] == "the end"

@@ -99,12 +99,13 @@ def test_600_requests_of_8_threads_get_600_right_answers(pictures, expected, rec
     detector = FaceDetector()
     shared = Pipeline(detector, recognizer, expect="fer2013")
     begin = threading.Barrier(8)
+    files = [cv2.imencode(".png", image)[1].tobytes() for image in pictures]
 
     def serve(thread):
         begin.wait(timeout=60)
         own = Pipeline(detector, recognizer, expect="fer2013")  # some make one for each request
         order = np.random.default_rng(thread).integers(0, len(pictures), 75)
-        return [described((own if n % 5 == 0 else shared).still(pictures[n])) == expected[n] for n in order]
+        return [described((own if n % 5 == 0 else shared).still(files[n])) == expected[n] for n in order]
 
     with ThreadPoolExecutor(8) as pool:
         right = [answer for answers in pool.map(serve, range(8)) for answer in answers]

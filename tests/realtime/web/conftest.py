@@ -1,14 +1,11 @@
 """The page in a real browser: Debian's Chromium, or Playwright's own, driven by Playwright."""
 
-import base64
 import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
 
 from fer_tf.realtime.web import server, site
@@ -65,13 +62,3 @@ def modules(browser, address):
     page.goto(f"{address}core/classes.mjs")
     yield page.evaluate
     page.close()
-
-
-def pack(array: np.ndarray) -> str:
-    """Returns the bytes of an array for a script, which takes them by `Uint8Array.fromBase64` or `atob`."""
-    return base64.b64encode(np.ascontiguousarray(array)).decode()
-
-
-def to_rgba(image: np.ndarray) -> np.ndarray:
-    """Returns uint8 [H, W, 4] of uint8 [H, W, 3], BGR."""
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGBA)

@@ -58,7 +58,16 @@ def test_the_policy_allows_no_code_but_the_page_s_own(ask):
 
 @pytest.mark.parametrize(
     "path",
-    ["/../pyproject.toml", "/%2e%2e/pyproject.toml", "//etc/passwd", "/etc/passwd", "/core", "/core/", "/C:/x", "/index"],
+    [
+        "/../pyproject.toml",
+        "/%2e%2e/pyproject.toml",
+        "//etc/passwd",
+        "/etc/passwd",
+        "/core",
+        "/core/",
+        "/C:/x",
+        "/index",
+    ],
 )
 def test_nothing_else_is_served(ask, path):
     assert ask(path)[0] == 404

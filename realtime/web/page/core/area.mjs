@@ -1,5 +1,4 @@
 /** Reduces frames by area, with the arithmetic of `cv2.resize(…, interpolation=cv2.INTER_AREA)`. */
-import { clamp, rint } from './arithmetic.mjs';
 
 /**
  * @typedef {object} Image Pixels as a canvas gives them.
@@ -47,27 +46,24 @@ function averageBlocks({ data, width, height }, across, down) {
   const rows = height / down;
   const bgr = new Uint8Array(columns * rows * 3);
   const share = Math.fround(1 / (across * down));
-  const areFour = across === 2 && down === 2;
-  const mean = areFour
-    ? (/** @type {number} */ sum) => (sum + 2) >> 2
-    : (/** @type {number} */ sum) => rint(Math.fround(sum * share));
+  const isHalf = across === 2 && down === 2;
   let to = 0;
   for (let row = 0; row < rows; row++) {
     for (let column = 0; column < columns; column++, to += 3) {
-      let red = 0;
-      let green = 0;
       let blue = 0;
+      let green = 0;
+      let red = 0;
       for (let y = 0; y < down; y++) {
-        let from = 4 * ((row * down + y) * width + column * across);
-        for (let x = 0; x < across; x++, from += 4) {
+        const start = 4 * ((row * down + y) * width + column * across);
+        for (let from = start; from < start + 4 * across; from += 4) {
           red += data[from];
           green += data[from + 1];
           blue += data[from + 2];
         }
       }
-      bgr[to] = mean(blue);
-      bgr[to + 1] = mean(green);
-      bgr[to + 2] = mean(red);
+      bgr[to] = isHalf ? (blue + 2) >> 2 : rounded(Math.fround(blue * share));
+      bgr[to + 1] = isHalf ? (green + 2) >> 2 : rounded(Math.fround(green * share));
+      bgr[to + 2] = isHalf ? (red + 2) >> 2 : rounded(Math.fround(red * share));
     }
   }
   return bgr;
@@ -101,11 +97,21 @@ function averageAreas(image, width, height) {
     const weight = rows.weights[part];
     for (let i = 0; i < sums.length; i++) sums[i] += Math.fround(reduced[i] * weight);
     if (rows.targets[part + 1] !== row) {
-      for (let i = 0; i < sums.length; i++) bgr[row * sums.length + i] = clamp(rint(sums[i]), 0, 255);
+      for (let i = 0; i < sums.length; i++) bgr[row * sums.length + i] = rounded(sums[i]);
       sums.fill(0);
     }
   }
   return bgr;
+}
+
+/**
+ * Rounds as `rint` does, faster, for numbers from 0 to 255.
+ *
+ * @param {number} value
+ */
+function rounded(value) {
+  const nearest = (value + 0.5) | 0;
+  return nearest - value === 0.5 ? nearest & ~1 : nearest;
 }
 
 /**
