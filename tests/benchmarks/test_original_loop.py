@@ -1,3 +1,4 @@
+import itertools
 import json
 import shutil
 import subprocess
@@ -48,8 +49,7 @@ def test_sharpening_wraps():
 
 
 def test_it_answers_with_seconds_and_faces(files, tmp_path):
-    first, *_, last = demo_clip()[0]
-    frames = np.stack([first, last])  # of one face and of four
+    frames = np.stack(list(itertools.islice(demo_clip()[0], 0, 101, 100)))  # of one face and of two
     np.save(tmp_path / "frames.npy", frames)
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.original_loop", str(tmp_path / "frames.npy"), *map(str, files)],
@@ -60,7 +60,7 @@ def test_it_answers_with_seconds_and_faces(files, tmp_path):
         check=True,
     )
     answers = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [answer["faces"] for answer in answers] == [1, 6]
+    assert [answer["faces"] for answer in answers] == [1, 4]
     assert all(answer["seconds"] > 0 and answer["cpu_seconds"] > 0 for answer in answers)
 
 
