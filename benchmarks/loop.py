@@ -20,9 +20,9 @@ from typing import Any
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 from benchmarks.slices import COLUMNS, WIDEST_SPREAD, Comparison, Cost, multiple
+from benchmarks.soak import play
 from fer_tf import weights
 from fer_tf.command import Parser, command, positive
 from fer_tf.errors import UserError
@@ -323,26 +323,10 @@ def _memory() -> dict[str, float | None]:
     if not Path("/proc/self/statm").exists():
         return {"memory_growth_percent": None}
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        early, late = pool.apply(_resident_bytes, (EARLY, LATE))
+        early, late = (held.resident for held in pool.apply(play, ([EARLY, LATE],)))
     growth = 100 * (late / early - 1)
     print(f"Memory: {early / 1e6:.0f} MB after {EARLY:,} frames, {late / 1e6:.0f} MB after {LATE:,}: {growth:+.1f} %.")
     return {"memory_growth_percent": growth}
-
-
-def _resident_bytes(early: int, late: int) -> list[int]:
-    """Returns the resident memory of this process in bytes, after `early` and after `late` frames."""
-    found = []
-    images = itertools.islice(itertools.cycle(demo_clip()[0]), late)
-    with tqdm(desc="memory", unit="frame", total=late, disable=None) as bar:
-
-        def count() -> None:
-            bar.update()
-            if loop.frames in (early, late):
-                found.append(int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE"))
-
-        loop = Loop(Pipeline(), on_frame=count)
-        loop.play(ClipSource("frames", (image.copy() for image in images), fps=FPS, length=late), _Nowhere())
-    return found
 
 
 if __name__ == "__main__":

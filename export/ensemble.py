@@ -12,9 +12,11 @@ from fer_tf.card import INPUT_NAME, OUTPUT_NAME, ModelCard
 from fer_tf.command import Parser, command
 from fer_tf.errors import UserError
 from fer_tf.export.publish import check_output, compare, publish
+from fer_tf.fer2013.labels import HELP
 from fer_tf.files import sha256
 from fer_tf.installation import program
 from fer_tf.lineage import Ensemble
+from fer_tf.mixture import average_shares
 from fer_tf.recognizer import Recognizer, predict
 
 if TYPE_CHECKING:
@@ -37,14 +39,28 @@ def main(argv: list[str] | None = None) -> None:
     option("-o", "--output", type=Path, required=True, metavar="OUT.onnx", help="file to write")
     option("--mirror", action="store_true", help="also average over mirrored faces, at twice the cost")
     option("--data", metavar="PATH", help="FER-2013: a zip, folder or CSV (default: $FER2013, data/fer2013.zip, …)")
+    option("--classes", nargs="+", metavar="NAME=CLASS", help=HELP)
     option("--force", action="store_true", help="overwrite OUT.onnx even if it was made from other files")
     arguments = parser.parse_args(argv)
-    join_files(arguments.files, arguments.output, mirror=arguments.mirror, data=arguments.data, force=arguments.force)
+    join_files(
+        arguments.files,
+        arguments.output,
+        mirror=arguments.mirror,
+        data=arguments.data,
+        classes=arguments.classes,
+        force=arguments.force,
+    )
     print(f"next: {program('realtime.webcam')} --model {arguments.output}")
 
 
 def join_files(
-    sources: Sequence[Path], output: Path, *, mirror: bool = False, data: str | None = None, force: bool = False
+    sources: Sequence[Path],
+    output: Path,
+    *,
+    mirror: bool = False,
+    data: str | None = None,
+    classes: Sequence[str] | None = None,
+    force: bool = False,
 ) -> None:
     """Writes a model file that averages others, and prints what it scores on PublicTest.
 
@@ -53,6 +69,7 @@ def join_files(
         output: The model file to write.
         mirror: Whether each also sees the mirrored faces.
         data: FER-2013; None looks where `fer2013.find` does.
+        classes: What its names or numbers of classes stand for; see `fer2013.load`.
         force: Whether to replace a file that was made from other sources.
 
     Raises:
@@ -70,7 +87,10 @@ def join_files(
         raise UserError(f"{names}: is alone; name more model files to average{'' if alike else ', or use --mirror'}")
     digest = hashlib.sha256("".join([*digests, "mirror" * mirror]).encode()).hexdigest()
     check_output(output, sources, digest, force=force)
-    public = fer2013.load(fer2013.find(data)).public
+    splits = fer2013.load(fer2013.find(data), classes=classes)
+    for note in splits.notes:
+        print(f"note: {note}")
+    public = splits.public
     if not len(public):
         raise UserError("the data has no PublicTest to calibrate on; name another --data")
     import onnx
@@ -95,13 +115,14 @@ def join_files(
         training=Ensemble.of(origins, mirror=mirror).record,
         metrics=metrics,
         temperature=temperature,
+        training_shares=average_shares([card.training_shares for card in cards]),
     )
     graph = join([onnx.load(path) for path in sources], temperature, mirror=mirror)
     faces, expected = public.images[:_COMPARED], probabilities[:_COMPARED]
     publish(graph, card, output, lambda joined: compare(joined, faces, expected, source="the average of its members"))
     for source, alone in zip(sources, answers, strict=False):  # the mirrored ones stand behind
-        print(f"{source}: {(alone.argmax(axis=1) == public.labels).mean():.2%} on PublicTest")
-    print(f"{output}: {metrics['accuracy']:.2%} on PublicTest, temperature {temperature:.3f}")
+        print(f"{source}: {(alone.argmax(axis=1) == public.labels).mean():.2%} on {splits.choosing}")
+    print(f"{output}: {metrics['accuracy']:.2%} on {splits.choosing}, temperature {temperature:.3f}")
 
 
 def join(models: Sequence["onnx.ModelProto"], temperature: float, *, mirror: bool = False) -> "onnx.ModelProto":

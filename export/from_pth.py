@@ -13,6 +13,7 @@ from fer_tf.classes import ALIASES, CHALLENGE_CLASSES, CLASSES, ORDERS
 from fer_tf.command import Parser, command, positive
 from fer_tf.errors import UserError
 from fer_tf.export.publish import check_output, compare
+from fer_tf.fer2013.labels import HELP
 from fer_tf.files import sha256
 from fer_tf.installation import program
 from fer_tf.lineage import Imported
@@ -61,8 +62,11 @@ def main(argv: list[str] | None = None) -> None:
     )
     option("--image-size", type=positive(), metavar="PIXELS", help="input size of a ResNet50 (default: 224)")
     option("--temperature-data", metavar="PATH", help="FER-2013, to calibrate on its PublicTest (default: none)")
+    option("--classes", nargs="+", metavar="NAME=CLASS", help=HELP)
     option("--force", action="store_true", help="overwrite OUT.onnx even if it was made from another checkpoint")
     arguments = parser.parse_args(argv)
+    if arguments.classes and not arguments.temperature_data:
+        parser.error("--classes says how to read --temperature-data, which is missing")
     path = import_checkpoint(
         Path(arguments.file),
         arguments.output,
@@ -70,6 +74,7 @@ def main(argv: list[str] | None = None) -> None:
         labels=arguments.labels,
         image_size=arguments.image_size,
         temperature_data=arguments.temperature_data,
+        classes=arguments.classes,
         force=arguments.force,
     )
     print(f"next: {program('realtime.webcam')} --model {path}")
@@ -83,6 +88,7 @@ def import_checkpoint(
     labels: Sequence[str] | None = None,
     image_size: int | None = None,
     temperature_data: str | None = None,
+    classes: Sequence[str] | None = None,
     force: bool = False,
 ) -> Path:
     """Imports a checkpoint, prints how far it is from PyTorch and returns the model file's path.
@@ -94,6 +100,7 @@ def import_checkpoint(
         labels: The classes in the order of the network's answers, or one of `ORDERS_OF_LABELS`; None is alphabetical.
         image_size: Height and width of a ResNet50's input in pixels; None is 224.
         temperature_data: FER-2013, on whose PublicTest the temperature is fitted; None leaves it at 1.
+        classes: What names or numbers of classes stand for in that data; see `fer2013.load`.
         force: Whether to replace a file that was made from another source.
 
     Raises:
@@ -105,7 +112,9 @@ def import_checkpoint(
     digest = sha256(source)
     path = Path(output or source.with_suffix(".onnx"))
     check_output(path, [source], digest, force=force)
-    data = fer2013.load(fer2013.find(temperature_data)) if temperature_data else None
+    data = fer2013.load(fer2013.find(temperature_data), classes=classes) if temperature_data else None
+    for note in data.notes if data else ():
+        print(f"note: {note}")
     if data and not len(data.public):
         raise UserError(f"{data.source}: has no PublicTest to fit the temperature on")
     with muted_stderr():
@@ -116,9 +125,9 @@ def import_checkpoint(
         from fer_tf.preprocessing.preprocessor import create_preprocessor
         from fer_tf.pytorch.port import identify, in_our_order, port
     try:
-        architecture, channels, classes = identify(state)
-        if classes != len(CLASSES):
-            raise UserError(f"its last layer is for {classes} classes; expected {len(CLASSES)}: {', '.join(CLASSES)}")
+        architecture, channels, answers = identify(state)
+        if answers != len(CLASSES):
+            raise UserError(f"its last layer is for {answers} classes; expected {len(CLASSES)}: {', '.join(CLASSES)}")
         dataset = _dataset_of(source, dataset, architecture, channels)
         network = create_model(architecture, dataset)
         state = in_our_order(state, order)

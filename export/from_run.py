@@ -31,7 +31,7 @@ def export_run(folder: RunFolder, output: Path | str | None = None, *, force: bo
     with muted_stderr():
         from fer_tf.export.convert import convert
     network = folder.network()
-    temperature = metrics.pop("temperature")
+    temperature, shares = metrics.pop("temperature"), metrics.pop("training_shares", None)
     preprocessor = folder.preprocessor()
     card = ModelCard(
         name=path.stem,
@@ -44,6 +44,7 @@ def export_run(folder: RunFolder, output: Path | str | None = None, *, force: bo
         training=Run(folder.record() | preprocessor.resizing).record,
         metrics=metrics,
         temperature=temperature,
+        training_shares=shares,
     )
     difference = convert(network, preprocessor, card, path)
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, onnxruntime and Keras differ by at most {difference:.1e}")

@@ -5,7 +5,7 @@ import logging
 import re
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ from fer_tf.card import INPUT_NAME, ModelCard
 from fer_tf.command import Parser, command, positive
 from fer_tf.errors import UserError
 from fer_tf.export.publish import check_output, compare, publish
+from fer_tf.fer2013.labels import HELP
 from fer_tf.files import sha256
 from fer_tf.graph import WEIGHTED_OPERATORS, weighted_nodes
 from fer_tf.installation import program
@@ -50,6 +51,7 @@ def main(argv: list[str] | None = None) -> None:
     option = parser.add_argument
     option("file", metavar="FILE.onnx", type=Path, help="model file in float32, or a finished run's folder")
     option("--data", metavar="PATH", help="FER-2013: a zip, folder or CSV (default: $FER2013, data/fer2013.zip, …)")
+    option("--classes", nargs="+", metavar="NAME=CLASS", help=HELP)
     option("-o", "--output", type=Path, metavar="OUT.onnx", help="file to write (default: FILE-int8.onnx)")
     option(
         "--images",
@@ -61,13 +63,24 @@ def main(argv: list[str] | None = None) -> None:
     option("--force", action="store_true", help="overwrite OUT.onnx even if it was made from another file")
     arguments = parser.parse_args(argv)
     path = quantize_file(
-        arguments.file, arguments.output, data=arguments.data, images=arguments.images, force=arguments.force
+        arguments.file,
+        arguments.output,
+        data=arguments.data,
+        classes=arguments.classes,
+        images=arguments.images,
+        force=arguments.force,
     )
     print(f"next: {program('realtime.webcam')} --model {path}")
 
 
 def quantize_file(
-    source: Path, output: Path | None = None, *, data: str | None = None, images: int = 512, force: bool = False
+    source: Path,
+    output: Path | None = None,
+    *,
+    data: str | None = None,
+    classes: Sequence[str] | None = None,
+    images: int = 512,
+    force: bool = False,
 ) -> Path:
     """Quantizes a model file, prints what that costs on PublicTest and returns the new file's path.
 
@@ -75,6 +88,7 @@ def quantize_file(
         source: A model file in float, or the folder of a finished run, which is exported first.
         output: The model file to write; None is `<stem>-int8.onnx` beside the source.
         data: FER-2013; None looks where `fer2013.find` does.
+        classes: What its names or numbers of classes stand for; see `fer2013.load`.
         images: How many training images to calibrate on.
         force: Whether to replace a file that was made from another source.
 
@@ -93,22 +107,25 @@ def quantize_file(
     digest = sha256(source)
     path = output or source.with_name(f"{source.stem}-int8.onnx")
     check_output(path, [source], digest, force=force, digest_of=_float_digest)
-    splits = fer2013.load(fer2013.find(data))
+    splits = fer2013.load(fer2013.find(data), classes=classes)
+    for note in splits.notes:
+        print(f"note: {note}")
     if not len(splits.train) or not len(splits.public):
         raise UserError(f"{splits.source}: it needs training images to calibrate on and a PublicTest to measure on")
     from fer_tf.metrics import measure
 
     public = splits.public
-    before = measure(predict(recognizer, public.images, description="PublicTest in float32"), public.labels)["accuracy"]
+    answers = predict(recognizer, public.images, description=f"{splits.choosing} in float32")
+    before = measure(answers, public.labels)["accuracy"]
     faces = splits.train.images[np.random.default_rng(0).permutation(len(splits.train))[:images]]
     model = quantize(source, faces)
-    probabilities = _predict(model, public.images)
+    probabilities = _predict(model, public.images, description=f"{splits.choosing} in INT8")
     metrics = measure(probabilities, public.labels, card.temperature)
     change = metrics["accuracy"] - before
     if change < -ALLOWED_LOSS:
         raise UserError(
-            f"{source}: {before:.2%} correct on PublicTest would be {metrics['accuracy']:.2%} in INT8, more than "
-            f"{100 * ALLOWED_LOSS} points less; nothing written. Another number of --images may do better"
+            f"{source}: {before:.2%} correct on {splits.choosing} would be {metrics['accuracy']:.2%} in INT8, more "
+            f"than {100 * ALLOWED_LOSS} points less; nothing written. Another number of --images may do better"
         )
     quantization = Quantization("int8 of 7 bits", "uint8", len(faces), digest)
     card = dataclasses.replace(
@@ -119,7 +136,8 @@ def quantize_file(
     )
     compared, expected = public.images[:_COMPARED], probabilities[:_COMPARED]
     publish(model, card, path, lambda int8: compare(int8, compared, expected, source="what was measured"))
-    print(f"PublicTest: {before:.2%} correct in float32, {metrics['accuracy']:.2%} in INT8: {100 * change:+.2f} points")
+    after = f"{metrics['accuracy']:.2%} in INT8: {100 * change:+.2f} points"
+    print(f"{splits.choosing}: {before:.2%} correct in float32, {after}")
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB instead of {source.stat().st_size / 1e6:.1f} MB")
     return path
 
@@ -197,14 +215,14 @@ def _network_layers(model: "onnx.ModelProto") -> list[str]:
     return [*(name for names in networks.values() for name in names[:-1]), *in_8_bits(model)]
 
 
-def _predict(model: "onnx.ModelProto", images: np.ndarray) -> np.ndarray:
+def _predict(model: "onnx.ModelProto", images: np.ndarray, *, description: str) -> np.ndarray:
     """Returns the probabilities of a model that is not a file yet."""
     import onnx
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         onnx.save(model, path)
-        return predict(Recognizer(path), images, description="PublicTest in INT8")
+        return predict(Recognizer(path), images, description=description)
 
 
 def _float_digest(card: ModelCard) -> str | None:

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from fer_tf.classes import CLASSES
     from fer_tf.errors import UserError
     from fer_tf.realtime.detect import Detections, FaceDetector
-    from fer_tf.realtime.pipeline import Face, Pipeline, Reading
+    from fer_tf.realtime.face import Face, Reading
+    from fer_tf.realtime.pipeline import Pipeline
     from fer_tf.recognizer import Recognizer
     from fer_tf.weights import DEFAULT_MODEL
 
@@ -43,11 +44,11 @@ _HOMES = {
     "CLASSES": "classes",
     "DEFAULT_MODEL": "weights",
     "Detections": "realtime.detect",
-    "Face": "realtime.pipeline",
+    "Face": "realtime.face",
     "FaceDetector": "realtime.detect",
     "ModelCard": "card",
     "Pipeline": "realtime.pipeline",
-    "Reading": "realtime.pipeline",
+    "Reading": "realtime.face",
     "Recognizer": "recognizer",
     "UserError": "errors",
 }

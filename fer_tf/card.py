@@ -33,6 +33,10 @@ EXCLUDED_USES = (
 )
 
 
+_OPTIONAL = {"training_shares"}
+"""Fields that a file need not have; those of version 0.1 have none of them."""
+
+
 @dataclass(frozen=True)
 class ModelCard:
     """What a model file is and where it comes from.
@@ -64,6 +68,8 @@ class ModelCard:
     intended_uses: str = INTENDED_USES
     excluded_uses: str = EXCLUDED_USES
     format_version: int = FORMAT_VERSION
+    training_shares: tuple[float, ...] | None = None
+    """Share of each label in what the weights learned from, in their order; None means FER-2013's training split."""
 
     def __post_init__(self):
         _check_version(self.format_version)
@@ -80,6 +86,8 @@ class ModelCard:
         number = isinstance(self.temperature, int | float) and not isinstance(self.temperature, bool)
         if not (number and 0 < self.temperature <= sys.float_info.max):
             raise UserError(f"model card: temperature must be a number above 0, found {self.temperature!r}")
+        if self.training_shares is not None:
+            object.__setattr__(self, "training_shares", _checked_shares(self.training_shares))
 
     @property
     def is_mirror_equivariant(self) -> bool:
@@ -93,8 +101,8 @@ class ModelCard:
         return read(self.training)
 
     def to_json(self) -> str:
-        """Returns the card as JSON with one key for each field."""
-        return to_json(dataclasses.asdict(self))
+        """Returns the card as JSON with one key for each field; fields that are None are left out."""
+        return to_json({name: value for name, value in dataclasses.asdict(self).items() if value is not None})
 
     def as_origin(self, sha256: str) -> dict[str, Any]:
         """Returns what the card of a model made from this one records about it; `sha256` is of this model's file."""
@@ -116,7 +124,7 @@ class ModelCard:
             raise UserError(f"model card must be a JSON object, found {type(values).__name__}")
         _check_version(values.get("format_version"))  # before the keys, which another version may change
         known = {field.name for field in dataclasses.fields(cls)}
-        missing, unknown = sorted(known - values.keys()), sorted(values.keys() - known)
+        missing, unknown = sorted(known - values.keys() - _OPTIONAL), sorted(values.keys() - known)
         if missing or unknown:
             found = [f"{kind} {', '.join(keys)}" for kind, keys in (("missing", missing), ("unknown", unknown)) if keys]
             raise UserError(f"model card: {'; '.join(found)}; export the model again")
@@ -131,3 +139,14 @@ def _check_version(version: Any) -> None:
             f"model file format {version!r}: this version reads format {FORMAT_VERSION}; "
             "export the model again or install the version that wrote it"
         )
+
+
+def _checked_shares(shares: Any) -> tuple[float, ...]:
+    """Returns seven shares that sum to 1, or raises `UserError`."""
+    listed = list(shares) if isinstance(shares, list | tuple) else []
+    numbers = all(
+        isinstance(share, int | float) and not isinstance(share, bool) and 0 <= share <= 1 for share in listed
+    )
+    if not (numbers and len(listed) == len(CLASSES) and abs(sum(listed) - 1) <= 1e-3):
+        raise UserError(f"model card: training_shares must be {len(CLASSES)} shares that sum to 1, found {shares!r}")
+    return tuple(map(float, listed))

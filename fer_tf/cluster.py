@@ -46,8 +46,10 @@ def connected(address: str | None, workers: int | None) -> Iterator[tuple[Any, i
         UserError: if the cluster is not reached.
         ModuleNotFoundError: if Ray is not installed.
     """
-    # Ray reads these when it is imported: it tells its makers nothing, and listens on the loopback interface alone.
+    # Ray reads these when it is imported. It tells its makers nothing, prints no logs of machines that are lost, and
+    # listens on the loopback interface alone.
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ["RAY_DEDUP_LOGS_SKIP_REGEX"] = "^"
     if address is None:
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
     import ray

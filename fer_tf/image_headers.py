@@ -2,6 +2,7 @@
 
 import re
 import struct
+import zlib
 from collections.abc import Iterator
 from itertools import islice
 
@@ -32,6 +33,9 @@ _MOST_PAGES = 1000
 
 _START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 """JPEG markers that are followed by the size."""
+
+_HUFFMAN = (0xC0, 0xC1, 0xC2)
+"""Those of JPEGs that take one bit at least for each block."""
 
 
 def kind(content: bytes) -> str | None:
@@ -76,13 +80,37 @@ def pages(content: bytes) -> int:
     return 1
 
 
-def holds_its_size(content: bytes) -> bool:
-    """Returns whether a file is long enough for its size; False for a PNG that could not decompress to that."""
-    if kind(content) != "PNG" or len(content) < 26:
-        return True
-    width, height, depth, colors = struct.unpack_from(">IIBB", content, 16)
-    channels = {2: 3, 4: 2, 6: 4}.get(colors, 1)
-    return width * height * depth * channels <= 8 * _DEFLATE_RATIO * len(content)
+def is_plausible(content: bytes) -> bool:
+    """Returns False for a JPEG or PNG that is too short for its size, and for a PNG that is damaged.
+
+    A decoder would take memory and time for the whole size, and then give up, or fill it with gray.
+    """
+    found = kind(content)
+    try:
+        if found == JPEG:
+            marker, width, height = _jpeg_frame(content)
+            return marker not in _HUFFMAN or width * height <= 512 * len(content)  # a bit for each of 8 × 8 pixels
+        if found == "PNG":
+            width, height, depth, colors = struct.unpack_from(">IIBB", content, 16)
+            channels = {2: 3, 4: 2, 6: 4}.get(colors, 1)
+            return width * height * depth * channels <= 8 * _DEFLATE_RATIO * len(content) and _png_is_sound(content)
+    except _DAMAGE:
+        return False
+    return True
+
+
+def _png_is_sound(content: bytes) -> bool:
+    """Returns whether all chunks of a PNG are there, and those of the picture have the right checksums."""
+    view, place = memoryview(content), 8
+    while True:
+        length, name = struct.unpack_from(">I4s", content, place)
+        end = place + 8 + length
+        (checksum,) = struct.unpack_from(">I", content, end)
+        if name in (b"IHDR", b"PLTE", b"IDAT") and zlib.crc32(view[place + 4 : end]) != checksum:
+            return False
+        if name == b"IEND":
+            return True
+        place = end + 4
 
 
 def heif_turns(content: bytes) -> list[tuple[str, int]]:
@@ -100,13 +128,18 @@ def _brands(content: bytes) -> set[str]:
 
 
 def _jpeg_size(content: bytes) -> tuple[int, int]:
+    return _jpeg_frame(content)[1:]
+
+
+def _jpeg_frame(content: bytes) -> tuple[int, int, int]:
+    """Returns the marker before the size of a JPEG, and its width and height."""
     place = 2
     while True:
         place = content.index(b"\xff", place)  # there may be fill bytes, and other bytes by mistake
         marker = content[place + 1]
         if marker in _START_OF_FRAME:
             height, width = struct.unpack_from(">HH", content, place + 5)
-            return width, height
+            return marker, width, height
         place += 1 if marker in (0, 0xFF) else 2 + struct.unpack_from(">H", content, place + 2)[0]
 
 

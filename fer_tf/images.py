@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from fer_tf.errors import UserError
-from fer_tf.image_headers import AVIF, HEIC, heif_turns, holds_its_size, kind, size
+from fer_tf.image_headers import AVIF, HEIC, heif_turns, is_plausible, kind, size
 from fer_tf.quiet import muted_stderr
 
 READABLE_SUFFIXES = (
@@ -101,7 +101,7 @@ def decode(content: bytes, flag: int = cv2.IMREAD_COLOR) -> np.ndarray | None:
     if form is None or sides is None:
         return None
     check_pixels(*sides)
-    if not holds_its_size(content):
+    if not is_plausible(content):
         return None
     if form == HEIC:
         return _decode_heic(content, flag)

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -10,8 +11,13 @@ from contextlib import contextmanager
 def muted_stderr() -> Iterator[None]:
     """Silences stderr for libraries that have no such option.
 
-    TensorFlow describes its build while it is imported; libpng and libjpeg complain about broken images.
+    TensorFlow describes its build while it is imported; libpng and libjpeg complain about broken images. Only the main
+    thread does so, since the whole process has one stderr: threads would take it from each other, and lose what a
+    service logs.
     """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     sys.stderr.flush()
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)

@@ -71,6 +71,7 @@ class Recognizer:
         absent = [provider for provider in providers if provider not in present]
         if absent:
             raise UserError(f"provider {', '.join(absent)} is not present; this onnxruntime has {', '.join(present)}")
+        onnxruntime.set_default_logger_severity(4)  # of what fails outside of a session
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4  # what is wrong with a file is said by the error, once
         threads = threads or _cores()

@@ -3,10 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from fer_tf.text import markdown, printable
+
+
+class Markdown(str):
+    """A cell that is Markdown already."""
+
 
 @dataclass(frozen=True)
 class Table:
-    """A table of text.
+    """A table of text. Cells show as they are in both ways, whatever is in them, unless they are `Markdown`.
 
     Raises:
         ValueError: if a row has more or fewer cells than the header.
@@ -25,7 +31,7 @@ class Table:
 
     def to_text(self) -> str:
         """Returns the table with aligned columns, for a terminal."""
-        lines = [*([self.header] if any(self.header) else []), *self.rows]
+        lines = [list(map(printable, line)) for line in (self.header, *self.rows)[not any(self.header) :]]
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         if any(self.header):
             lines.insert(1, ["-" * width for width in widths])
@@ -62,5 +68,6 @@ def between(interval: list[float], form: str) -> str:
 
 
 def _piped(cells: Sequence[str]) -> str:
-    escaped = (cell.replace("|", r"\|") for cell in cells)
+    shown = (cell if isinstance(cell, Markdown) else markdown(cell) for cell in cells)
+    escaped = (cell.replace("|", r"\|") for cell in shown)
     return "|" + "".join(f" {cell} |" if cell else " |" for cell in escaped)

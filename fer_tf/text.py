@@ -10,6 +10,16 @@ _SECRET = re.compile(
 """A key that looks like a secret's, and its value."""
 
 
+_OF_MARKDOWN = re.compile(
+    r"[\\`*\[\]<>&~#$]"
+    r"|(?<![^\W_])_|_(?![^\W_])"  # but not inside a word, where it means nothing
+    r"|:(?=//)|(?<=\S)@(?=\S)|(?<=www)\."  # addresses become links by themselves
+    r"|^(?: |[-+](?=\s|$)|[-=](?=[-= ]*$)|\d(?=\d*[.)](?:\s|$)))",  # code, lists, rules and headings
+    re.IGNORECASE,
+)
+"""Characters that mean something in Markdown."""
+
+
 def printable(text: str) -> str:
     r"""Returns text on one line that a terminal shows as it is.
 
@@ -21,6 +31,24 @@ def printable(text: str) -> str:
 
 def _escaped(char: str) -> str:
     return char.encode("unicode_escape").decode("ascii")
+
+
+def markdown(text: str, *, code: bool = False) -> str:
+    """Returns text that others wrote as Markdown on one line that shows it as it is, after `printable`.
+
+    What means something becomes a character reference, such as `&#42;`, which every dialect shows and none obeys. A
+    table's cell needs its | escaped, too.
+
+    Args:
+        text: The text.
+        code: Whether to show it as code.
+    """
+    text = printable(text)
+    if not code:
+        return _OF_MARKDOWN.sub(lambda match: f"&#{ord(match[0])};", text)
+    fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+    pad = " " if text.startswith(("`", " ")) or text.endswith(("`", " ")) or not text else ""
+    return f"{fence}{pad}{text}{pad}{fence}"
 
 
 def one_line(message: str) -> str:

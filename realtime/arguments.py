@@ -33,8 +33,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     if arguments.no_window and not any(getattr(arguments, name) for name in kept):
         raise UserError(f"--no-window leaves nothing to do; add one of {', '.join('--' + name for name in kept)}")
     files = ("model", "compare", "detector_model", *kept)
-    for name in files:
-        check_name(str(getattr(arguments, name)))
+    for value in (*(getattr(arguments, name) for name in files), *arguments.resting_pictures):
+        check_name(str(value))
     if arguments.end <= arguments.start:
         raise UserError(f"--end {arguments.end:g} s is not after --start {arguments.start:g} s; choose a later time")
     arguments.excerpt = Excerpt(arguments.every, arguments.start, arguments.end)
@@ -48,6 +48,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         raise UserError("--camera-size is for cameras, and no --source is one")
     arguments.recordings = recordings(arguments.output, arguments.sources)
     inputs: list[Named] = [("--source", name) for name in arguments.sources]
+    inputs += [("--resting-pictures", path) for path in arguments.resting_pictures]
     inputs += [("--" + name.replace("_", "-"), getattr(arguments, name)) for name in files[:3]]
     outputs: list[Named] = [("--output", path) for path in arguments.recordings]
     outputs += [("--" + name, getattr(arguments, name)) for name in kept[1:]]
@@ -61,7 +62,8 @@ def _parser() -> Parser:
     parser = Parser(
         "realtime.webcam",
         description="Label facial expressions, live or in files. Keys in the window: q or Escape quits, space pauses, "
-        "s saves the frame (PNG) and its rows (CSV) next to the other outputs, d shows or hides details.",
+        "s saves the frame (PNG) and its rows (CSV) next to the other outputs, d shows or hides details, "
+        "n takes the next second of each face as its resting face.",
         epilog=EXCLUDED_USES,
     )
     add = parser.add_argument_group("input").add_argument

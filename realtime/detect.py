@@ -278,6 +278,7 @@ def _open_yunet(path: Path, *, confidence: float = CONFIDENCE) -> YuNet | OpenCV
         raise UserError(f"confidence must lie between 0 and 1, found {confidence}")
     if not path.is_file():
         raise UserError(f"{path}: no such model file; expected a face detector (.onnx)")
+    onnxruntime.set_default_logger_severity(4)  # of what fails outside of a session
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     # For a network this small, more threads only wait for each other.

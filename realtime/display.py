@@ -10,7 +10,7 @@ import numpy as np
 
 from fer_tf.errors import UserError
 
-TITLE = "Expressions (q quits, space pauses, s saves, d: details)"
+TITLE = "Expressions (q quits, space pauses, s saves, d: details, n: resting face)"
 
 _REMEDY = "use --no-window with --output or --csv, or run it on a machine with a screen"
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from fer_tf.catalogue import IMAGE_SIZE
 from fer_tf.classes import CLASSES
-from fer_tf.realtime.pipeline import Box, Face, Reading
+from fer_tf.realtime.face import Box, Face, Reading
 
 Color = tuple[int, int, int]
 """Blue, green and red, 0 to 255."""
@@ -39,6 +39,10 @@ _HIDDEN_AT_MOST = 0.1
 
 _LONGEST_NAME = 9
 """Largest width of a model's name, in heights of text."""
+
+
+_RESTING = {"": "", "taking": ", taking rest", "taken": ", rest taken"}
+"""Stands behind the id of a face."""
 
 
 class Pen:
@@ -137,7 +141,7 @@ class _Panel:
         first = top + self.head + (style.row + style.text) // 2
         baselines = range(first, first + style.row * len(CLASSES), style.row)
         for name, baseline in zip(CLASSES, baselines, strict=True):
-            style.write(image, name, (left, baseline), _WHITE if name == face.label else _GRAY)
+            style.write(image, name, (left, baseline), _WHITE if name == face.shown else _GRAY)
         left += self.names + style.margin
         for model, reading in zip(self.models, face.readings, strict=True):
             if self.head:
@@ -209,17 +213,19 @@ def draw_status(image: np.ndarray, lines: Sequence[str], *, alarm: str | None = 
 
 
 def _color(shown: Face | Reading) -> Color:
-    return COLORS[shown.label] if shown.certain else _GRAY
+    return COLORS[shown.shown] if shown.certain else _GRAY
 
 
 def _chips(face: Face, models: Sequence[str], style: _Style) -> list[_Chip]:
     """Returns the labels of all models, stacked above the box and inside the frame."""
-    loud = [f"{reading.label} {reading.confidence:.0%}" for reading in face.readings]
-    quiet = [model if len(models) > 1 else "" for model in models]
+    loud, quiet = [], [model if len(models) > 1 else "" for model in models]
     for index, reading in enumerate(face.readings):
-        if not reading.certain:
-            loud[index], quiet[index] = "uncertain", f"{loud[index]} {quiet[index]}".strip()
-    quiet[0] = f"{quiet[0]} id {face.track}".strip()
+        if reading.certain:
+            loud.append(f"{reading.shown} {reading.probabilities[CLASSES.index(reading.shown)]:.0%}")
+        else:
+            loud.append(reading.shown)
+            quiet[index] = f"{reading.label} {reading.confidence:.0%} {quiet[index]}".strip()
+    quiet[0] = f"{quiet[0]} id {face.track}{_RESTING[face.resting]}".strip()
     colors = map(_color, face.readings)
     left, top = face.box[0] - style.line, face.box[1] - style.line - style.row * len(models)
     top = min(max(top, 0), max(0, style.frame[1] - style.row * len(models)))

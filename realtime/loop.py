@@ -25,7 +25,8 @@ from fer_tf.errors import UserError
 from fer_tf.realtime.capture import Frame, Source, SourceError
 from fer_tf.realtime.display import Window
 from fer_tf.realtime.draw import draw_faces, draw_status
-from fer_tf.realtime.pipeline import Face, Pipeline
+from fer_tf.realtime.face import Face
+from fer_tf.realtime.pipeline import Pipeline
 from fer_tf.realtime.record import ImageSink, Recording
 from fer_tf.realtime.stage import Stage
 from fer_tf.realtime.tables import CsvSink
@@ -60,7 +61,8 @@ class Loop:
 
     For a file every frame is analyzed, in order. For a live source it is always the newest frame. An outage is shown
     over the last frame and reported on stderr, and the loop continues when frames arrive again. Keys in the window: q
-    quits, space pauses, s saves the frame and its rows, d shows or hides the bars.
+    quits, space pauses, s saves the frame and its rows, d shows or hides the bars, n takes the next second of each face
+    as its resting face.
 
     Example:
         >>> from fer_tf.realtime.sources import open_source
@@ -268,6 +270,8 @@ class Loop:
             self._paused = not self._paused
         elif key == "d":
             self._details = not self._details
+        elif key == "n":
+            self.pipeline.take_rest()
         if not self._current:
             return
         source, frame, faces, labeled = self._current

@@ -4,11 +4,12 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from fer_tf import weights
+from fer_tf import mixture, weights
 from fer_tf.command import positive
 from fer_tf.errors import UserError
-from fer_tf.realtime.detect import BACKENDS, SEARCH_SIZE, SMALLEST_FACE, FaceDetector
+from fer_tf.realtime.detect import BACKENDS, SEARCH_SIZE, SMALLEST_FACE, STILL_SEARCH_SIZE, FaceDetector
 from fer_tf.realtime.pipeline import Pipeline
+from fer_tf.realtime.resting import WEIGHT, Resting
 from fer_tf.recognizer import Recognizer
 
 
@@ -27,6 +28,31 @@ def add_recognition(add: Callable[..., object], *, search: int = SEARCH_SIZE) ->
         default=default,
         help=f"model file, or one of {', '.join(weights.names())} (default: {default.stem})",
     )
+    add_detection(add, search=search)
+    help_text = 'label less probable expressions "uncertain" (default: 0.4)'
+    add("--min-confidence", type=float, default=0.4, metavar="P", help=help_text)
+    add(
+        "--expect",
+        type=expected_mixture,
+        default=mixture.DEFAULT,
+        metavar="MIXTURE",
+        help="expressions to expect: everyday; even, for posed faces and balanced sets; fer2013, which the shipped "
+        "models learned from; or shares such as happy=.3,neutral=.5 (default: %(default)s)",
+    )
+    add(
+        "--resting-pictures",
+        nargs="+",
+        type=Path,
+        default=[],
+        metavar="FILE",
+        help="one to three pictures of a person at rest, for sources that show this person alone",
+    )
+    help_text = "how much of what is particular in a resting face is taken away, 0 to 1 (default: %(default)s)"
+    add("--resting-weight", type=float, default=WEIGHT, metavar="SHARE", help=help_text)
+
+
+def add_detection(add: Callable[..., object], *, search: int = STILL_SEARCH_SIZE) -> None:
+    """Adds those of `add_recognition` that say how faces are found; the arguments are the same."""
     # The detector refuses other names, since it knows how former ones are called now.
     names = "{" + ",".join(BACKENDS) + "}"
     add("--detector", metavar=names, default="auto", help="face detector (default: auto, which is yunet)")
@@ -42,8 +68,13 @@ def add_recognition(add: Callable[..., object], *, search: int = SEARCH_SIZE) ->
     )
     help_text = "leave out faces of less height, in pixels of the frame (default: %(default)s)"
     add("--smallest-face", type=positive(float), default=SMALLEST_FACE, metavar="PIXELS", help=help_text)
-    help_text = 'label less probable expressions "uncertain" (default: 0.4)'
-    add("--min-confidence", type=float, default=0.4, metavar="P", help=help_text)
+
+
+def check_crops(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
+    """Raises `UserError` if `--crops` is asked for together with one of `add_detection`, which then does nothing."""
+    for name in ("detector", "detector_model", "search_size", "smallest_face"):
+        if arguments.crops and getattr(arguments, name) != parser.get_default(name):
+            parser.error(f"--crops searches no faces, so leave out --{name.replace('_', '-')}")
 
 
 def add_video(add: Callable[..., object]) -> None:
@@ -52,6 +83,12 @@ def add_video(add: Callable[..., object]) -> None:
     add("--detect-every", type=positive(), default=1, metavar="N", help="detect in every Nth frame (default: 1)")
     help_text = "time constant for averaging probabilities; 0 turns it off (default: 0.3)"
     add("--smoothing", type=float, default=0.3, metavar="SECONDS", help=help_text)
+    add(
+        "--resting",
+        type=_resting,
+        metavar="SECONDS|auto",
+        help="take each face's first seconds as its resting face, or (auto) the median of what it has shown so far",
+    )
 
 
 def make_detector(arguments: argparse.Namespace) -> FaceDetector:
@@ -78,14 +115,20 @@ def make_pipeline(options: argparse.Namespace, *, threads: int | None = None, pr
     providers = {"providers": [provider]} if provider else {}
     files = [options.model] + [options.compare] * bool(options.compare)
     recognizer, *others = (Recognizer(file, threads=threads, **providers) for file in files)
-    return Pipeline(
+    pipeline = Pipeline(
         make_detector(options),
         recognizer,
         compare=others[0] if others else None,
         smoothing=options.smoothing,
         detect_every=options.detect_every,
         min_confidence=options.min_confidence,
+        expect=options.expect,
+        resting=options.resting,
+        resting_weight=options.resting_weight,
     )
+    if options.resting_pictures:
+        pipeline.rest(options.resting_pictures)
+    return pipeline
 
 
 def model_file(text: str) -> Path:
@@ -96,5 +139,21 @@ def model_file(text: str) -> Path:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
+def expected_mixture(text: str) -> str:
+    """Returns the text of `--expect` if it names a mixture; an argparse type."""
+    try:
+        mixture.expected_shares(text)
+    except UserError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
+
+
 def _search_size(text: str) -> int | None:
     return None if text == "full" else int(positive()(text))
+
+
+def _resting(text: str) -> Resting:
+    try:
+        return "auto" if text == "auto" else float(positive(float)(text))
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{error}, nor auto") from None

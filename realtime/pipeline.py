@@ -1,93 +1,27 @@
 """Takes frames and returns their faces with the expressions that they show."""
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from numbers import Real
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from fer_tf import weights
-from fer_tf.classes import CLASSES
+from fer_tf import mixture, weights
 from fer_tf.errors import UserError
+from fer_tf.realtime.answers import Answers
 from fer_tf.realtime.crop import crop_face
 from fer_tf.realtime.detect import Detections, FaceDetector
 from fer_tf.realtime.exclusive import Exclusive
+from fer_tf.realtime.face import Box, Face, Reading
 from fer_tf.realtime.pictures import Picture, to_image
+from fer_tf.realtime.resting import WEIGHT, Resting, check_resting
 from fer_tf.realtime.track import Track, Tracker
 from fer_tf.recognizer import Recognizer
-
-Box = tuple[int, int, int, int]
-"""Left, top, width and height in pixels."""
-
-
-@dataclass(frozen=True)
-class Reading:
-    """The prediction of one model for one face."""
-
-    model: str
-    """Name of the model, from its card."""
-    probabilities: np.ndarray
-    """float32 [7], in the order of `fer_tf.CLASSES`, 0 to 1, smoothed over time; they sum to 1."""
-    raw: np.ndarray
-    """float32 [7]: those of this frame alone."""
-    certain: bool = True
-    """Whether the confidence reaches the pipeline's `min_confidence`."""
-
-    @property
-    def label(self) -> str:
-        """The most probable expression, one of `fer_tf.CLASSES`."""
-        return CLASSES[int(self.probabilities.argmax())]
-
-    @property
-    def confidence(self) -> float:
-        """Probability of `label`, 0 to 1."""
-        return float(self.probabilities.max())
-
-
-@dataclass(frozen=True)
-class Face:
-    """A face in a frame, and the expression that it shows."""
-
-    box: Box
-    """Left, top, width and height in pixels of the frame; it may extend beyond the frame."""
-    track: int
-    """Id that stays with the face from frame to frame, from 0 in each stream."""
-    crop: np.ndarray
-    """uint8 [48, 48], gray: the input of the models. It is turned level if the eye line is tilted by more than 10°."""
-    readings: tuple[Reading, ...]
-    """One reading for each model, the main model first."""
-
-    @property
-    def probabilities(self) -> np.ndarray:
-        """float32 [7]: the main model's probabilities, smoothed over time."""
-        return self.readings[0].probabilities
-
-    @property
-    def raw(self) -> np.ndarray:
-        """float32 [7]: the main model's probabilities for this frame alone."""
-        return self.readings[0].raw
-
-    @property
-    def label(self) -> str:
-        """The main model's most probable expression, one of `fer_tf.CLASSES`."""
-        return self.readings[0].label
-
-    @property
-    def confidence(self) -> float:
-        """Probability of `label`, 0 to 1."""
-        return self.readings[0].confidence
-
-    @property
-    def certain(self) -> bool:
-        """Whether the main model's confidence reaches the pipeline's `min_confidence`."""
-        return self.readings[0].certain
-
+from fer_tf.text import printable
 
 _SECOND_USER = (
-    "a second thread uses this pipeline; it follows the faces of one stream, so make a Pipeline for each stream, or "
-    "call still(image) for separate pictures, which threads may share"
+    "a second thread uses this pipeline, which follows the faces of one stream; make a Pipeline for each stream and "
+    "call it from one thread, or call still(picture) for separate pictures, which threads may share"
 )
 
 
@@ -125,13 +59,21 @@ class Pipeline:
         smoothing: Time constant in seconds of the exponential moving average of the probabilities; 0 turns it off.
         detect_every: Run the detector on every Nth frame only, and follow the faces by optical flow in between.
             Expressions are recognized in every frame.
-        min_confidence: Readings are `certain` from this confidence on, 0 to 1.
+        min_confidence: Less probable expressions are shown as `uncertain`, 0 to 1. So that labels do not flicker, they
+            appear 0.05 above and go 0.05 below.
+        expect: The mixture of expressions that is expected, which the answers are corrected for: `everyday`, `even`
+            (for posed faces and balanced sets), `fer2013` (which the shipped models learned from), or shares, as in
+            `happy=.3,neutral=.5` or in a mapping. See `fer_tf.mixture.expected_shares`.
+        resting: When each face is at rest, which its answers are corrected for, too: in so many first seconds of its
+            track, or in the median of its track so far (`auto`, for long streams). None is never, unless `take_rest`
+            or `rest` says so.
+        resting_weight: How much of what is particular in a resting face is taken away, 0 to 1.
 
     Attributes:
         models: Names of the models, in the order of each face's readings.
 
     Raises:
-        UserError: if a number is out of range, or if there is no such model or detector.
+        UserError: if a number is out of range, if `expect` is no mixture, or if there is no such model or detector.
     """
 
     def __init__(
@@ -143,6 +85,9 @@ class Pipeline:
         smoothing: float = 0.3,
         detect_every: int = 1,
         min_confidence: float = 0.4,
+        expect: str | Mapping[str, float] = mixture.DEFAULT,
+        resting: Resting = None,
+        resting_weight: float = WEIGHT,
     ):
         if not 0 <= smoothing < float("inf"):
             raise UserError(f"smoothing must be a number of seconds, 0 for none; found {smoothing}")
@@ -150,10 +95,12 @@ class Pipeline:
             raise UserError(f"detect_every must be a whole number above 0, found {detect_every}")
         if not 0 <= min_confidence <= 1:
             raise UserError(f"min_confidence must lie between 0 and 1, found {min_confidence}")
-        self.smoothing = smoothing
-        self.min_confidence = min_confidence
+        check_resting(resting, resting_weight)
+        expected = mixture.expected_shares(expect)
         if detector is None or isinstance(detector, str):
-            detector = FaceDetector(detector or "auto")
+            detector = FaceDetector("auto" if detector is None else detector)
+        if not callable(detector):
+            raise UserError(f"detector must be a FaceDetector, its backend's name or a function, found {detector!r}")
         self._tracker = Tracker(detector, detect_every=detect_every)
         self._find_in_still = detector.still if isinstance(detector, FaceDetector) else detector
         self._tracking, self._recognizing = Exclusive(_SECOND_USER), Exclusive(_SECOND_USER)
@@ -163,6 +110,14 @@ class Pipeline:
         self._recognizers = [
             Recognizer(weights.find(model)) if isinstance(model, Path | str) else model for model in models
         ]
+        self._resting = resting
+        self._answers = Answers(
+            np.stack([mixture.mixture_offset(expected, model.card.training_shares) for model in self._recognizers]),
+            smoothing=smoothing,
+            min_confidence=min_confidence,
+            resting=resting,
+            resting_weight=resting_weight,
+        )
         names = [model.card.name for model in self._recognizers]
         self.models = tuple(f"{name} (2)" if name in names[:index] else name for index, name in enumerate(names))
 
@@ -182,7 +137,7 @@ class Pipeline:
             UserError: if the picture is None, empty, too large, of another kind, or cannot be read.
         """
         image = to_image(picture)
-        return self._recognized(image, Tracker(self._find_in_still)(image, 0.0))
+        return self._recognized(image, Tracker(self._find_in_still)(image, 0.0), still=True)
 
     def __call__(self, picture: Picture, time_s: float | None = None) -> list[Face]:
         """Analyzes the next frame of the stream.
@@ -218,7 +173,7 @@ class Pipeline:
         Raises:
             UserError: if the time is no number, or if another thread has tracked faces here since `reset`.
         """
-        if not isinstance(time_s, Real) or not math.isfinite(time_s):
+        if not _is_finite(time_s):
             raise UserError(f"time_s must be a number of seconds, found {time_s!r}")
         with self._tracking:
             return self._tracker(image, time_s)
@@ -237,21 +192,54 @@ class Pipeline:
             UserError: if another thread has recognized faces here since `reset`.
         """
         with self._recognizing:
+            self._answers.hear(tracks)
             return self._recognized(image, tracks)
 
-    def _recognized(self, image: np.ndarray, tracks: Sequence[Track]) -> list[Face]:
+    def _recognized(self, image: np.ndarray, tracks: Sequence[Track], *, still: bool = False) -> list[Face]:
         if not tracks:
             return []
-        boxes = [_rounded(track.box) for track in tracks]
-        crops = np.stack([crop_face(image, box, track.landmarks) for box, track in zip(boxes, tracks, strict=True)])
-        rows = np.stack([recognizer(crops) for recognizer in self._recognizers], axis=1)
+        boxes, crops = zip(*(cut_out(image, track) for track in tracks), strict=True)
+        rows = np.stack([recognizer(np.stack(crops)) for recognizer in self._recognizers], axis=1)
         faces = []
-        for track, box, crop, raw in zip(tracks, boxes, crops, rows, strict=True):
-            smoothed = track.smooth(raw, self.smoothing)
-            certain = smoothed.max(axis=1) >= self.min_confidence
-            readings = tuple(map(Reading, self.models, smoothed, raw, certain.tolist()))
-            faces.append(Face(box, track.id, crop, readings))
+        answers = self._answers(tracks, rows, still=still)
+        for track, box, crop, raw, probabilities, shown, resting in zip(
+            tracks, boxes, crops, rows, *answers, strict=True
+        ):
+            readings = tuple(map(Reading, self.models, probabilities, raw, shown))
+            faces.append(Face(box, track.id, crop, readings, resting))
         return faces
+
+    def take_rest(self) -> None:
+        """Takes the next second of each face that is visible then as its resting face, until its track ends.
+
+        Called again, it takes a new one. Another thread than that of the stream may call it.
+        """
+        self._answers.ask_for_rest()
+
+    def rest(self, pictures: Sequence[Picture]) -> None:
+        """Takes pictures of one person at rest, and corrects the answers about all faces for it from now on.
+
+        It is for recordings and pictures of this person alone. One to three pictures do.
+
+        Args:
+            pictures: Each as in `still`, with one face in it.
+
+        Raises:
+            UserError: if there is none, if one shows no face or several, or if the pipeline is to learn the resting
+                faces from the stream.
+        """
+        if self._resting is not None:
+            raise UserError("a resting face comes from pictures or from the stream (resting=…), not from both")
+        logs = []
+        for number, picture in enumerate(pictures, start=1):
+            faces = self.still(picture)
+            if len(faces) != 1:
+                name = printable(str(picture)) if isinstance(picture, str | Path) else f"resting picture {number}"
+                raise UserError(f"{name}: shows {len(faces) or 'no'} faces; expected one, at rest")
+            logs.append(mixture.log_probabilities(np.stack([reading.raw for reading in faces[0].readings])))
+        if not logs:
+            raise UserError("there is no picture of a resting face; expected one to three")
+        self._answers.rest = np.mean(logs, axis=0)
 
     def reset(self) -> None:
         """Forgets all faces; the next frame starts a new stream, in any thread.
@@ -264,6 +252,15 @@ class Pipeline:
         self._tracker.reset()
 
 
-def _rounded(box: np.ndarray) -> Box:
-    left, top, width, height = np.rint(box).astype(int).tolist()
-    return left, top, width, height
+def _is_finite(number: object) -> bool:
+    try:
+        return math.isfinite(number)  # type: ignore[arg-type]
+    except (OverflowError, TypeError, ValueError):
+        return False
+
+
+def cut_out(image: np.ndarray, track: Track) -> tuple[Box, np.ndarray]:
+    """Returns the box of a face in an image, uint8 [H, W, 3], BGR, and its crop: the input of the models."""
+    left, top, width, height = np.rint(track.box).astype(int).tolist()
+    box = (left, top, width, height)
+    return box, crop_face(image, box, track.landmarks)

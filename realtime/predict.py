@@ -14,17 +14,16 @@ from fer_tf.card import EXCLUDED_USES
 from fer_tf.command import Parser, command
 from fer_tf.errors import UserError
 from fer_tf.files import check_writable
-from fer_tf.images import READABLE_SUFFIXES
-from fer_tf.installation import program
 from fer_tf.quiet import silence_opencv
-from fer_tf.realtime.detect import SMALLEST_FACE, STILL_SEARCH_SIZE, whole_picture
+from fer_tf.realtime.detect import STILL_SEARCH_SIZE, whole_picture
 from fer_tf.realtime.draw import draw_faces
-from fer_tf.realtime.options import add_recognition, make_detector
+from fer_tf.realtime.face import Face
+from fer_tf.realtime.options import add_recognition, check_crops, make_detector
 from fer_tf.realtime.outputs import check_overwriting, distinct_names
 from fer_tf.realtime.pictures import read_image
-from fer_tf.realtime.pipeline import Face, Pipeline
+from fer_tf.realtime.pipeline import Pipeline
 from fer_tf.realtime.record import write_image
-from fer_tf.realtime.sources import HEIC_SUFFIXES, check_name, expand_sources
+from fer_tf.realtime.sources import check_name, expand_sources
 from fer_tf.realtime.stage import in_thread
 from fer_tf.realtime.tables import describe_face
 from fer_tf.text import printable
@@ -35,10 +34,18 @@ def main(argv: list[str] | None = None) -> int:
     """Labels each picture; those that cannot be read are reported and skipped."""
     arguments = _parse(argv)
     silence_opencv()
-    paths = _expand(arguments.images)
+    paths = _expand(arguments.images, recursive=arguments.recursive)
     targets = _targets(paths, arguments.output) if arguments.output else {}
     detector = None if arguments.crops else make_detector(arguments)
-    pipeline = Pipeline(detector or whole_picture, arguments.model, min_confidence=arguments.min_confidence)
+    pipeline = Pipeline(
+        detector or whole_picture,
+        arguments.model,
+        min_confidence=arguments.min_confidence,
+        expect=arguments.expect,
+        resting_weight=arguments.resting_weight,
+    )
+    if arguments.resting_pictures:
+        pipeline.rest(arguments.resting_pictures)
     described: list[dict[str, Any]] = []
     failed: list[dict[str, str]] = []
     try:
@@ -76,35 +83,23 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         description="Label the facial expressions in pictures.",
         epilog=EXCLUDED_USES,
     )
-    help_text = "image file, folder (without subfolders), or glob pattern"
-    parser.add_argument("images", nargs="+", metavar="IMAGE", help=help_text)
+    parser.add_argument("images", nargs="+", metavar="IMAGE", help="image file, folder, or glob pattern")
+    parser.add_argument("--recursive", action="store_true", help="also look in the subfolders of folders")
     help_text = "the pictures are face crops, gray or in color, of any size: search no faces, and label each picture"
     parser.add_argument("--crops", action="store_true", help=help_text)
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of text")
     parser.add_argument("--output", type=Path, metavar="DIR", help="write the labeled pictures to this folder, as PNG")
     add_recognition(parser.add_argument, search=STILL_SEARCH_SIZE)
     arguments = parser.parse_args(argv)
-    if arguments.crops:
-        defaults = {"detector": "auto", "detector_model": None}
-        defaults |= {"search_size": STILL_SEARCH_SIZE, "smallest_face": SMALLEST_FACE}
-        for name, default in defaults.items():
-            if getattr(arguments, name) != default:
-                parser.error(f"--crops searches no faces, so leave out --{name.replace('_', '-')}")
+    check_crops(parser, arguments)
     return arguments
 
 
-def _expand(named: Sequence[str]) -> list[str]:
+def _expand(named: Sequence[str], *, recursive: bool) -> list[str]:
     """Returns the files that the user names, and the pictures in folders and of patterns."""
-    paths = [
-        path
-        for text in named
-        # With a slash, since a folder called 2023 or demo would be a camera or the demo clip.
-        for path in expand_sources([os.path.join(text, "") if Path(text).is_dir() else text])
-        if path == text or Path(path).suffix.lower() in (*READABLE_SUFFIXES, *HEIC_SUFFIXES)
-    ]
-    if not paths:
-        raise UserError(f"{', '.join(named)}: there are no pictures; for videos use {program('realtime.webcam')}")
-    return list(dict.fromkeys(paths))
+    # With a slash, since a folder called 2023 or demo would be a camera or the demo clip.
+    sources = [os.path.join(text, "") if Path(text).is_dir() else text for text in named]
+    return expand_sources(sources, recursive=recursive, videos=False)
 
 
 def _targets(paths: Sequence[str], folder: Path) -> dict[str, Path]:

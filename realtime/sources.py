@@ -14,6 +14,7 @@ import cv2
 from fer_tf.errors import UserError
 from fer_tf.image_headers import GIF, JPEG, kind, pages
 from fer_tf.images import HEIC_PROBLEM, HEIC_SUFFIXES, READABLE_SUFFIXES, reads_heic
+from fer_tf.installation import program
 from fer_tf.quiet import muted_stderr
 from fer_tf.realtime import demo
 from fer_tf.realtime.capture import DEFAULT_FPS, ClipSource, LiveSource, Source, SourceError
@@ -31,7 +32,7 @@ _HEAD = 4096
 """Bytes of a file that tell what it is."""
 
 
-def expand_sources(named: Sequence[str], *, recursive: bool = False) -> list[str]:
+def expand_sources(named: Sequence[str], *, recursive: bool = False, videos: bool = True) -> list[str]:
     """Expands folders and glob patterns to single sources, each of which `open_source` opens.
 
     Args:
@@ -39,41 +40,53 @@ def expand_sources(named: Sequence[str], *, recursive: bool = False) -> list[str
             pattern that the shell has not expanded (`*.mp4`) stands for the files it matches. Both are in natural
             order (2 before 10).
         recursive: Whether a folder stands for what is in its subfolders, too.
+        videos: Whether videos are wanted. If not, a pattern stands for the images among its files, too.
 
     Returns:
         Single sources, without repetitions.
 
     Raises:
-        UserError: if a folder has no images or videos, or a pattern matches nothing.
+        UserError: if a folder has nothing that is wanted, or a pattern matches nothing.
     """
-    return list(dict.fromkeys(source for text in named for source in _expand(text, recursive)))
+    return list(dict.fromkeys(source for text in named for source in _expand(text, recursive, videos)))
 
 
-def _expand(text: str, recursive: bool) -> list[str]:
+def _expand(text: str, recursive: bool, videos: bool) -> list[str]:
     if not text:
         raise UserError("a source without a name; expected a camera, a file, a folder, an address or demo")
     if "://" in text or text == "demo" or text.isdecimal():  # for a folder with such a name, write ./demo
         return [text]
     path, left_out = Path(text), ""
+    remedy = "name others" if videos else f"name others, or use {program('realtime.webcam')} for videos"
     if path.is_dir():
-        found, left_out = _in_folder(path, recursive)
-        expected = "images or videos in this folder"
+        found, left_out = _in_folder(path, recursive, videos)
+        expected = "images or videos in this folder" if videos else "pictures in this folder"
     elif glob.has_magic(text) and not path.exists():
-        found = [file for file in map(Path, glob.glob(text, recursive=True)) if file.is_file()]
-        expected = "files that match"
+        found, expected = [file for file in map(Path, glob.glob(text, recursive=True)) if file.is_file()], "files"
+        if not videos:
+            found, left_out = _pictures(found)
+            expected = "pictures among the files" if left_out else expected
+        expected += " that match"
     else:
         return [text]
     if not found:
         others = f" (left out: {left_out})" if left_out else ""
-        raise UserError(f"{printable(text)}: there are no {expected}{others}; name others")
+        raise UserError(f"{printable(text)}: there are no {expected}{others}; {remedy}")
     if left_out:
         print(printable(f"note: {text}: left out: {left_out}"), file=sys.stderr)
     return sorted(map(str, found), key=_natural)
 
 
-def _in_folder(folder: Path, recursive: bool) -> tuple[list[Path], str]:
-    """Returns the images and videos in a folder, and what else is in it: numbers by suffix, empty if nothing."""
-    wanted = {*READABLE_SUFFIXES, *VIDEO_SUFFIXES, *(HEIC_SUFFIXES if reads_heic() else ())}
+def _pictures(files: Sequence[Path]) -> tuple[list[Path], str]:
+    """Returns the images among files, and what else there is: numbers by suffix."""
+    kinds = (*READABLE_SUFFIXES, *HEIC_SUFFIXES)
+    others = Counter(file.suffix.lower() or "without a suffix" for file in files if file.suffix.lower() not in kinds)
+    return [file for file in files if file.suffix.lower() in kinds], _listed(others)
+
+
+def _in_folder(folder: Path, recursive: bool, videos: bool) -> tuple[list[Path], str]:
+    """Returns the images in a folder, and the videos, and what else is in it: numbers by suffix, empty if nothing."""
+    wanted = {*READABLE_SUFFIXES, *(HEIC_SUFFIXES if reads_heic() else ()), *(VIDEO_SUFFIXES if videos else ())}
     found: list[Path] = []
     others: Counter[str] = Counter()
     for place in folder.rglob("*") if recursive else folder.iterdir():
@@ -88,7 +101,11 @@ def _in_folder(folder: Path, recursive: bool) -> tuple[list[Path], str]:
             others[f"HEIC ({HEIC_PROBLEM})"] += 1
         else:
             others[suffix or "without a suffix"] += 1
-    return found, ", ".join(f"{number} {kinds}" for kinds, number in sorted(others.items()) if number)
+    return found, _listed(others)
+
+
+def _listed(counts: Counter[str]) -> str:
+    return ", ".join(f"{number} {kinds}" for kinds, number in sorted(counts.items()) if number)
 
 
 def _natural(text: str) -> list[tuple[int, str]]:

@@ -13,15 +13,16 @@ from fer_tf.classes import CLASSES
 from fer_tf.files import check_writable, named_errors, write_json
 from fer_tf.locks import claim
 from fer_tf.realtime.capture import Frame
-from fer_tf.realtime.pipeline import Face
+from fer_tf.realtime.face import Face
 
 COLUMNS = (
     *("source", "time_s", "frame", "face", "x", "y", "width", "height"),
     *("model", "expression", "confidence"),
     *(f"p_{name}" for name in CLASSES),
     *(f"raw_{name}" for name in CLASSES),
+    "shown",
 )
-"""Columns of the CSV file."""
+"""Columns of the CSV file. Tables of version 0.1 lack the last one."""
 
 LONGEST_STEP_S = 2.0
 """A summary counts a frame for as long as it lasts, up to this many seconds, in case a camera stalls."""
@@ -53,13 +54,14 @@ def rows_of(source: str, frame: Frame, faces: Sequence[Face]) -> Iterator[Row]:
         place = (source, round(frame.time_s, 3), frame.index, face.track, *face.box)
         for reading in face.readings:
             numbers = (reading.confidence, *reading.probabilities, *reading.raw)
-            yield (*place, reading.model, reading.label, *(round(float(number), 4) for number in numbers))
+            rounded = (round(float(number), 4) for number in numbers)
+            yield (*place, reading.model, reading.label, *rounded, reading.shown)
 
 
 def csv_row(row: Row) -> list[object]:
     """Returns the values of a row as the CSV file has them."""
     cells: dict[str, object] = dict(zip(COLUMNS, row, strict=True))
-    for name in COLUMNS[COLUMNS.index("confidence") :]:
+    for name in COLUMNS[COLUMNS.index("confidence") : COLUMNS.index("shown")]:
         cells[name] = f"{cells[name]:.4f}"
     for name in ("source", "model"):
         cells[name] = to_cell(str(cells[name]))
@@ -138,7 +140,7 @@ class JsonlSink(_LineSink):
     """
 
     def _add(self, file: TextIO, source: str, frame: Frame, faces: Sequence[Face]) -> None:
-        described = [{"face": face.track, **describe_face(face, raw=True)} for face in faces]
+        described = [{"face": face.track, **describe_face(face)} for face in faces]
         line = {"source": source, "time_s": round(frame.time_s, 3), "frame": frame.index, "faces": described}
         file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
@@ -208,14 +210,13 @@ class SummarySink:
                 entry["expressions"][reading.label] += self._step_s
 
 
-def describe_face(face: Face, *, raw: bool = False) -> dict[str, Any]:
-    """Returns the box and the readings of a face as JSON files have them; `raw` adds the raw probabilities."""
+def describe_face(face: Face) -> dict[str, Any]:
+    """Returns the box and the readings of a face as JSON files have them."""
     readings = []
     for reading in face.readings:
-        entry = {"model": reading.model, "expression": reading.label, "confidence": round(reading.confidence, 4)}
-        entry["probabilities"] = _by_class(reading.probabilities)
-        if raw:
-            entry["raw"] = _by_class(reading.raw)
+        entry: dict[str, Any] = {"model": reading.model, "expression": reading.label, "shown": reading.shown}
+        entry |= {"confidence": round(reading.confidence, 4)}
+        entry |= {"probabilities": _by_class(reading.probabilities), "raw": _by_class(reading.raw)}
         readings.append(entry)
     return {"box": list(face.box), "certain": face.certain, "readings": readings}
 

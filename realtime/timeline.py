@@ -31,6 +31,10 @@ _STRIP = _TITLE + _BAND + _PLOT + _AXIS
 _PEN = Pen(11 * _FINER)
 _INK, _QUIET_INK, _NOTHING = (40, 40, 40), (120, 120, 120), (240, 240, 240)
 _PALETTE = np.array([COLORS[name] for name in CLASSES] + [_NOTHING], np.uint8)
+
+_COLUMNS_BEFORE = COLUMNS[: COLUMNS.index("shown")]
+"""Columns of tables of version 0.1."""
+
 _STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600)
 
 
@@ -110,14 +114,15 @@ def read_strips(path: Path) -> list[Strip]:
     """
     samples: dict[tuple[str, int, str], list[list[float]]] = defaultdict(list)
     with open(path, newline="", encoding="utf-8-sig") as file:  # spreadsheets add a byte order mark
-        rows = csv.reader(file)
+        rows, columns = csv.reader(file), COLUMNS
         try:
-            known = next(rows, []) == list(COLUMNS)
+            columns = tuple(next(rows, []))
+            known = columns in (COLUMNS, _COLUMNS_BEFORE)
             for row in rows if known else ():
-                key, sample = _parse(dict(zip(COLUMNS, row, strict=True)))
+                key, sample = _parse(dict(zip(columns, row, strict=True)))
                 samples[key].append(sample)
         except (ValueError, csv.Error):  # text that is not UTF-8 is a ValueError, too
-            expected = f"expected a row of {len(COLUMNS)} values"
+            expected = f"expected a row of {len(columns)} values"
             raise UserError(f"{path}: damaged near line {max(1, rows.line_num)}; {expected}") from None
     if not known:
         raise UserError(f"{path}: not a table of faces; its first line must be {','.join(COLUMNS)}")

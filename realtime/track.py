@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from fer_tf.realtime.detect import Detections
+from fer_tf.realtime.resting import RestingFace
 
 _REACH, _REACH_PER_SECOND, _LARGEST_REACH = 0.5, 2.0, 1.5
 """How far a face may have moved, in sizes of its box: from one frame to the next, per second unseen, and at most."""
@@ -23,12 +24,16 @@ _GRID = np.stack(np.meshgrid(*[np.linspace(0.15, 0.85, 5)] * 2), axis=-1).reshap
 
 
 @dataclass(eq=False)
-class _Average:
-    """A moving average."""
+class Past:
+    """What was said of a track so far. Only whoever recognizes its expressions changes it."""
 
-    value: np.ndarray | None = None
+    average: np.ndarray | None = None
     """float64 [..., 7]: the smoothed probabilities; None before the first reading."""
     time_s: float = 0.0
+    shown: np.ndarray | None = None
+    """int [models]: what it was shown as, see `fer_tf.realtime.steady`; None before the first reading."""
+    resting: RestingFace | None = None
+    """How its face at rest looks; None before the first reading."""
 
 
 @dataclass(eq=False)
@@ -42,7 +47,7 @@ class Track:
     """When it was last seen, in seconds of the tracker's clock."""
     places: np.ndarray | None = None
     """float64 [5, 2]: the landmarks' positions in the box, as shares of its width and height; None without any."""
-    average: _Average = field(default_factory=_Average)
+    past: Past = field(default_factory=Past)
     """Copies of a track share it."""
 
     @property
@@ -63,12 +68,12 @@ class Track:
         Returns:
             float32 of the same shape; rows sum to 1.
         """
-        before, elapsed = self.average.value, self.seen_s - self.average.time_s
+        before, elapsed = self.past.average, self.seen_s - self.past.time_s
         if before is None or tau == 0:
             value = probabilities.astype(np.float64)
         else:
             value = before - math.expm1(-elapsed / tau) * (probabilities - before)
-        self.average.value, self.average.time_s = value, self.seen_s
+        self.past.average, self.past.time_s = value, self.seen_s
         return value.astype(np.float32)
 
 

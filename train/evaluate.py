@@ -63,6 +63,7 @@ def main(argv: list[str] | None = None) -> None:
             probabilities=probabilities[behind],
             labels=images.labels[behind],
             command=[*command, "--report", str(arguments.report)],
+            choosing=data.choosing,
         )
         print(f"wrote {arguments.report}, {arguments.report.with_suffix('.json')} and two pictures")
 

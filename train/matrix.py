@@ -48,12 +48,13 @@ def _parser() -> Parser:
     option("--epochs", type=number(int, COUNT), metavar="N", default=25, help="epochs per cell (default: 25)")
     add_option(parser, "limit")
     option("--data", metavar="PATH", help=DATA_HELP)
+    add_option(parser, "classes")
     option("--output", type=Path, metavar="DIR", default=Path("runs/matrix"), help="folder (default: runs/matrix)")
     add = parser.add_argument_group(
         "workers",
-        "Several cells at once, on Ray. Each worker computes in one thread, so the figures do not depend on how many "
-        "there are. They depend on the kind of processor. Beside a run without workers, which uses all processors for "
-        "each cell, they differ as other rounding makes them. docs/cluster.md says more.",
+        "Train several cells at once, on Ray. Each worker computes in one thread, so figures do not depend on the "
+        "number of workers. They depend on the kind of processor. Without workers, TensorFlow uses all processors for "
+        "one cell and rounds otherwise, unless TF_NUM_INTRAOP_THREADS=1 is set. docs/cluster.md says more.",
     ).add_argument
     add("--workers", type=positive(), metavar="N", help="number of workers (with --address: one for each processor)")
     add("--address", metavar="HOST:PORT", help="head of a Ray cluster (default: this machine alone)")
@@ -67,12 +68,12 @@ def main(argv: list[str] | None = None) -> int:
     wanted = list(dict.fromkeys(itertools.product(arguments.seeds, arguments.models, arguments.datasets)))
     cells = []
     for seed, model, dataset in wanted:
-        given = {"model": model, "dataset": dataset, "seed": seed}
+        given = {"model": model, "dataset": dataset, "seed": seed, "classes": arguments.classes}
         values = settle(given | {"epochs": arguments.epochs, "limit": arguments.limit})
         cells.append(Cell(RunFolder(arguments.output / f"{model}-{dataset}-seed{seed}"), values))
     present = [RunFolder.open(path.parent) for path in sorted(arguments.output.glob("*/settings.json"))]
     _check_comparable(present, [cell.values for cell in cells])
-    data = load_data(arguments.data)
+    data = load_data(arguments.data, arguments.classes)
     for folder in present:
         if folder.settings.data_fingerprint != data.fingerprint():
             raise UserError(f"{folder.path} is a cell of other images; take another --output or its --data")
@@ -81,16 +82,9 @@ def main(argv: list[str] | None = None) -> int:
     for folder in present:
         if folder.evaluation.exists() and not folder.is_measured(private) and folder.path not in wanted_paths:
             print(f"note: {folder.path.name} is left out until it is named: it was not measured on this PrivateTest")
+    _check_filters(present)
     with muted_stderr():
-        from fer_tf.preprocessing.preprocessor import create_preprocessor
         from fer_tf.train.matrix_report import write_matrix
-
-    for folder in present:
-        settings = folder.settings
-        default = create_preprocessor(settings.dataset, settings.model).filter_parameters
-        if settings.filter and settings.filter != default:
-            kept, others = (" ".join(option_words(values)) for values in (settings.filter, default))
-            raise UserError(f"{folder.path} is a cell with --filter {kept}, not {others}; take another --output")
 
     failed = 0
 
@@ -144,6 +138,18 @@ def _check_comparable(present: list[RunFolder], wanted: list[dict]) -> None:
                 raise UserError(
                     f"{folder.path} is a cell with {flag(name)} {kept}, not {recipe[name]}; take another --output"
                 )
+
+
+def _check_filters(present: list[RunFolder]) -> None:
+    """Raises `UserError` if a cell that is there already has another filter than cells have."""
+    for folder in (folder for folder in present if folder.settings.filter):
+        with muted_stderr():
+            from fer_tf.preprocessing.preprocessor import create_preprocessor
+        settings = folder.settings
+        default = create_preprocessor(settings.dataset, settings.model).filter_parameters
+        if settings.filter != default:
+            kept, others = (" ".join(option_words(values)) for values in (settings.filter, default))
+            raise UserError(f"{folder.path} is a cell with --filter {kept}, not {others}; take another --output")
 
 
 if __name__ == "__main__":

@@ -51,6 +51,7 @@ class Trainer(Placed):
             import tensorflow as tf
         tf.config.threading.set_intra_op_parallelism_threads(1)
         tf.config.threading.set_inter_op_parallelism_threads(1)
+        tf.config.set_visible_devices([], "GPU")  # workers would take it from each other
         self._data, self._private = data, private_fingerprint
 
     def finish(self, path: str, values: dict[str, Any]) -> str | None:

@@ -10,6 +10,7 @@ from fer_tf.classes import CLASSES
 from fer_tf.errors import UserError
 from fer_tf.ferplus import read_votes
 from fer_tf.files import sha256
+from fer_tf.mixture import training_shares
 from fer_tf.quiet import muted_stderr
 from fer_tf.recognizer import Recognizer
 from fer_tf.train.run_folder import RunFolder
@@ -141,7 +142,8 @@ def complete(folder: RunFolder, data: fer2013.Fer2013) -> dict[str, Any]:
             folder.network()  # or it says that it is another
         targets = {name: values[chosen] for name, values in targets.items()}
         fit(folder, data.train[chosen], data.public, targets, choosing=data.choosing)
-        return write_report(folder, data.public, choosing=data.choosing)
+        shares = training_shares(data.train.labels[chosen])
+        return write_report(folder, data.public, choosing=data.choosing, shares=shares)
 
 
 def choose(images: np.ndarray, settings: Settings) -> np.ndarray:

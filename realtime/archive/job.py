@@ -74,8 +74,14 @@ def carry_out(arguments: argparse.Namespace, options: dict[str, Any]) -> int:
 
 def _settings(options: dict[str, Any]) -> dict[str, Any]:
     """Returns what the rows depend on; files by their SHA-256."""
-    values = {name: sha256(value) if isinstance(value, Path) else value for name, value in options.items()}
-    return {"version": __version__, **values}
+    return {"version": __version__, **{name: _with_files(value, sha256) for name, value in options.items()}}
+
+
+def _with_files(value: Any, replace: Callable[[Path], Any]) -> Any:
+    """Returns the value of an option, with each path replaced by something that stands for the file."""
+    if isinstance(value, list):
+        return [_with_files(part, replace) for part in value]
+    return replace(value) if isinstance(value, Path) else value
 
 
 def _check_settings(store: Store, settings: dict[str, Any]) -> None:
@@ -114,13 +120,11 @@ def _describe(plan: Plan, arguments: argparse.Namespace) -> None:
 
 def _work(plan: Plan, store: Store, options: dict[str, Any], arguments: argparse.Namespace) -> None:
     """Has the workers do what is left."""
-    files = {name: value.read_bytes() for name, value in options.items() if isinstance(value, Path)}
     with contextlib.closing(Progress(plan)) as progress:
         schedule.run(
             plan.shards,
             output=store.place,
-            options={name: value for name, value in options.items() if name not in files},
-            files=files,
+            options={name: _with_files(value, Path.read_bytes) for name, value in options.items()},
             address=arguments.address,
             workers=arguments.workers,
             on_change=progress.change,

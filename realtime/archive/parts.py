@@ -14,12 +14,12 @@ from fer_tf.files import named_errors, written_aside
 from fer_tf.realtime.archive.listing import Item
 from fer_tf.realtime.archive.store import Store
 from fer_tf.realtime.capture import Frame
-from fer_tf.realtime.pipeline import Face
+from fer_tf.realtime.face import Face
 from fer_tf.realtime.tables import COLUMNS, Row, csv_row, rows_of
 
 FOOTER_KEY = b"fer.sources"
 
-_TEXTS = ("source", "model", "expression")
+_TEXTS = ("source", "model", "expression", "shown")
 _COUNTS = ("frame", "face", "x", "y", "width", "height")
 SCHEMA = pa.schema(
     [(name, pa.string() if name in _TEXTS else pa.int32() if name in _COUNTS else pa.float64()) for name in COLUMNS]

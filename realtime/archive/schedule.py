@@ -109,7 +109,6 @@ def run(
     *,
     output: str,
     options: Mapping[str, Any],
-    files: Mapping[str, bytes],
     address: str | None = None,
     workers: int | None = None,
     on_change: Callable[[Entry | None, int], object] = lambda entry, alive: None,
@@ -120,7 +119,6 @@ def run(
         shards: The work.
         output: `Store.place` of where the parts go.
         options: See `Labeler`.
-        files: See `Labeler`.
         address: See `connected`.
         workers: See `connected`.
         on_change: Called after each source with what became of it, and at least every half second with None; and with
@@ -130,5 +128,5 @@ def run(
         UserError: if the cluster is not reached, no worker can start, or a part cannot be written.
     """
     with connected(address, workers) as (ray, count):
-        job = Job(ray, count, [output, __version__, options, files], lambda entry: on_change(entry, job.alive))
+        job = Job(ray, count, [output, __version__, options], lambda entry: on_change(entry, job.alive))
         job.label(shards)

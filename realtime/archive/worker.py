@@ -27,24 +27,21 @@ class Labeler:
     Args:
         output: `Store.place` of where the parts go.
         version: The version of whoever gives the work.
-        options: The options of `fer_tf.realtime.options`, but for those that name files.
-        files: The options that name files, with what is in these, so that they need not be on this machine.
+        options: The options of `fer_tf.realtime.options`. Files are named by what is in them, as bytes, since they need
+            not be on this machine.
 
     Raises:
         UserError: if this is another version.
     """
 
-    def __init__(self, output: str, version: str, options: Mapping[str, Any], files: Mapping[str, bytes]):
+    def __init__(self, output: str, version: str, options: Mapping[str, Any]):
         check_version(version)
         silence_opencv()
         cv2.setNumThreads(1)
         self._store = Store(output)
         with tempfile.TemporaryDirectory(prefix="fer-tf-") as folder:
-            paths = {}
-            for name, content in files.items():
-                paths[name] = Path(folder, f"{name}.onnx")
-                paths[name].write_bytes(content)
-            self._pipeline = make_pipeline(Namespace(**{**options, **paths}), threads=1)
+            written = {name: _written(value, Path(folder, f"{name}.onnx")) for name, value in options.items()}
+            self._pipeline = make_pipeline(Namespace(**written), threads=1)
         self._part = Part()
 
     def label(self, item: Item, *, anew: bool) -> Entry:
@@ -92,6 +89,16 @@ class Labeler:
         if kept:
             self._part.carry_over(self._store, name, kept)
         self._store.put(name, self._part.finish([*kept, *entries]))
+
+
+def _written(value: Any, path: Path) -> Any:
+    """Returns the value of an option, with bytes written to `path`; those of a list to files beside it."""
+    if isinstance(value, list):
+        return [_written(part, path.with_stem(f"{path.stem}-{number}")) for number, part in enumerate(value)]
+    if not isinstance(value, bytes):
+        return value
+    path.write_bytes(value)
+    return path
 
 
 @contextlib.contextmanager

@@ -30,7 +30,7 @@ def public(monkeypatch, tmp_path) -> Split:
     split = Split(images, random.integers(0, 7, 300), np.arange(300).astype(str))
     data = Fer2013(tmp_path, split, split, split)
     monkeypatch.setattr(ensemble.fer2013, "find", lambda path: path)
-    monkeypatch.setattr(ensemble.fer2013, "load", lambda path: data)
+    monkeypatch.setattr(ensemble.fer2013, "load", lambda path, classes: data)
     return split
 
 

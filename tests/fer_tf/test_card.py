@@ -28,6 +28,14 @@ def test_json_round_trip():
     assert ModelCard.from_json(card.to_json()) == card
 
 
+def test_the_mixture_of_the_training_images_is_told_where_it_is_another_than_that_of_fer2013():
+    card = ModelCard(**VALUES, training_shares=(0.1, 0.1, 0.1, 0.2, 0.3, 0.1, 0.1))
+    assert ModelCard.from_json(card.to_json()) == card
+    usual = ModelCard(**VALUES)
+    assert usual.training_shares is None
+    assert "training_shares" not in json.loads(usual.to_json())  # so that older versions read it
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -59,6 +67,11 @@ def test_bad_json_is_refused(text, expected):
         ("name", 5, "name"),
         ("training", [], "training"),
         ("metrics", None, "metrics"),
+        ("training_shares", [0.5, 0.5], "training_shares must be 7 shares that sum to 1"),
+        ("training_shares", [1, 1, 0, 0, 0, 0, 0], "training_shares"),
+        ("training_shares", [1.5, -0.5, 0, 0, 0, 0, 0], "training_shares"),
+        ("training_shares", ["1", 0, 0, 0, 0, 0, 0], "training_shares"),
+        ("training_shares", 1, "training_shares"),
         ("more", 1, "unknown more"),
     ],
 )

@@ -1,8 +1,10 @@
 import io
+import os
 import struct
 import time
 import tracemalloc
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
@@ -136,3 +138,69 @@ def test_a_heic_is_read_upright_with_the_extra_and_refused_without(orientation, 
     monkeypatch.setattr("fer_tf.images.reads_heic", lambda: False)
     with pytest.raises(UserError, match="HEIC needs pillow-heif"):
         decode(file.getvalue())
+
+
+def without_decoding(monkeypatch):
+    monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("it was decoded"))
+
+
+@pytest.mark.parametrize("part", [b"IHDR", b"IDAT"])
+@pytest.mark.parametrize("of_content", [True, False])
+def test_a_damaged_png_is_refused_before_it_is_decoded(part, of_content, monkeypatch):
+    content = bytearray(encoded(".png"))
+    place = content.index(part)
+    length = int.from_bytes(content[place - 4 : place], "big")
+    content[place + 4 + (length - 2 if of_content else length)] ^= 1
+    assert cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR) is None  # at last
+    without_decoding(monkeypatch)
+    assert decode(bytes(content)) is None
+
+
+@pytest.mark.parametrize("missing", [1, 4, 8, 12, 20, 200])
+def test_a_png_that_is_cut_off_is_refused_before_it_is_decoded(missing, monkeypatch):
+    content = encoded(".png")[:-missing]
+    assert cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR) is None
+    without_decoding(monkeypatch)
+    assert decode(content) is None
+
+
+def test_what_stands_beside_the_picture_may_be_damaged():
+    whole = encoded(".png")
+    comment = struct.pack(">I4s", 5, b"tEXt") + b"a\0b c" + b"wrong"[:4]
+    np.testing.assert_array_equal(decode(whole[:33] + comment + whole[33:] + b"more"), PIXELS)
+
+
+@pytest.mark.parametrize("progressive", [0, 1])
+def test_a_jpeg_that_claims_more_than_it_can_hold_is_not_decoded(progressive, monkeypatch):
+    content = bytearray(cv2.imencode(".jpg", PIXELS, [cv2.IMWRITE_JPEG_PROGRESSIVE, progressive])[1].tobytes())
+    place = content.index(b"\xff\xc2" if progressive else b"\xff\xc0")
+    content[place + 5 : place + 9] = struct.pack(">HH", 16000, 16000)
+    without_decoding(monkeypatch)
+    assert decode(bytes(content)) is None
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"optimize": True, "quality": 1}, {"subsampling": 2}])
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_pictures_that_compress_best_are_still_read(mode, options):
+    image_module = pytest.importorskip("PIL.Image")
+    for form, extra in (("JPEG", options), ("PNG", {"optimize": True})):
+        file = io.BytesIO()
+        image_module.new(mode, (3000, 2000), 128 if mode == "L" else (128, 128, 128)).save(file, form, **extra)
+        image = decode(file.getvalue())
+        assert image.shape == (2000, 3000, 3)
+        assert (image == 128).all()
+
+
+def test_threads_that_decode_leave_stderr_alone(capfd):
+    broken = bytearray(cv2.imencode(".jpg", PIXELS)[1].tobytes())
+    broken[-200:-100] = bytes(100)
+    contents = [bytes(broken), encoded(".png"), encoded(".jpg")] * 200
+    with ThreadPoolExecutor(8) as pool:
+        decoding = pool.map(decode, contents)
+        for number in range(100):
+            os.write(2, f"line {number}\n".encode())
+        assert len(list(decoding)) == 600
+    os.write(2, b"the end\n")
+    lines = capfd.readouterr().err.splitlines()
+    assert [line for line in lines if line.startswith("line")] == [f"line {number}" for number in range(100)]
+    assert lines[-1] == "the end"

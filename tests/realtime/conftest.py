@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
+from fer_tf import photograph
 from fer_tf.realtime.capture import ClipSource
 from fer_tf.realtime.pipeline import Pipeline
 
@@ -22,7 +23,7 @@ def pipeline():
         return np.full((len(faces), 7), 1 / 7, np.float32)
 
     def make(*boxes, detector=None, recognize=even, **options):
-        recognize.card = SimpleNamespace(name="even")
+        recognize.card = SimpleNamespace(name="even", training_shares=None)
         return Pipeline(detector or (lambda image: np.array(boxes, np.int32).reshape(-1, 4)), recognize, **options)
 
     return make
@@ -132,3 +133,26 @@ def count_frames():
         return frames
 
     return count
+
+
+@pytest.fixture(scope="session")
+def portrait():
+    """A function that returns photographs of 320 x 240 pixels with one face, or with a smaller one beside it.
+
+    It takes the height of the face in pixels and its angle in degrees.
+    """
+    pytest.importorskip("skimage")
+    picture = photograph.read_photograph()
+
+    def view(height, angle, size):
+        move = cv2.getRotationMatrix2D((222, 114), angle, height / 110)
+        move[:, 2] += np.array(size) / 2 - (222, 114)
+        return cv2.warpAffine(picture, move, size, flags=cv2.INTER_AREA, borderMode=cv2.BORDER_REPLICATE)
+
+    def make(height=110, angle=0, *, beside=False):
+        image = view(height, angle, (320, 240))
+        if beside:
+            image[:, 230:] = view(50, 0, (90, 240))
+        return image
+
+    return make

@@ -155,6 +155,7 @@ class Watched:
             sink.write(image, Frame(image, index, index / 10))
         sink.close()
         arguments = ["--source", folder / "long.mp4", "--model", model, "--csv", self.table]
+        arguments += ["--expect", "fer2013"]
         self.child = subprocess.Popen(
             [sys.executable, "-m", "realtime.webcam", *map(str, arguments)], env=environment, stderr=subprocess.PIPE
         )
@@ -235,6 +236,23 @@ def test_keys_in_a_real_window(watched, xvfb, tmp_path):
     code, errors = watched.end()
     assert code == 0
     assert errors.splitlines() == [line for line in errors.splitlines() if line.startswith("wrote ")]
+
+
+def test_n_takes_the_resting_face_in_a_real_window(watched, xvfb):
+    """The face of the picture is called surprised, until it is said to be at rest."""
+    screenshot = xvfb[1]
+
+    def color(name):
+        return (screenshot()[:240, :320] == np.array(COLORS[name])).all(axis=-1).sum()
+
+    until(lambda: color("surprise") > 400)
+    assert {row.rpartition(",")[2] for row in watched.table.read_text().splitlines()[1:]} == {"surprise"}
+    watched.do("key", "n")
+    until(lambda: color("neutral") > 400)
+    assert color("surprise") < 400
+    until(lambda: watched.table.read_text().endswith(",neutral\n"))
+    watched.do("key", "q")
+    assert watched.end()[0] == 0
 
 
 CLOSE = """

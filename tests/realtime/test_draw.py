@@ -1,3 +1,5 @@
+import dataclasses
+
 import cv2
 import numpy as np
 import pytest
@@ -9,7 +11,8 @@ from fer_tf.realtime.pipeline import Face, Reading
 
 def face(box, *rows, track=0, certain=True, crop=None):
     rows = np.array(rows or [[0, 0, 0, 1, 0, 0, 0]], np.float32)
-    readings = tuple(Reading(f"tiny-{name}", row, row, certain) for name, row in zip("ab", rows, strict=False))
+    shown = "" if certain else "uncertain"
+    readings = tuple(Reading(f"tiny-{name}", row, row, shown) for name, row in zip("ab", rows, strict=False))
     return Face(box, track, np.zeros((48, 48), np.uint8) if crop is None else crop, readings)
 
 
@@ -38,6 +41,24 @@ def test_bars_are_as_long_as_their_probabilities():
     areas = {name: count(panel, COLORS[name]) for name in CLASSES}
     assert areas["fear"] / areas["sad"] == pytest.approx(2, rel=0.15)
     assert areas["angry"] == pytest.approx(areas["disgust"], rel=0.01)
+
+
+def test_what_is_shown_is_drawn_with_its_own_probability_and_not_the_most_probable_expression():
+    row = np.array([0, 0, 0, 0.48, 0.52, 0, 0], np.float32)
+    held, plain = np.zeros((2, 480, 640, 3), np.uint8)
+    reading = Reading("tiny", row, row, "happy")
+    draw_faces(held, [Face((50, 200, 100, 100), 0, None, (reading,))], details=False)
+    draw_faces(plain, [face((50, 200, 100, 100), [0, 0, 0, 0.48, 0.26, 0.26, 0])], details=False)
+    assert count(held, COLORS["neutral"]) == 0
+    np.testing.assert_array_equal(held, plain)
+
+
+def test_whether_the_resting_face_is_taken_is_said():
+    images = np.zeros((3, 480, 640, 3), np.uint8)
+    for image, state in zip(images, ("", "taking", "taken"), strict=True):
+        draw_faces(image, [dataclasses.replace(face((50, 200, 100, 100)), resting=state)], details=False)
+    widths = [np.flatnonzero((image[190] == COLORS["happy"]).all(axis=-1)).max() for image in images]
+    assert widths[0] + 50 < widths[2] < widths[1]
 
 
 def test_two_models_have_a_label_and_a_column_of_bars_each():
@@ -72,7 +93,7 @@ def test_models_are_called_by_what_tells_them_apart(models, told, monkeypatch):
     written = []
     monkeypatch.setattr(cv2, "putText", lambda image, text, *rest: written.append(text))
     row = np.eye(7)[3]
-    shown = Face((200, 400, 300, 300), 0, None, tuple(Reading(model, row, row, True) for model in models))
+    shown = Face((200, 400, 300, 300), 0, None, tuple(Reading(model, row, row) for model in models))
     draw_faces(np.zeros((1080, 1920, 3), np.uint8), [shown], details=False)
     assert [text.removesuffix(" id 0") for text in written[1::2]] == told
 

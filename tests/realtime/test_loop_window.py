@@ -1,8 +1,11 @@
 import csv
 import itertools
 import time
+from types import SimpleNamespace
 
 import cv2
+import numpy as np
+import pytest
 
 from fer_tf.realtime import loop as loop_module
 from fer_tf.realtime.loop import Loop
@@ -77,6 +80,23 @@ def test_s_saves_the_frame_and_its_rows_and_d_hides_the_bars(tmp_path, capsys, p
     assert (row["source"], row["x"], row["model"]) == ("clip", "200", "even")
     plain = [(image == 60).mean() for image in (screen.images[0], screen.images[-1])]
     assert plain[1] > plain[0] + 0.02
+
+
+def test_n_takes_the_next_second_of_a_visible_face_as_its_resting_face(pipeline, clip, gray, screen):
+    shown, polls = [], itertools.count()
+    screen.keys = lambda: "n" if next(polls) == 5 else ""
+    table = SimpleNamespace(write=lambda source, frame, faces: shown.append((frame.time_s, faces[0])))
+    loop = Loop(pipeline((200, 150, 100, 100)), tables=[table], window=screen)
+    loop.play(clip([gray(60, (480, 640))] * 45, fps=25))
+    states = [face.resting for _, face in shown]
+    assert set(states) == {"", "taking", "taken"}
+    assert states == sorted(states, key=["", "taking", "taken"].index)
+    taking = [time_s for time_s, face in shown if face.resting == "taking"]
+    assert taking[-1] - taking[0] == pytest.approx(1 - 1 / 25)
+    before, after = shown[0][1].probabilities, shown[-1][1].probabilities
+    expected = before * (np.full(7, 1 / 7) / [0.04, 0.01, 0.04, 0.06, 0.70, 0.12, 0.03]) ** -0.5
+    np.testing.assert_allclose(after, expected / expected.sum(), atol=1e-5)
+    assert (screen.images[0][100:150] != screen.images[-1][100:150]).any()  # the label says so
 
 
 def test_what_cannot_be_saved_ends_nothing(tmp_path, capsys, pipeline, clip, gray, screen):

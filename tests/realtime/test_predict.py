@@ -36,7 +36,9 @@ def pictures(tmp_path):
 
 
 def test_each_face_of_each_picture_is_printed(model, pictures, capsys):
-    code = predict.main([str(pictures / "1 one.png"), str(pictures / "2 two.jpg"), "--model", str(model)])
+    code = predict.main(
+        [str(pictures / "1 one.png"), str(pictures / "2 two.jpg"), "--model", str(model), "--expect", "fer2013"]
+    )
     lines = capsys.readouterr().out.splitlines()
     assert code == 0
     assert [line.startswith("  ") for line in lines] == [False, True, False, True, True]
@@ -61,8 +63,9 @@ def test_a_model_can_be_named(pictures, capsys):
 def test_a_folder_is_gone_through_and_what_is_broken_is_named_and_skipped(model, pictures, capsys):
     assert predict.main([str(pictures), "--model", str(model), "--json"]) == 1
     printed = capsys.readouterr()
-    assert printed.err.count("\n") == 1
-    assert "4 broken.jpg" in printed.err
+    note, error = printed.err.splitlines()
+    assert note == f"note: {pictures}/: left out: 1 .mp4"
+    assert "4 broken.jpg" in error
     document = json.loads(printed.out)
     assert document["detector"] == FaceDetector().backend
     names = [entry["source"].split("/")[-1] for entry in document["images"]]
@@ -77,6 +80,23 @@ def test_a_folder_is_gone_through_and_what_is_broken_is_named_and_skipped(model,
             assert reading["model"] == "tiny-original"
             assert reading["confidence"] == max(reading["probabilities"].values())
             assert sum(reading["probabilities"].values()) == pytest.approx(1, abs=1e-3)
+
+
+def test_answers_are_for_the_mixture_that_is_expected_and_raw_ones_are_the_models_own(model, pictures, capsys):
+    found = {}
+    for expect in ("fer2013", "everyday", "", "happy=.9"):
+        options = ["--expect", expect] if expect else []
+        assert predict.main([str(pictures / "1 one.png"), "--model", str(model), "--json", *options]) == 0
+        (face,) = json.loads(capsys.readouterr().out)["images"][0]["faces"]
+        (found[expect],) = face["readings"]
+    assert found["fer2013"]["probabilities"] == found["fer2013"]["raw"]
+    assert found[""] == found["everyday"]
+    assert len({json.dumps(reading["raw"]) for reading in found.values()}) == 1
+    raw = np.array(list(found["everyday"]["raw"].values()))
+    weighted = raw * [0.06, 0.02, 0.03, 0.30, 0.45, 0.09, 0.05] / [3995, 436, 4097, 7215, 4965, 4830, 3171]
+    answered = list(found["everyday"]["probabilities"].values())
+    np.testing.assert_allclose(answered, weighted / weighted.sum(), atol=2e-3)
+    assert found["happy=.9"]["expression"] == "happy"
 
 
 def test_a_picture_is_not_influenced_by_those_before_it(model, pictures, tmp_path, capsys):
@@ -172,11 +192,14 @@ def test_a_folder_is_a_folder_whatever_it_is_called(name, model, pictures, tmp_p
         ([], "IMAGE"),
         (["--json", "empty"], "empty"),
         (["*.gif"], "no files that match"),
-        (["films"], "no pictures"),
+        (["films"], "films/: there are no pictures in this folder (left out: 1 .mp4)"),
+        (["films/*"], "no pictures among the files that match (left out: 1 .mp4)"),
         (["one.png", "--output", "."], "same file"),
         (["one.png", "--output", "one.png"], "one.png"),
         (["one.png", "--model", "missing.onnx"], "no such model file"),
         (["one.png", "--min-confidence", "2"], "min_confidence"),
+        (["one.png", "--expect", "studio"], "expected everyday, even, fer2013, or shares such as happy=.3"),
+        (["one.png", "--expect", "smile=.3"], "'smile' is no expression"),
         (["one.png", "--detector", "nose"], "nose"),
         (["one.png", "--crops", "--detector", "haar"], "leave out --detector"),
         (["one.png", "--crops", "--search-size", "full"], "leave out --search-size"),
@@ -229,7 +252,9 @@ def test_face_crops_are_labeled_whole(model, tmp_path, capsys):
     }
     for name, image in pictures.items():
         cv2.imwrite(str(tmp_path / name), image)
-    assert predict.main([str(tmp_path / "*.png"), "--crops", "--json", "--model", str(model)]) == 0
+    assert (
+        predict.main([str(tmp_path / "*.png"), "--crops", "--json", "--model", str(model), "--expect", "fer2013"]) == 0
+    )
     document = json.loads(capsys.readouterr().out)
     assert document["detector"] is None
     found = {entry["source"].split("/")[-1]: entry["faces"] for entry in document["images"]}
@@ -248,7 +273,7 @@ def test_face_crops_are_labeled_whole(model, tmp_path, capsys):
         if name == "1 gray.png":
             np.testing.assert_array_equal(crop, small)
         (row,) = recognizer(crop[None])
-        assert list(face["readings"][0]["probabilities"].values()) == [round(float(p), 4) for p in row]
+        assert list(face["readings"][0]["raw"].values()) == [round(float(p), 4) for p in row]
 
 
 def test_face_crops_can_be_drawn(model, tmp_path, capsys):
@@ -263,7 +288,32 @@ def test_face_crops_of_a_data_set_get_the_answers_of_the_model(fer2013_path, tmp
     images = fer2013.load(fer2013_path).public.images[:30]
     for index, image in enumerate(images):
         cv2.imwrite(str(tmp_path / f"{index}.png"), image)
-    assert predict.main([str(tmp_path), "--crops", "--json"]) == 0
+    assert predict.main([str(tmp_path), "--crops", "--json", "--expect", "fer2013"]) == 0
     readings = [image["faces"][0]["readings"][0] for image in json.loads(capsys.readouterr().out)["images"]]
     rows = Recognizer(weights.DEFAULT_MODEL)(images)
     assert [reading["expression"] for reading in readings] == [CLASSES[row.argmax()] for row in rows]
+
+
+def test_what_is_left_out_of_folders_and_patterns_is_counted(model, pictures, capsys):
+    (pictures / "4 broken.jpg").unlink()
+    (pictures / "below").mkdir()
+    shutil.copy(pictures / "1 one.png", pictures / "below" / "6 below.PNG")
+    for name in ("7 film.MOV", "8 film.mov", "9.txt"):
+        (pictures / name).touch()
+    for arguments, left_out, count in (
+        ([str(pictures)], "1 .mp4, 2 .mov, 1 .txt, 1 folders (--recursive)", 3),
+        ([str(pictures), "--recursive"], "1 .mp4, 2 .mov, 1 .txt", 4),
+        ([str(pictures / "[79]*")], None, 0),
+        ([str(pictures / "*")], "1 .mp4, 2 .mov, 1 .txt", 3),
+        ([str(pictures / "*.png")], "", 2),
+    ):
+        assert predict.main([*arguments, "--model", str(model)]) == (0 if count else 2)
+        printed = capsys.readouterr()
+        assert printed.out.count(" found\n") == count
+        if left_out is None:
+            assert "left out: 1 .mov, 1 .txt" in printed.err
+        elif left_out:
+            (note,) = printed.err.splitlines()
+            assert sorted(note.partition("left out: ")[2].split(", ")) == sorted(left_out.split(", "))
+        else:
+            assert printed.err == ""

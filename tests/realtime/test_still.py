@@ -4,6 +4,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -41,9 +42,9 @@ def pictures():
 @pytest.fixture(scope="module")
 def expected(pictures, recognizer):
     """What a fresh pipeline finds in each picture."""
-    answers = [described(Pipeline(FaceDetector(), recognizer).still(image)) for image in pictures]
+    answers = [described(Pipeline(FaceDetector(), recognizer, expect="fer2013").still(image)) for image in pictures]
     assert sum(map(bool, answers)) > 12
-    assert len({answer[0][2] for answer in answers if answer}) > 2
+    assert len({answer[0][2] for answer in answers if answer}) > 1
     return answers
 
 
@@ -52,31 +53,31 @@ def described(faces):
 
 
 def test_pictures_do_not_influence_each_other_in_any_order(pictures, expected, recognizer):
-    pipeline = Pipeline(FaceDetector(), recognizer)
+    pipeline = Pipeline(FaceDetector(), recognizer, expect="fer2013")
     for seed in range(3):
         for index in np.random.default_rng(seed).permutation(len(pictures)):
             assert described(pipeline.still(pictures[index])) == expected[index]
 
 
 def test_as_frames_of_a_stream_they_would(pictures, expected, recognizer):
-    pipeline = Pipeline(FaceDetector(), recognizer)
+    pipeline = Pipeline(FaceDetector(), recognizer, expect="fer2013")
     answers = [pipeline(image, index / 25) for index, image in enumerate(pictures)]
     assert [[face.label for face in faces] for faces in answers] != [[face[2] for face in faces] for faces in expected]
 
 
 @pytest.mark.parametrize("detect_every", [1, 3])
 def test_between_the_frames_of_a_stream_they_change_nothing(detect_every, pictures, expected, recognizer):
-    alone, mixed = (Pipeline(FaceDetector(), recognizer, detect_every=detect_every) for _ in range(2))
+    alone, mixed = (Pipeline(FaceDetector(), recognizer, detect_every=detect_every, expect="fer2013") for _ in range(2))
     for index, (frame, picture) in enumerate(zip(pictures, reversed(pictures), strict=True)):
         assert described(mixed(frame, index / 25)) == described(alone(frame, index / 25))
         assert described(mixed.still(picture)) == expected[len(pictures) - 1 - index]
 
 
 def test_a_picture_without_a_time_is_no_frame(pictures, recognizer):
-    pipeline = Pipeline(FaceDetector(), recognizer)
+    pipeline = Pipeline(FaceDetector(), recognizer, expect="fer2013")
     with pytest.raises(UserError, match=r"time.*still\(picture\)"):
         pipeline(pictures[0])
-    for nonsense in (float("nan"), float("inf"), "1", np.zeros(3)):
+    for nonsense in (float("nan"), float("inf"), 10**400, "1", np.zeros(3)):
         with pytest.raises(UserError, match="time_s must be a number"):
             pipeline(pictures[0], nonsense)
     assert pipeline(pictures[0], np.float32(0)) is not None
@@ -96,14 +97,15 @@ def test_pictures_are_searched_more_closely_than_frames_unless_a_size_is_given(r
 
 def test_600_requests_of_8_threads_get_600_right_answers(pictures, expected, recognizer):
     detector = FaceDetector()
-    shared = Pipeline(detector, recognizer)
+    shared = Pipeline(detector, recognizer, expect="fer2013")
     begin = threading.Barrier(8)
+    files = [cv2.imencode(".png", image)[1].tobytes() for image in pictures]
 
     def serve(thread):
         begin.wait(timeout=60)
-        own = Pipeline(detector, recognizer)  # some make one for each request
+        own = Pipeline(detector, recognizer, expect="fer2013")  # some make one for each request
         order = np.random.default_rng(thread).integers(0, len(pictures), 75)
-        return [described((own if n % 5 == 0 else shared).still(pictures[n])) == expected[n] for n in order]
+        return [described((own if n % 5 == 0 else shared).still(files[n])) == expected[n] for n in order]
 
     with ThreadPoolExecutor(8) as pool:
         right = [answer for answers in pool.map(serve, range(8)) for answer in answers]
@@ -147,7 +149,7 @@ def test_a_network_of_opencv_can_be_shared_too(tmp_path, monkeypatch):
 
 def test_a_second_thread_in_a_stream_is_told_what_to_do(pictures, expected, recognizer):
     """Whoever gets no error gets the answers of a stream of its own."""
-    shared, begin = Pipeline(FaceDetector(), recognizer), threading.Barrier(8)
+    shared, begin = Pipeline(FaceDetector(), recognizer, expect="fer2013"), threading.Barrier(8)
 
     def serve(thread):
         begin.wait(timeout=60)
@@ -161,16 +163,16 @@ def test_a_second_thread_in_a_stream_is_told_what_to_do(pictures, expected, reco
 
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(serve, range(8)))
-    alone = Pipeline(FaceDetector(), recognizer)
+    alone = Pipeline(FaceDetector(), recognizer, expect="fer2013")
     right = [described(alone(image, index / 25)) for index, image in enumerate(pictures)]
     refused = [answer for answer in answers if answer != right]
     assert len(refused) == 7
     for messages in refused:
-        assert all("a Pipeline for each stream" in message and "still(image)" in message for message in messages)
+        assert all("a Pipeline for each stream" in message and "still(picture)" in message for message in messages)
 
 
 def test_a_stream_may_move_to_another_thread_after_a_reset(pictures, recognizer):
-    pipeline = Pipeline(FaceDetector(), recognizer)
+    pipeline = Pipeline(FaceDetector(), recognizer, expect="fer2013")
     here = [described(pipeline(image, index / 25)) for index, image in enumerate(pictures)]
     with ThreadPoolExecutor(1) as pool:
         with pytest.raises(UserError, match="second thread"):
@@ -200,7 +202,7 @@ def test_nobody_resets_a_pipeline_while_a_frame_is_in_it(recognizer):
 
 
 def test_two_threads_share_a_stream_as_the_live_loop_does(pictures, recognizer):
-    one, two = (Pipeline(FaceDetector(), recognizer) for _ in range(2))
+    one, two = (Pipeline(FaceDetector(), recognizer, expect="fer2013") for _ in range(2))
     right = [described(one(image, index / 25)) for index, image in enumerate(pictures)]
     with ThreadPoolExecutor(1) as tracking, ThreadPoolExecutor(1) as recognizing:
         tracks = [tracking.submit(two.track, image, index / 25) for index, image in enumerate(pictures)]
@@ -216,8 +218,12 @@ def test_the_name_of_a_detector_will_do(pictures, recognizer):
     answers = [described(by_name.still(image)) for image in pictures]
     assert answers == [described(by_hand.still(image)) for image in pictures]
     assert any(answers)
-    with pytest.raises(UserError, match="expected auto, yunet, haar"):
-        Pipeline("nose", recognizer)
+    for name in ("nose", ""):
+        with pytest.raises(UserError, match="expected auto, yunet, haar"):
+            Pipeline(name, recognizer)
+    for nonsense in (5, object(), Path("haar")):
+        with pytest.raises(UserError, match="detector must be"):
+            Pipeline(nonsense, recognizer)
 
 
 def test_the_numbers_of_faces_go_from_left_to_right(recognizer):

@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 COLUMNS = (
     "source,time_s,frame,face,x,y,width,height,model,expression,confidence,"
     "p_angry,p_disgust,p_fear,p_happy,p_neutral,p_sad,p_surprise,"
-    "raw_angry,raw_disgust,raw_fear,raw_happy,raw_neutral,raw_sad,raw_surprise"
+    "raw_angry,raw_disgust,raw_fear,raw_happy,raw_neutral,raw_sad,raw_surprise,shown"
 )
 ROW = np.array([0.05, 0.1, 0.15, 0.4, 0.2, 0.06, 0.04], np.float32)
 SOURCE, MODEL = 'a "b", c\nd', 'tiny, "2"\r\n'
@@ -77,7 +77,7 @@ def test_the_csv_file_has_a_row_for_each_face_and_model_at_once(tmp_path):
     path = tmp_path / "new" / "out.csv"
     sink = CsvSink(path)
     first = face(3, (MODEL, ROW, ROW[::-1]), ("other", ROW[::-1], ROW))
-    second = face(12, (MODEL, ROW, ROW), ("other", ROW, ROW), box=(-50, 60, 70, 80))
+    second = face(12, (MODEL, ROW, ROW, "uncertain"), ("other", ROW, ROW), box=(-50, 60, 70, 80))
     sink.write(SOURCE, frame(0, 0.0), [])
     sink.write(SOURCE, frame(7, 1.23456), [first, second])
     with open(path, newline="", encoding="utf-8") as file:  # before it is closed
@@ -96,7 +96,8 @@ def test_the_csv_file_has_a_row_for_each_face_and_model_at_once(tmp_path):
     assert [rows[3][key] for key in ("x", "y", "width", "height")] == ["-50", "60", "70", "80"]
     assert [row["expression"] for row in rows] == ["happy"] * 4
     assert float(rows[0]["confidence"]) == pytest.approx(0.4)
-    written = [float(rows[0][key]) for key in COLUMNS.split(",")[11:]]
+    assert [row["shown"] for row in rows] == ["happy", "happy", "uncertain", "happy"]
+    written = [float(rows[0][key]) for key in COLUMNS.split(",")[11:-1]]
     np.testing.assert_allclose(written, [*ROW, *ROW[::-1]], atol=1e-4)
 
 
@@ -107,7 +108,8 @@ def test_the_documented_row_is_what_the_default_says(tmp_path):
     row, found = documented.split(","), path.read_text(encoding="utf-8").splitlines()[-1].split(",")
     assert (found[:4], found[8:10]) == (row[:4], row[8:10])
     np.testing.assert_allclose(np.float64(found[4:8]), np.float64(row[4:8]), atol=2)
-    np.testing.assert_allclose(np.float64(found[10:]), np.float64(row[10:]), atol=0.02)
+    np.testing.assert_allclose(np.float64(found[10:-1]), np.float64(row[10:-1]), atol=0.02)
+    assert found[-1] == row[-1] == "happy"
 
 
 def test_the_jsonl_file_has_a_line_for_each_frame_at_once(tmp_path):

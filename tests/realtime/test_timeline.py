@@ -1,3 +1,5 @@
+import csv
+
 import cv2
 import numpy as np
 import pytest
@@ -61,6 +63,19 @@ def test_strips_are_read_as_they_were_written(table):
     assert found == [*expected, ("two.png", 0, "m", 1)]
     np.testing.assert_allclose(strips[0].times, np.arange(50) / 25)
     np.testing.assert_allclose(strips[1].probabilities, np.tile(shows("fear"), (50, 1)))
+
+
+def test_a_table_of_version_0_1_is_read_and_drawn(table):
+    strips = read_strips(table)
+    with open(table, newline="", encoding="utf-8") as file:
+        rows = [row[:-1] for row in csv.reader(file)]
+    with open(table, "w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(rows)
+    assert rows[0][-1] == "raw_surprise"
+    for before, after in zip(strips, read_strips(table), strict=True):
+        assert before.name == after.name
+        np.testing.assert_array_equal(before.probabilities, after.probabilities)
+    assert main([str(table)]) == 0
 
 
 def test_areas_are_as_large_as_the_probabilities_and_bands_as_long_as_the_time():
@@ -173,14 +188,14 @@ def test_one_face_model_or_source_can_be_chosen(table, arguments, drawn):
 
 
 HEADER = ",".join(COLUMNS)
-ROW = "a,0.0,0,0,1,2,3,4,m,happy,1.0,0,0,0,1,0,0,0,0,0,0,1,0,0,0"
+ROW = "a,0.0,0,0,1,2,3,4,m,happy,1.0,0,0,0,1,0,0,0,0,0,0,1,0,0,0,happy"
 WRONG = {
     "missing": (None, "No such file"),
     "empty": (b"", "first line"),
     "another table": (b"a,b,c\n1,2,3\n", "first line"),
     "an older table": (HEADER.replace(",raw_angry", "").encode(), "first line"),
     "no faces": (f"{HEADER}\n".encode(), "no faces"),
-    "a short row": (f"{HEADER}\n{ROW}\n{ROW[:-2]}\n".encode(), "line 3"),
+    "a short row": (f"{HEADER}\n{ROW}\n{ROW[:-6]}\n".encode(), "line 3"),
     "a long row": (f"{HEADER}\n{ROW},0\n".encode(), "line 2"),
     "a word for a number": (f"{HEADER}\n{ROW.replace('0.0', 'x')}\n".encode(), "line 2"),
     "not a number": (f"{HEADER}\n{ROW.replace('0.0', 'nan')}\n".encode(), "line 2"),

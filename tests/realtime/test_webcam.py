@@ -46,11 +46,30 @@ def test_the_demo_is_recorded_and_tabulated(model, tmp_path, run_webcam, count_f
     assert len({row["face"] for row in rows if row["frame"] == "69"}) == 2
 
 
+def test_answers_are_corrected_for_the_mixture_and_for_pictures_of_a_person_at_rest(model, tmp_path):
+    """Which are here those of the first frame, so that the first answer is as the formula has it."""
+    table, picture = tmp_path / "demo.csv", tmp_path / "rest.png"
+    cv2.imwrite(str(picture), next(demo.demo_clip()[0]))
+    arguments = ["--source", "demo", "--model", model, "--no-window", "--max-frames", "1", "--csv", str(table)]
+    options = ["--expect", "neutral=.5", "--resting-pictures", str(picture), "--resting-weight", "0.8"]
+    assert webcam.main([*arguments, *options]) == 0
+    with open(table, newline="") as file:
+        (row,) = csv.DictReader(file)
+    trained = np.array([3995, 436, 4097, 7215, 4965, 4830, 3171]) / 28709
+    expected = 0.5 * trained / (1 - trained[4])
+    expected[4] = 0.5
+    raw, found = (np.array([float(row[f"{kind}_{name}"]) for name in CLASSES]) for kind in ("raw", "p"))
+    weighted = raw * expected / trained * (raw / [0.04, 0.01, 0.04, 0.06, 0.70, 0.12, 0.03]) ** -0.8
+    np.testing.assert_allclose(found, weighted / weighted.sum(), atol=1e-3)
+    assert row["expression"] == row["shown"] == "neutral"
+
+
 def test_two_models_are_compared_on_the_same_faces(make_model_file, model, tmp_path):
     table = tmp_path / "demo.csv"
     changes = {"name": "other", "framework": "torch"}
     other = make_model_file(tmp_path / "other.onnx", card_changes=changes, slope=-1)
     arguments = ["--source", "demo", "--model", model, "--compare", str(other), "--no-window", "--max-frames", "9"]
+    arguments += ["--expect", "fer2013"]
     assert webcam.main([*arguments, "--csv", str(table), "--output", str(tmp_path / "demo.png")]) == 0
     with open(table, newline="") as file:
         rows = list(csv.DictReader(file))

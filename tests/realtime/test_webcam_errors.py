@@ -60,6 +60,25 @@ WRONG = {
         *("--source", "demo", "--no-window", "--compare", "tiny.onnx", "--model", "missing.onnx", "--csv", "tiny.onnx")
     ],
     "no such compared model": ["--source", "demo", "--no-window", "--csv", "x.csv", "--compare", "missing.onnx"],
+    "no mixture": ["--source", "demo", "--no-window", "--csv", "x.csv", "--expect", "happy=2"],
+    "no time at rest": ["--source", "demo", "--no-window", "--csv", "x.csv", "--resting", "soon"],
+    "no weight": ["--source", "demo", "--no-window", "--csv", "x.csv", "--resting-weight", "2"],
+    "no picture of a resting face": [
+        "--source",
+        "demo",
+        "--no-window",
+        "--csv",
+        "x.csv",
+        "--resting-pictures",
+        "no.png",
+    ],
+    "no face at rest": ["--source", "demo", "--no-window", "--csv", "x.csv", "--resting-pictures", "whole.png"],
+    "CSV over the resting face": [
+        *("--source", "demo", "--no-window", "--csv", "whole.png", "--resting-pictures", "whole.png")
+    ],
+    "two ways to be at rest": [
+        *("--source", "demo", "--no-window", "--csv", "x.csv", "--resting", "auto", "--resting-pictures", "whole.png")
+    ],
     "no such model": ["--source", "demo", "--no-window", "--csv", "x.csv", "--model", "missing.onnx"],
 }
 
@@ -89,6 +108,7 @@ def workplace(model, tmp_path, monkeypatch):
     index, data, _ = (tmp_path / "whole.mp4").read_bytes().partition(b"mdat")
     (tmp_path / "frameless.mp4").write_bytes(index + data)
     image = cv2.imencode(".png", np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8))[1].tobytes()
+    (tmp_path / "whole.png").write_bytes(image)
     (tmp_path / "cut.png").write_bytes(image[:40])
     (tmp_path / "half.png").write_bytes(image[: len(image) // 2])
     return tmp_path

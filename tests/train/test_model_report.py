@@ -31,7 +31,7 @@ def report_on(public, tmp_path):
     """Writes the report on a model file, and returns where."""
     from fer_tf.fer2013 import Fer2013
 
-    def report(model: Path) -> Path:
+    def report(model: Path, **options) -> Path:
         probabilities = Recognizer(model)(public.images)
         path = tmp_path / "report" / "m.md"
         path.parent.mkdir()
@@ -44,6 +44,7 @@ def report_on(public, tmp_path):
             probabilities=probabilities,
             labels=public.labels,
             command=["m.onnx", "--report", "m.md"],
+            **options,
         )
         return path
 
@@ -171,6 +172,22 @@ def test_files_and_quantization_are_named(make_model_file, report_on, tmp_path):
     assert f"| files used | {files} |" in text
     assert "| quantization | weights int8 of 7 bits, activations uint8: -0.17 points on PublicTest |" in text
     assert re.findall(r"train\.run [^`]*--seed (\d)", text) == ["9", "0"], "in the order in which they were run"
+
+
+def test_of_other_data_the_report_says_held_out_images(make_model_file, report_on, tmp_path):
+    training = settle({"seed": 5}) | {"quantization": {"weights": "int8 of 7 bits", "activations": "uint8"}}
+    changes = {"training": training, "metrics": {"accuracy_change": -0.0017}}
+    path = report_on(make_model_file(tmp_path / "m.onnx", card_changes=changes), choosing="held-out images")
+    text = path.read_text()
+    assert "PublicTest" not in text
+    assert "PrivateTest" not in text
+    assert "| held-out images | 60 |" in text
+    assert "| class | held-out images | recall |" in text
+    assert "-0.17 points on the images that it was checked on" in text
+    assert "Images that were held out of the training data chose the epoch and the temperature." in text
+    assert "Held-out images, with each face crop varied" in text
+    report = json.loads(path.with_suffix(".json").read_text())
+    assert page(report, "m-confusion.png", "m-confidence.png") == text
 
 
 def test_the_page_that_ships_says_what_its_figures_say():

@@ -2,10 +2,8 @@
 
 import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import av
@@ -125,46 +123,3 @@ def live_rows(clips, tmp_path_factory):
 def copies(clips, tmp_path):
     """The clips, to be changed."""
     return Path(shutil.copytree(clips, tmp_path / "clips"))
-
-
-def wait_for(what, seconds=120.0):
-    """Returns what a function returns, once that is true."""
-    end = time.monotonic() + seconds
-    while not (found := what()):
-        assert time.monotonic() < end
-        time.sleep(0.05)
-    return found
-
-
-def processes_below(parent):
-    """Returns the ids of the processes that a process has started, and these in turn."""
-    parents = {}
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = path.read_text().rpartition(")")[2].split()
-        except OSError:  # it has ended
-            continue
-        parents[int(path.parent.name)] = int(fields[1])
-    found, new = set(), {parent}
-    while new:
-        found |= new
-        new = {child for child, owner in parents.items() if owner in new} - found
-    return found - {parent}
-
-
-def workers_of(driver):
-    """Returns the ids of the processes that label."""
-    return sorted(
-        process for process in processes_below(driver) if b"_Actor" in _read(Path(f"/proc/{process}/cmdline"))
-    )
-
-
-def _read(path):
-    try:
-        return path.read_bytes()
-    except OSError:
-        return b""
-
-
-def kill(process):
-    os.kill(process, signal.SIGKILL)

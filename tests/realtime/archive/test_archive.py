@@ -1,6 +1,5 @@
 """The command from end to end, against what the live loop writes for the same files."""
 
-import contextlib
 import csv
 import json
 import shutil
@@ -9,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from .conftest import processes_below, wait_for, workers_of
+from ...processes import LOOPBACK, listening, processes_below, wait_for, workers_of
 
 BROKEN = ("crash.png", "cut.mp4", "empty.mp4")
 
@@ -22,28 +21,14 @@ def labeled(clips, start_archive, tmp_path_factory):
     shutil.copytree(clips, sources)
     (sources / "crash.png").write_bytes(b"any")
     child = start_archive(sources, "--output", output, "--csv", table, "--workers", 2)
-    wait_for(lambda: workers_of(child.pid))
+    wait_for(lambda: workers_of(child.pid, "_Actor"))
     processes = processes_below(child.pid) | {child.pid}
-    listening = [entry for process in processes for entry in sockets_of(process)]
+    addresses = listening(processes)
     output_text, errors = child.communicate(timeout=300)
     return SimpleNamespace(
         sources=sources, output=output, table=table, code=child.returncode, text=output_text, errors=errors,
-        processes=processes, listening=listening,
+        processes=processes, addresses=addresses,
     )  # fmt: skip
-
-
-def sockets_of(process):
-    """Returns the addresses, as in /proc/net/tcp, at which a process waits for connections."""
-    inodes = set()
-    with contextlib.suppress(OSError):
-        for entry in Path(f"/proc/{process}/fd").iterdir():
-            with contextlib.suppress(OSError):
-                inodes.add(str(entry.readlink()).removeprefix("socket:[").removesuffix("]"))
-    for table in ("tcp", "tcp6"):
-        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
-            fields = line.split()
-            if fields[3] == "0A" and fields[9] in inodes:
-                yield fields[1].rpartition(":")[0]
 
 
 def test_rows_are_those_of_the_live_loop(labeled, live_rows):
@@ -68,9 +53,8 @@ def test_files_that_fail_are_named_and_the_rest_is_done(labeled):
 
 
 def test_nothing_listens_beyond_this_machine(labeled):
-    assert len(labeled.listening) >= 4
-    loopback = {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}
-    assert set(labeled.listening) <= loopback
+    assert len(labeled.addresses) >= 4
+    assert set(labeled.addresses) <= LOOPBACK
 
 
 def test_no_process_is_left(labeled):

@@ -12,7 +12,7 @@ KEYS = {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any"}
 @pytest.fixture(scope="module")
 def bucket():
     """The address of a bucket, to be completed by a key, and pyarrow's file system for it."""
-    pytest.importorskip("moto.server", reason="needs moto[server]")
+    pytest.importorskip("moto.server", reason="needs moto and Flask, of the extra test")
     fs = pytest.importorskip("pyarrow.fs")
     code = "from moto.server import ThreadedMotoServer as S; s = S(ip_address='127.0.0.1', port=0); s.start(); "
     code += "print(s.get_host_and_port()[1], flush=True); input()"

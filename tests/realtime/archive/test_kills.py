@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import kill, wait_for, workers_of
+from ...processes import kill, wait_for, workers_of
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def test_killed_workers_and_drivers_leave_the_same_rows(
         second = call_archive(*arguments)
         assert second.returncode == 2
         assert "another run is writing it" in second.stderr
-        for worker in workers_of(driver.pid):
+        for worker in workers_of(driver.pid, "_Actor"):
             kill(worker)
         wait_for(lambda: len(parts(output)) >= 4)
         kill(driver.pid)
@@ -60,7 +60,7 @@ def test_ctrl_c_ends_it_in_order(slow, start_archive, tmp_path):
     output = tmp_path / "out"
     with start_archive(slow, "--output", output, "--workers", 2, SLOW="60") as driver:
         wait_for(lambda: len(parts(output)) >= 6)
-        workers = workers_of(driver.pid)
+        workers = workers_of(driver.pid, "_Actor")
         driver.send_signal(signal.SIGINT)
         driver.communicate(timeout=120)
     assert driver.returncode == 130

@@ -1,0 +1,1 @@
+"""Measures model files on labeled pictures: `python -m realtime.evaluate`."""

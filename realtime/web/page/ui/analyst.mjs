@@ -1,0 +1,109 @@
+/** The worker, as an object with methods. */
+
+/** @typedef {import('../core/card.mjs').Card} Card */
+/** @typedef {import('../core/download.mjs').OnProgress} OnProgress */
+/** @typedef {import('../core/pipeline.mjs').Face} Face */
+/** @typedef {import('../core/answers.mjs').Settings} Settings */
+
+export class Analyst {
+  #worker = new Worker(new URL('../worker.mjs', import.meta.url), { type: 'module' });
+  /** @type {Map<number, { resolve: (value: any) => void, reject: (error: Error) => void }>} */
+  #waiting = new Map();
+  #lastId = 0;
+
+  /** @param {OnProgress} onProgress */
+  constructor(onProgress) {
+    this.#worker.addEventListener('message', ({ data: { progress, id, value, error } }) => {
+      if (progress) return onProgress(progress.name, progress.loaded, progress.total);
+      const asked = this.#waiting.get(id);
+      this.#waiting.delete(id);
+      if (error === undefined) asked?.resolve(value);
+      else asked?.reject(new Error(error));
+    });
+    this.#worker.addEventListener('error', (event) => {
+      event.preventDefault();
+      const error = new Error(`The worker failed (${event.message ?? 'it could not be loaded'}). Load the page again.`);
+      for (const { reject } of this.#waiting.values()) reject(error);
+      this.#waiting.clear();
+    });
+  }
+
+  /**
+   * @param {{ threads: number, settings: Settings }} argument
+   * @returns {Promise<Card>} Of the model.
+   */
+  load(argument) {
+    return this.#call('load', argument);
+  }
+
+  /**
+   * Uses another model file.
+   *
+   * @param {Uint8Array} file
+   * @returns {Promise<Card>}
+   */
+  useModel(file) {
+    return this.#call('useModel', file, [file.buffer]);
+  }
+
+  /**
+   * @param {Partial<Settings>} settings
+   * @returns {Promise<void>}
+   */
+  configure(settings) {
+    return this.#call('configure', settings);
+  }
+
+  /**
+   * Forgets all faces, for another stream.
+   *
+   * @returns {Promise<void>}
+   */
+  reset() {
+    return this.#call('reset');
+  }
+
+  /**
+   * Takes the next second of each visible face as its resting face.
+   *
+   * @returns {Promise<void>}
+   */
+  takeRest() {
+    return this.#call('takeRest');
+  }
+
+  /**
+   * Takes pictures of one person at rest, and corrects the answers about all faces for it.
+   *
+   * @param {ImageBitmap[]} pictures None ends it.
+   * @returns {Promise<void>}
+   */
+  rest(pictures) {
+    return this.#call('rest', pictures, pictures);
+  }
+
+  /**
+   * Finds the faces of a frame.
+   *
+   * @param {import('../worker.mjs').Request} request Its frame is handed over, and comes back.
+   * @returns {Promise<{ frame: ImageBitmap, faces: Face[], milliseconds: number }>}
+   */
+  look(request) {
+    return this.#call('look', request, [request.frame]);
+  }
+
+  /**
+   * @param {string} method
+   * @param {unknown} [argument]
+   * @param {Transferable[]} [transfer]
+   */
+  #call(method, argument, transfer = []) {
+    const id = ++this.#lastId;
+    return /** @type {Promise<any>} */ (
+      new Promise((resolve, reject) => {
+        this.#waiting.set(id, { resolve, reject });
+        this.#worker.postMessage({ id, method, argument }, transfer);
+      })
+    );
+  }
+}

@@ -1,0 +1,210 @@
+/** Where frames come from: camera, videos and pictures. Errors are sentences for the user. */
+import { printable } from '../core/tables.mjs';
+
+/**
+ * @typedef {object} Frame
+ * @property {ImageBitmap} bitmap
+ * @property {number} time In seconds, from the first frame.
+ * @property {number} index Number of the frame, from 0.
+ * @property {number} [done] Which part of the source is done, 0 to 1.
+ */
+
+/**
+ * @typedef {object} Source
+ * @property {string} name As tables call it.
+ * @property {'camera' | 'video' | 'picture'} kind
+ * @property {(signal: AbortSignal) => AsyncGenerator<Frame>} frames Ends when the signal says so.
+ * @property {File} [file] That of a picture.
+ */
+
+/** @type {Record<string, string>} */
+const CAMERA_ERRORS = {
+  NotAllowedError: 'The camera was not allowed. Allow it beside the address bar, or open files.',
+  NotFoundError: 'There is no camera. Connect one, or open files.',
+  NotReadableError: 'The camera is in use by another program. Close that, and start again.',
+  OverconstrainedError: 'This camera is gone. Choose another in the settings.',
+};
+
+/**
+ * @param {string} deviceId Empty for the default.
+ * @returns {Promise<Source & { cameras: MediaDeviceInfo[], deviceId: string }>} With all cameras there are.
+ */
+export async function openCamera(deviceId) {
+  if (!navigator.mediaDevices) throw new Error('The camera needs https, or this machine’s own address. Open files.');
+  const size = { width: { ideal: 640 }, height: { ideal: 480 } };
+  const which = deviceId ? { deviceId: { exact: deviceId } } : { facingMode: 'user' };
+  let stream;
+  try {
+    stream = await navigator.mediaDevices.getUserMedia({ audio: false, video: { ...size, ...which } });
+  } catch (error) {
+    const name = error instanceof Error ? error.name : 'Error';
+    throw new Error(CAMERA_ERRORS[name] ?? `The camera could not be opened (${name}).`);
+  }
+  const [track] = stream.getVideoTracks();
+  const cameras = (await navigator.mediaDevices.enumerateDevices()).filter(({ kind }) => kind === 'videoinput');
+  const used = track.getSettings().deviceId ?? '';
+  const number = Math.max(0, cameras.findIndex((camera) => camera.deviceId === used));
+  const frames = (/** @type {AbortSignal} */ signal) => cameraFrames(stream, signal);
+  return { name: `camera ${number}`, kind: 'camera', frames, cameras, deviceId: used };
+}
+
+/**
+ * Yields the newest frame whenever one is asked for, and each only once.
+ *
+ * @param {MediaStream} stream
+ * @param {AbortSignal} signal
+ * @returns {AsyncGenerator<Frame>}
+ */
+async function* cameraFrames(stream, signal) {
+  const [track] = stream.getVideoTracks();
+  const video = makeVideo();
+  video.srcObject = stream;
+  /** @type {{ now: number, count: number } | null} */
+  let newest = null;
+  let wake = () => {};
+  let handle = 0;
+  /** @type {VideoFrameRequestCallback} */
+  const onFrame = (now, { presentedFrames }) => {
+    newest = { now, count: presentedFrames };
+    wake();
+    handle = video.requestVideoFrameCallback(onFrame);
+  };
+  const end = () => wake();
+  track.addEventListener('ended', end);
+  signal.addEventListener('abort', end);
+  try {
+    handle = video.requestVideoFrameCallback(onFrame);
+    await video.play();
+    /** @type {{ now: number, count: number } | null} */
+    let first = null;
+    while (!signal.aborted) {
+      if (!newest && track.readyState === 'live') await new Promise((resolve) => (wake = () => resolve(undefined)));
+      if (signal.aborted) return;
+      if (track.readyState === 'ended') throw new Error('The camera stopped. Start it again.');
+      if (!newest) continue;
+      const { now, count } = newest;
+      newest = null;
+      first ??= { now, count };
+      const bitmap = await createImageBitmap(video);
+      yield { bitmap, time: (now - first.now) / 1000, index: count - first.count };
+    }
+  } finally {
+    video.cancelVideoFrameCallback(handle);
+    track.removeEventListener('ended', end);
+    signal.removeEventListener('abort', end);
+    for (const each of stream.getTracks()) each.stop();
+    video.srcObject = null;
+  }
+}
+
+/**
+ * @param {File} file
+ * @param {number} rate How many frames of each second are taken.
+ * @returns {Source}
+ */
+export function openVideo(file, rate) {
+  const name = printable(file.name);
+  return { name, kind: 'video', frames: (signal) => videoFrames(file, name, rate, signal) };
+}
+
+/**
+ * Goes from frame to frame by seeking, so that no frame depends on how fast this machine is.
+ *
+ * @param {File} file
+ * @param {string} name
+ * @param {number} rate
+ * @param {AbortSignal} signal
+ * @returns {AsyncGenerator<Frame>}
+ */
+async function* videoFrames(file, name, rate, signal) {
+  const video = makeVideo();
+  const url = URL.createObjectURL(file);
+  /**
+   * Does something, and waits for an event, or for the signal.
+   *
+   * @param {() => void} act
+   * @param {string} event
+   */
+  const after = (act, event) =>
+    new Promise((resolve, reject) => {
+      const settled = new AbortController();
+      const once = { signal: settled.signal };
+      const settle = (/** @type {() => void} */ how) => {
+        settled.abort();
+        how();
+      };
+      const error = new Error(`${name}: this browser cannot play it. Try MP4 (H.264) or WebM.`);
+      video.addEventListener(event, () => settle(() => resolve(undefined)), once);
+      video.addEventListener('error', () => settle(() => reject(error)), once);
+      signal.addEventListener('abort', () => settle(() => resolve(undefined)), once);
+      act();
+    });
+  try {
+    await after(() => (video.src = url), 'loadeddata');
+    if (!signal.aborted && !video.videoWidth) throw new Error(`${name}: has no picture, only sound.`);
+    // Recordings of browsers do not say how long they are until their end was looked for.
+    if (video.duration === Infinity) await after(() => (video.currentTime = 1e7), 'seeked');
+    let first = NaN;
+    let last = NaN;
+    for (let step = 0, index = 0; step / rate < video.duration && !signal.aborted; step++) {
+      await after(() => (video.currentTime = step / rate), 'seeked');
+      if (signal.aborted) return;
+      const time = timeOf(video);
+      if (time === last) continue; // the file has fewer frames than are asked for
+      if (index === 0) first = time;
+      last = time;
+      const bitmap = await createImageBitmap(video);
+      yield { bitmap, time: time - first, index: index++, done: video.currentTime / video.duration };
+    }
+  } finally {
+    video.removeAttribute('src');
+    video.load();
+    URL.revokeObjectURL(url);
+  }
+}
+
+/**
+ * @param {HTMLVideoElement} video
+ * @returns {number} The timestamp of the frame that it shows, in seconds.
+ */
+function timeOf(video) {
+  if (!('VideoFrame' in globalThis)) return video.currentTime;
+  const frame = new VideoFrame(video);
+  const time = frame.timestamp / 1e6;
+  frame.close();
+  return time;
+}
+
+/**
+ * @param {File} file
+ * @returns {Source}
+ */
+export function openPicture(file) {
+  const name = printable(file.name);
+  return {
+    name,
+    kind: 'picture',
+    file,
+    async *frames() {
+      yield { bitmap: await readPicture(file, name), time: 0, index: 0 };
+    },
+  };
+}
+
+/**
+ * @param {Blob} file
+ * @param {string} name
+ * @returns {Promise<ImageBitmap>}
+ */
+export async function readPicture(file, name) {
+  try {
+    // Colors as they are in the file, as Python reads them; turned upright as EXIF says.
+    return await createImageBitmap(file, { colorSpaceConversion: 'none', imageOrientation: 'from-image' });
+  } catch {
+    throw new Error(`${name}: is no picture that this browser can read; it may be damaged.`);
+  }
+}
+
+function makeVideo() {
+  return Object.assign(document.createElement('video'), { muted: true, playsInline: true, preload: 'auto' });
+}
