@@ -29,6 +29,9 @@ MEMORY = 1_500_000_000
 _MOST_ADDRESSES = 6_000_000_000
 """Address space beyond what is mapped before a case: keeps a bomb from taking the machine's memory."""
 
+_LONGEST_LINE = 3000
+"""Characters of a line on stderr."""
+
 FAILURES = ("traceback", "crash", "over a limit", "wrong")
 OUTCOMES = ("done", "some failed", "refused", *FAILURES, "left out")
 
@@ -122,6 +125,8 @@ def _ill_formed(code: int, output: str, errors: str) -> str:
         return "exit code 2 without one line that says why"
     if any(not line.startswith(("error: ", "note: ", "skipped: ")) for line in lines):
         return "a line on stderr that is no error, note or list of what was skipped"
+    if any(len(line) > _LONGEST_LINE for line in lines):
+        return "a line on stderr that nobody would read"
     if any(unicodedata.category(char) in ("Cc", "Cf", "Cs") and char not in "\n\t" for char in output + errors):
         return "control characters in what is printed"
     if left := [str(path) for path in Path().rglob(".*.part*")]:
