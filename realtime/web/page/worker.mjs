@@ -163,7 +163,11 @@ function pixelsOf(frame, mirror) {
   context.clearRect(0, 0, width, height); // where the frame is transparent, the last one would shine through
   context.setTransform(mirror ? -1 : 1, 0, 0, 1, mirror ? width : 0, 0);
   context.drawImage(frame, 0, 0);
-  return { data: context.getImageData(0, 0, width, height).data, width, height };
+  try {
+    return { data: context.getImageData(0, 0, width, height).data, width, height };
+  } catch {
+    throw new Error(`The picture is too large for this browser: ${width} × ${height} pixels.`);
+  }
 }
 
 /** @param {unknown} error */

@@ -216,7 +216,7 @@ def test_files_that_cannot_be_used_are_named_and_the_others_are_analyzed(open_pa
     page.set_input_files("#files", [{"name": n, "mimeType": kind, "buffer": content} for n, kind, content in batch])
     assert re.fullmatch(r"b\.png: 1 face, happy \d+%\.", says(page, "b.png: 1"))
     assert page.locator("#strip button").count() == 2
-    page.click("#strip button:first-child >> nth=0")
+    page.click("#strip button >> nth=0")  # to look at it again adds no row
     says(page, "=a.png: 1")
     model = make_model_file(tmp_path / "tiny.onnx")
     page.set_input_files("#files", str(model))
@@ -229,7 +229,6 @@ def test_files_that_cannot_be_used_are_named_and_the_others_are_analyzed(open_pa
     assert [(row["source"], row["model"]) for row in rows] == [
         ("'=a.png", site.DEFAULT_MODEL.stem),
         ("b.png", site.DEFAULT_MODEL.stem),
-        ("'=a.png", site.DEFAULT_MODEL.stem),
         ("c.png", "tiny-original"),
     ]
 

@@ -27,9 +27,10 @@ const CAMERA_ERRORS = {
 
 /**
  * @param {string} deviceId Empty for the default.
+ * @param {AbortSignal} signal
  * @returns {Promise<Source & { cameras: MediaDeviceInfo[], deviceId: string }>} With all cameras there are.
  */
-export async function openCamera(deviceId) {
+export async function openCamera(deviceId, signal) {
   if (!navigator.mediaDevices) throw new Error('The camera needs https, or this machine’s own address. Open files.');
   const size = { width: { ideal: 640 }, height: { ideal: 480 } };
   const which = deviceId ? { deviceId: { exact: deviceId } } : { facingMode: 'user' };
@@ -42,9 +43,10 @@ export async function openCamera(deviceId) {
   }
   const [track] = stream.getVideoTracks();
   const cameras = (await navigator.mediaDevices.enumerateDevices()).filter(({ kind }) => kind === 'videoinput');
+  if (signal.aborted) track.stop();
   const used = track.getSettings().deviceId ?? '';
   const number = Math.max(0, cameras.findIndex((camera) => camera.deviceId === used));
-  const frames = (/** @type {AbortSignal} */ signal) => cameraFrames(stream, signal);
+  const frames = () => cameraFrames(stream, signal);
   return { name: `camera ${number}`, kind: 'camera', frames, cameras, deviceId: used };
 }
 
