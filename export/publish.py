@@ -67,7 +67,10 @@ def publish(graph: "onnx.ModelProto", card: ModelCard, path: Path, prove: Callab
     _check_name(path)
     graph.producer_name, graph.producer_version = "fer-tf", ""
     onnx.helper.set_model_props(graph, {METADATA_KEY: card.to_json()})
-    onnx.checker.check_model(graph, full_check=True)
+    try:
+        onnx.checker.check_model(graph, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise UserError(f"{path}: would be no valid ONNX ({error}); is what it is made from damaged?") from None
     with written_aside(path) as temporary:
         onnx.save(graph, temporary)
         prove(Recognizer(temporary))

@@ -9,6 +9,8 @@ _SECRET = re.compile(
 )
 """A key that looks like a secret's, and its value."""
 
+_LONGEST = 1000
+"""Characters of a message; what was found in a file may have any length."""
 
 _OF_MARKDOWN = re.compile(
     r"[\\`*\[\]<>&~#$]"
@@ -52,8 +54,9 @@ def markdown(text: str, *, code: bool = False) -> str:
 
 
 def one_line(message: str) -> str:
-    """Returns a message on one line, printable and without secrets."""
-    return printable(without_secrets(" ".join(message.split())))
+    """Returns a message on one line, printable and without secrets; of a very long one, the beginning and the end."""
+    line = printable(without_secrets(" ".join(message.split())))
+    return line if len(line) <= _LONGEST else f"{line[: _LONGEST // 2]} … {line[-_LONGEST // 2 :]}"
 
 
 def without_secrets(text: str) -> str:

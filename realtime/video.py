@@ -297,7 +297,10 @@ def _video_stream(container: av.container.InputContainer) -> av.VideoStream:
     if not streams:
         raise VideoError("there is no video in it")
     best = container.streams.best("video")
-    return best if best in streams else streams[0]
+    stream = best if best in streams else streams[0]
+    if stream.codec_context is None:
+        raise VideoError("no decoder for its video")
+    return stream
 
 
 def _duration_of(container: av.container.InputContainer, stream: av.VideoStream) -> float | None:

@@ -37,3 +37,10 @@ def test_a_message_is_one_line_without_control_characters_or_secrets():
     assert one_line(text) == r"no \x1b[31mfile rtsp://host/1 \u202egnp.mp4 \udcff Grüße " + "\U0001f600"
     assert printable("a\nb\tc\x7f\x9b") == r"a\nb\tc\x7f\x9b"
     assert without_secrets("see http://u:p@h/x, then a=b") == "see http://h/x, then a=b"
+
+
+def test_a_long_message_keeps_its_ends():
+    line = one_line("error: a.json: found " + "0.5, " * 100_000 + "; export it again")
+    assert len(line) < 1100
+    assert line.startswith("error: a.json: found 0.5")
+    assert line.endswith("; export it again")

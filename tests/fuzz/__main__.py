@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 _PATIENCE = 180.0
 """Seconds after which a worker that does not answer is ended."""
 
-_CASES_OF_A_WORKER = 200
+_CASES_OF_A_WORKER = 400
 """After so many a worker is replaced, since frameworks grow with each network that they have seen."""
 
 

@@ -142,6 +142,27 @@ def _containers(value: Any) -> list[Any]:
     return found + [item for part in found for item in _containers(part)]
 
 
+def damage_toml(data: bytes, other: bytes, chance: Random) -> bytes:
+    """Replaces, drops, repeats and nests values and tables."""
+    if chance.random() < 0.2:
+        return damage_bytes(data, other, chance)
+    lines = data.decode().splitlines()
+    for _ in range(chance.choice((1, 1, 2, 4))):
+        place = chance.randrange(len(lines))
+        key, equals, value = lines[place].partition(" = ")
+        texts = (json.dumps(chance.choice(TEXTS)), str(chance.choice(NUMBERS)), "1" * 5000, "nan", "true", "[[]]", "{}")
+        match chance.randrange(6):
+            case 0 | 1 | 2 if equals:
+                lines[place] = f"{key} = {chance.choice((*texts, f'[{value}]', '[' * 5000 + ']' * 5000))}"
+            case 3:
+                del lines[place]
+            case 4:
+                lines.insert(chance.randrange(len(lines)), lines[place])
+            case 5:
+                lines[place] = chance.choice((f"[{key}]", f"[runs.{json.dumps(chance.choice(TEXTS))}]", f"a.{key} = 1"))
+    return "\n".join(lines).encode(errors="replace")
+
+
 def damage_zip(data: bytes, other: bytes, chance: Random) -> bytes:
     """Damages an archive, or a member of it whose checksum then fits; adds members that are large or badly named."""
     if chance.random() < 0.4:
@@ -249,4 +270,5 @@ def damage_by_name(name: str) -> Damage:
     """Returns the damage that fits a file's suffix."""
     suffix = name.rpartition(".")[2].lower()
     fitting = {"csv": damage_text, "json": damage_json, "zip": damage_zip, "keras": damage_zip, "pth": damage_zip}
+    fitting["toml"] = damage_toml
     return (fitting | {"onnx": damage_onnx, "safetensors": damage_safetensors}).get(suffix, damage_bytes)

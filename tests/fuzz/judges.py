@@ -29,7 +29,7 @@ def picture(outcome: "Outcome") -> str | None:
         return problem
     from PIL import Image, ImageOps
 
-    from fer_tf.realtime.sources import read_image
+    from fer_tf.realtime.pictures import read_image
 
     try:
         Image.MAX_IMAGE_PIXELS = None

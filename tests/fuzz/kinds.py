@@ -225,6 +225,25 @@ KINDS = {
         needs=_FRAMEWORK,
         loads=_FRAMEWORK,
     ),
+    "recipe": Kind(
+        write=seeds.write_recipe,
+        targets=["recipe.toml"],
+        commands=["train.recipe {} --data data.csv --ferplus data.csv --output new --dry-run"],
+        share=2,
+        needs=("numpy",),
+    ),
+    "labeled": Kind(
+        write=seeds.write_labeled,
+        targets=["labels.csv", "labels.csv", "own"],
+        commands=[
+            "realtime.evaluate tiny.onnx --pictures {} --json out.json",
+            "realtime.evaluate tiny.onnx --pictures {} --crops --json out.json --report out.md",
+        ],
+        share=4,
+        judge=judges.data,
+        needs=("onnx", "skimage", "sklearn"),
+        loads=("sklearn.metrics",),
+    ),
     "data": Kind(
         write=seeds.write_data,
         targets=["table.csv", "table.csv", "table.tar.gz", "classes.zip", "classes.zip", "classes"],

@@ -12,8 +12,8 @@ def label_here() -> Iterator[None]:
     from fer_tf.realtime.archive import schedule
     from fer_tf.realtime.archive.worker import Labeler
 
-    def run(shards, *, output, options, files, on_change, **_):
-        labeler = Labeler(output, __version__, options, files)
+    def run(shards, *, output, options, on_change, **_):
+        labeler = Labeler(output, __version__, options)
         for shard in shards:
             entries = []
             for number, item in enumerate(shard.items):

@@ -222,6 +222,25 @@ def write_data(folder: Path) -> None:
     fer2013.load(folder / "classes.zip")  # whoever changes the layout above hears of it here
 
 
+def write_labeled(folder: Path) -> None:
+    """Writes labeled pictures in class folders, a table of them, and a model to measure."""
+    rows = [["path", "label", "person"]]
+    for index, name in enumerate(CLASSES * 2):
+        path = Path("own", name, f"{index}.png")
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(folder / path), cv2.convertScaleAbs(portrait(), alpha=1 - index / 40))
+        rows.append([str(path), name, f"person {index % 3}"])
+    with open(folder / "labels.csv", "w", newline="") as file:
+        csv.writer(file).writerows(rows)
+    write_model(folder / "tiny.onnx")
+
+
+def write_recipe(folder: Path) -> None:
+    """Copies the recipe that ships."""
+    shutil.copy(ROOT / "train/recipes/default.toml", folder / "recipe.toml")
+    write_table(folder / "data.csv")
+
+
 def write_tables(folder: Path) -> None:
     """Writes a film, and what the live loop says of it."""
     from fer_tf.realtime import webcam

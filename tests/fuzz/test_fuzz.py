@@ -121,7 +121,7 @@ def test_a_judge_decides_about_success(kind_of, tmp_path):
     assert (result["outcome"], result["detail"].splitlines()[0]) == ("wrong", "file.txt is wrong")
 
 
-@pytest.mark.parametrize("name", ["picture png", "video mkv", "model", "detector", "data", "table"])
+@pytest.mark.parametrize("name", ["picture png", "video mkv", "model", "detector", "data", "table", "recipe"])
 def test_whole_files_pass(name, tmp_path, monkeypatch):
     if KINDS[name].missing:
         pytest.skip(f"needs {', '.join(KINDS[name].missing)}")

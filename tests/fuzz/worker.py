@@ -29,6 +29,9 @@ MEMORY = 1_500_000_000
 _MOST_ADDRESSES = 6_000_000_000
 """Address space beyond what is mapped before a case: keeps a bomb from taking the machine's memory."""
 
+_LONGEST_LINE = 3000
+"""Characters of a line on stderr."""
+
 FAILURES = ("traceback", "crash", "over a limit", "wrong")
 OUTCOMES = ("done", "some failed", "refused", *FAILURES, "left out")
 
@@ -102,7 +105,7 @@ def _judged(kind: Kind, module: str, arguments: list[str], target: str) -> tuple
         return "over a limit", f"{taken:.0f} s of processor time; {errors}"
     if grown > MEMORY or "memory" in errors:
         return "over a limit", f"{grown / 1e6:.0f} MB; {errors}"
-    if problem := _ill_formed(code, output, errors):
+    if problem := _ill_formed(code, output, errors, many=os.path.isdir(target)):
         return "wrong", f"{problem}\n{output}{errors}"
     if code:
         return ("refused" if code == 2 else "some failed"), errors
@@ -113,15 +116,18 @@ def _judged(kind: Kind, module: str, arguments: list[str], target: str) -> tuple
     return ("wrong", f"{problem}\n{errors}") if problem else ("done", "")
 
 
-def _ill_formed(code: int, output: str, errors: str) -> str:
-    """Returns what is wrong with the form in which a command answers."""
+def _ill_formed(code: int, output: str, errors: str, *, many: bool) -> str:
+    """Returns what is wrong with the form in which a command answers; of many inputs each may have a line."""
     lines = errors.splitlines()
     if code not in (0, 1, 2):
         return f"exit code {code}"
-    if code == 2 and sum(line.startswith("error: ") for line in lines) != 1:
+    count = sum(line.startswith("error: ") for line in lines)
+    if code == 2 and count != 1 and not (many and count):
         return "exit code 2 without one line that says why"
     if any(not line.startswith(("error: ", "note: ", "skipped: ")) for line in lines):
         return "a line on stderr that is no error, note or list of what was skipped"
+    if any(len(line) > _LONGEST_LINE for line in lines):
+        return "a line on stderr that nobody would read"
     if any(unicodedata.category(char) in ("Cc", "Cf", "Cs") and char not in "\n\t" for char in output + errors):
         return "control characters in what is printed"
     if left := [str(path) for path in Path().rglob(".*.part*")]:

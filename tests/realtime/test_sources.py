@@ -301,3 +301,14 @@ def test_a_folder_does_not_stand_in_for_the_demo_or_a_camera(tmp_path, monkeypat
         (tmp_path / name).mkdir()
         (tmp_path / name / "a.png").touch()
     assert expand_sources(["demo", "0", "./demo"]) == ["demo", "0", "demo/a.png"]
+
+
+def test_a_video_of_a_codec_that_nobody_knows_is_one_line(tmp_path):
+    path = tmp_path / "a.avi"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=25, width=32, height=32)
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8))))
+        container.mux(stream.encode())
+    path.write_bytes(path.read_bytes().replace(b"FMP4", b"ZZZZ"))
+    with pytest.raises(SourceError, match="no decoder"):
+        open_source(str(path))
