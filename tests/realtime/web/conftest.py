@@ -1,5 +1,7 @@
 """The page in a real browser: Debian's Chromium, or Playwright's own, driven by Playwright."""
 
+import functools
+import http.server
 import shutil
 import threading
 from collections.abc import Iterator
@@ -22,6 +24,26 @@ def served(files) -> Iterator[str]:
         yield server.address_of(running)
         running.shutdown()
         thread.join()
+
+
+@pytest.fixture
+def plain_host():
+    """A function that serves a folder as a host does that sends no headers of its own, and yields the address."""
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *arguments):
+            pass
+
+    @contextmanager
+    def serve(folder):
+        handler = functools.partial(Handler, directory=folder)
+        with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
+            running.daemon_threads = True
+            threading.Thread(target=running.serve_forever, daemon=True).start()
+            yield f"http://127.0.0.1:{running.server_port}/"
+            running.shutdown()
+
+    return serve
 
 
 @pytest.fixture(scope="session")

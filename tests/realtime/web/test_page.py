@@ -1,15 +1,11 @@
 """The page in a browser, as people use it."""
 
+import base64
 import csv
-import functools
-import http.server
 import io
 import json
 import re
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import cv2
 import numpy as np
@@ -103,6 +99,19 @@ def memory(page) -> float:
     return metrics["JSHeapUsedSize"] / 1e6
 
 
+def give(page, event, field, files):
+    """Drops or pastes pictures, pairs of name and content."""
+    script = """([event, field, files]) => {
+        const given = new DataTransfer();
+        for (const [name, text] of files) {
+            const content = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+            given.items.add(new File([content], name, { type: 'image/png' }));
+        }
+        document.dispatchEvent(Object.assign(new Event(event), { [field]: given }));
+    }"""
+    page.evaluate(script, [event, field, [(name, base64.b64encode(content).decode()) for name, content in files]])
+
+
 @pytest.fixture(scope="module")
 def camera(open_page):
     """A page whose camera runs while the other tests do; with it, its memory at first and when that was measured."""
@@ -145,6 +154,32 @@ def test_pause_mirror_and_the_saved_picture(camera):
     assert page.get_attribute("#pause", "aria-pressed") == "true"
     page.click("#pause")
     assert page.get_attribute("#pause", "aria-pressed") == "false"
+
+
+def test_what_is_expected_and_who_is_at_rest(camera):
+    page, _, _ = camera
+    page.click("summary >> text=Settings")
+    page.fill("#expect", "content=.5")
+    page.press("#expect", "Enter")
+    says(page, "content is no expression.")
+    page.fill("#expect", "even")
+    page.press("#expect", "Enter")
+    page.locator("#status.error").wait_for(state="hidden")
+    photograph = cv2.imencode(".png", read_photograph())[1].tobytes()
+    nobody = cv2.imencode(".png", np.zeros((100, 100, 3), np.uint8))[1].tobytes()
+    for content, sentence in (
+        (nobody, "A picture shows no faces."),
+        (photograph, "All faces are taken for this person"),
+    ):
+        page.set_input_files("#portraits", {"name": "a.png", "mimeType": "image/png", "buffer": content})
+        says(page, sentence)
+    page.locator("#faces h3", has_text="(rest taken)").first.wait_for()
+    page.set_input_files("#portraits", [])
+    says(page, "No face is taken")
+    page.click("#rest")
+    page.locator("#faces h3", has_text="(taking rest)").first.wait_for()
+    page.fill("#expect", "everyday")
+    page.press("#expect", "Enter")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -215,8 +250,7 @@ def test_files_that_cannot_be_used_are_named_and_the_others_are_analyzed(open_pa
         assert says(page, expected[name]) == expected[name]
         assert "error" in page.get_attribute("#status", "class")
     assert page.is_disabled("#csv")
-    batch = [("=a.png", "image/png", photograph), files[0], ("b.png", "image/png", photograph)]
-    page.set_input_files("#files", [{"name": n, "mimeType": kind, "buffer": content} for n, kind, content in batch])
+    give(page, "drop", "dataTransfer", [("=a.png", photograph), ("broken.jpg", b"nonsense"), ("b.png", photograph)])
     assert re.fullmatch(r"b\.png: 1 face, happy \d+%\.", says(page, "b.png: 1"))
     assert page.locator("#strip button").count() == 2
     page.click("#strip button >> nth=0")  # to look at it again adds no row
@@ -226,7 +260,7 @@ def test_files_that_cannot_be_used_are_named_and_the_others_are_analyzed(open_pa
     assert says(page, "is used") == "tiny.onnx is used now."
     assert page.text_content("#model") == "tiny-original"
     assert "no figures" in page.text_content("#accuracy")
-    page.set_input_files("#files", {"name": "c.png", "mimeType": "image/png", "buffer": photograph})
+    give(page, "paste", "clipboardData", [("c.png", photograph)])
     says(page, "c.png: 1")
     rows = table(page)
     assert [(row["source"], row["model"]) for row in rows] == [
@@ -258,22 +292,7 @@ def test_a_video_is_analyzed_by_its_own_time(open_page, clip, tmp_path):
     assert {row["frame"] for row in table(page)} == {str(number) for number in range(25)}
 
 
-@contextmanager
-def plain_host(folder) -> Iterator[str]:
-    """Serves a folder as a host does that sends no headers of its own."""
-
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *arguments):
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=folder)) as server:
-        server.daemon_threads = True
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/"
-        server.shutdown()
-
-
-def test_an_exported_page_is_isolated_and_works_offline(open_page, tmp_path):
+def test_an_exported_page_is_isolated_and_works_offline(open_page, plain_host, tmp_path):
     write_site(site.files(site.DEFAULT_MODEL), tmp_path)
     with plain_host(tmp_path) as at:
         blocked = open_page(at, service_workers="block")
