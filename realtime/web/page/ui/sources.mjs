@@ -17,6 +17,9 @@ import { printable } from '../core/tables.mjs';
  * @property {File} [file] That of a picture.
  */
 
+/** Milliseconds after a seek by which its frame is shown; none is where the video was there already. */
+const LATEST_FRAME = 300;
+
 /** @type {Record<string, string>} */
 const CAMERA_ERRORS = {
   NotAllowedError: 'The camera was not allowed. Allow it beside the address bar, or open files.',
@@ -149,9 +152,10 @@ async function* videoFrames(file, name, rate, signal) {
     let first = NaN;
     let last = NaN;
     for (let step = 0, index = 0; step / rate < video.duration && !signal.aborted; step++) {
+      const shown = nextFrameTime(video);
       await after(() => (video.currentTime = step / rate), 'seeked');
       if (signal.aborted) return;
-      const time = timeOf(video);
+      const time = await shown;
       if (time === last) continue; // the file has fewer frames than are asked for
       if (index === 0) first = time;
       last = time;
@@ -167,14 +171,17 @@ async function* videoFrames(file, name, rate, signal) {
 
 /**
  * @param {HTMLVideoElement} video
- * @returns {number} The timestamp of the frame that it shows, in seconds.
+ * @returns {Promise<number>} The timestamp of the next frame that it shows, in seconds.
  */
-function timeOf(video) {
-  if (!('VideoFrame' in globalThis)) return video.currentTime;
-  const frame = new VideoFrame(video);
-  const time = frame.timestamp / 1e6;
-  frame.close();
-  return time;
+function nextFrameTime(video) {
+  return new Promise((resolve) => {
+    const handle = video.requestVideoFrameCallback((_, { mediaTime }) => resolve(mediaTime));
+    const settle = () => {
+      video.cancelVideoFrameCallback(handle);
+      resolve(video.currentTime);
+    };
+    video.addEventListener('seeked', () => setTimeout(settle, LATEST_FRAME), { once: true });
+  });
 }
 
 /**
