@@ -178,3 +178,5 @@ def test_a_card_is_read_from_the_file(modules, address, make_model_file, tmp_pat
     assert read(newer) == "This is a model file of format 2. The page reads format 1."
     partial = make_model_file(tmp_path / "part.onnx", card_changes={"license": ...}).read_bytes()
     assert "incomplete" in read(partial)
+    uneven = make_model_file(tmp_path / "uneven.onnx", card_changes={"training_shares": [0.5] * 7}).read_bytes()
+    assert "training_shares" in read(uneven)

@@ -60,7 +60,16 @@ export function readCard(file) {
     typeof card.metrics === 'object' &&
     String(card.labels) === String(CLASSES);
   if (!isComplete) throw new Error('The model card is incomplete. Export the model again.');
+  const shares = card.training_shares;
+  if (shares != null && !areShares(shares)) throw new Error('The model card’s training_shares are no seven shares.');
   return card;
+}
+
+/** @param {unknown} shares */
+function areShares(shares) {
+  if (!Array.isArray(shares) || shares.length !== CLASSES.length) return false;
+  const sum = shares.reduce((total, share) => total + share, 0);
+  return shares.every((share) => share >= 0 && share <= 1) && Math.abs(sum - 1) <= 1e-3;
 }
 
 /**
