@@ -198,12 +198,12 @@ def test_pictures_give_what_predict_gives(browser, address, fer2013_path, tmp_pa
         for ours, face in zip(line["faces"], expected, strict=True):
             (reading,) = ours["readings"]
             np.testing.assert_allclose(list(reading["raw"].values()), face.raw, atol=TOLERANCE)
-            np.testing.assert_allclose(list(reading["probabilities"].values()), face.probabilities, atol=2 * TOLERANCE)
+            np.testing.assert_allclose(list(reading["probabilities"].values()), face.probabilities, atol=TOLERANCE)
             second, first = np.sort(face.probabilities)[-2:]
-            if first - second > 2 * TOLERANCE:  # else rounding decides
+            if first - second > TOLERANCE:  # else rounding decides
                 assert reading["expression"] == face.label
                 clear += 1
-            if abs(first - 0.4) > 2 * TOLERANCE:
+            if abs(first - 0.4) > TOLERANCE:
                 assert ours["certain"] == face.certain
             found += 1
     assert found >= 300
