@@ -9,11 +9,14 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from fer_tf import limits
 from fer_tf.errors import UserError
 from fer_tf.locks import lock
+
+_MOVES_OPEN_FILES = os.name != "nt"
+"""Whether a file can be moved or removed while it is open, and locked."""
 
 _swept: set[Path] = set()
 """Folders from which this process has removed what killed writers left."""
@@ -36,33 +39,53 @@ def written_aside(path: Path | str) -> Iterator[Path]:
     path = path.resolve()  # a link stays, and its target is replaced
     missing = [folder for folder in (path.parent, *path.parent.parents) if not folder.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
-    # By chance, not by the process: hosts that share the folder may have processes of the same number.
-    temporary = path.with_name(f".{path.stem}.part{secrets.randbits(63)}{path.suffix}")
+    temporary: Path | None = None
     try:
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
         if path.parent not in _swept:
             remove_leftovers(path.parent)
             _swept.add(path.parent)
-        with open(temporary, "wb") as file:
-            with suppress(OSError):  # this file system has no locks
-                lock(file)
+        temporary, file = _create_beside(path)
+        with file:
             created = os.stat(temporary).st_mtime_ns
             yield temporary
             status = os.stat(temporary)
             if not status.st_size and status.st_mtime_ns == created:
                 raise FileNotFoundError(errno.ENOENT, "nothing was written", str(path))
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+            with open(temporary, "rb+") as written:
+                os.fsync(written.fileno())
+            if _MOVES_OPEN_FILES:  # while it is locked, no one else removes it
+                os.replace(temporary, path)
+        if not _MOVES_OPEN_FILES:
+            os.replace(temporary, path)
     except BaseException as error:
         if isinstance(error, OSError) and error.filename in (None, str(temporary)):
             error.filename = str(path)  # a full disk is reported without a name
-        temporary.unlink(missing_ok=True)
+        if temporary:
+            temporary.unlink(missing_ok=True)
         with suppress(OSError):  # others may have written there meanwhile
             for folder in missing:
                 folder.rmdir()
         raise
+
+
+def _create_beside(path: Path) -> tuple[Path, IO[bytes]]:
+    """Creates a temporary file beside `path`, and returns its path and the file, which is locked if it can be."""
+    while True:
+        # By chance, not by the process: hosts that share the folder may have processes of the same number.
+        temporary = path.with_name(f".{path.stem}.part{secrets.randbits(63)}{path.suffix}")
+        file = open(temporary, "wb")  # noqa: SIM115
+        try:
+            lock(file)
+        except BlockingIOError:  # another process takes it for a leftover, and removes it
+            file.close()
+            continue
+        except OSError:  # this file system has no locks
+            return temporary, file
+        if temporary.exists():  # it may have been removed before it was locked
+            return temporary, file
+        file.close()
 
 
 def remove_leftovers(folder: Path) -> None:
@@ -75,6 +98,8 @@ def remove_leftovers(folder: Path) -> None:
             with suppress(OSError):
                 with open(path, "rb+") as file:
                     lock(file)
+                    if _MOVES_OPEN_FILES:
+                        path.unlink(missing_ok=True)
                 path.unlink(missing_ok=True)
 
 

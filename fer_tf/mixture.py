@@ -39,8 +39,9 @@ NEUTRAL = np.array((0.04, 0.01, 0.04, 0.06, 0.70, 0.12, 0.03))
 _LEAST = 1e-6
 """Smaller probabilities count as this, so that a logarithm is finite."""
 
-_RAREST = 1e-3
-"""Smaller training shares count as this, so that a class without training images does not win by division."""
+_RAREST = 0.01
+"""Smaller training shares count as this, so that a class without training images does not win by division: trained with
+label smoothing, a model gives even such a class a probability of a percent or more."""
 
 _ROUNDING = 0.025
 """How far from 1 the shares of all seven classes may sum, if a user has rounded them."""

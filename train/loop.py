@@ -161,3 +161,4 @@ def compile_model(model: keras.Model, settings: Settings, steps: int) -> None:
         }
     # XLA makes these networks slower on a CPU.
     model.compile(create_optimizer(settings, steps), **options, jit_compile=False)
+    model.optimizer.build(model.trainable_variables)  # while tracing, it would have the step traced a second time

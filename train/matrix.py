@@ -94,7 +94,7 @@ def main(argv: list[str] | None = None) -> int:
             failed += 1
             tqdm.write(f"error: {cell.name}: {error}", file=sys.stderr)
         else:  # after each cell, so that there is something to look at
-            write_matrix(arguments.output, private)
+            write_matrix(arguments.output, private, choosing=data.choosing)
 
     try:
         if arguments.workers or arguments.address:
@@ -122,7 +122,8 @@ def main(argv: list[str] | None = None) -> int:
         print("\nstopped; give the same command again to continue", file=sys.stderr)
         return 130
     if failed < len(cells):
-        print(f"{write_matrix(arguments.output, private)}\n\n{arguments.output}: matrix.md, matrix.json, matrix.png")
+        table = write_matrix(arguments.output, private, choosing=data.choosing)
+        print(f"{table}\n\n{arguments.output}: matrix.md, matrix.json, matrix.png")
     return 1 if failed else 0
 
 

@@ -6,6 +6,7 @@ from functools import partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 from fer_tf.errors import UserError
 from fer_tf.realtime.web.site import HEADERS, TYPES
@@ -54,7 +55,7 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = 60
     server: ThreadingHTTPServer
 
-    def __init__(self, contents: Mapping[str, bytes], *connection):
+    def __init__(self, contents: Mapping[str, bytes], *connection: Any):
         self._contents = contents
         super().__init__(*connection)
 

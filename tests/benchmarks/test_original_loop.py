@@ -1,4 +1,6 @@
+import itertools
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -22,8 +24,8 @@ ROOT = Path(__file__).parents[2]
 def files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("checkpoints")
     paths = [folder / "one.pth", folder / "two.pth"]
-    for seed, path in enumerate(paths):
-        checkpoints.write_checkpoint(path, seed)
+    checkpoints.write_checkpoint(paths[0], 0)
+    shutil.copy(*paths)
     return paths
 
 
@@ -47,7 +49,7 @@ def test_sharpening_wraps():
 
 
 def test_it_answers_with_seconds_and_faces(files, tmp_path):
-    frames = np.stack(list(demo_clip()[0])[-2:])
+    frames = np.stack(list(itertools.islice(demo_clip()[0], 0, 101, 100)))  # of one face and of two
     np.save(tmp_path / "frames.npy", frames)
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.original_loop", str(tmp_path / "frames.npy"), *map(str, files)],
@@ -58,7 +60,7 @@ def test_it_answers_with_seconds_and_faces(files, tmp_path):
         check=True,
     )
     answers = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [answer["faces"] for answer in answers] == [4, 12]
+    assert [answer["faces"] for answer in answers] == [1, 4]
     assert all(answer["seconds"] > 0 and answer["cpu_seconds"] > 0 for answer in answers)
 
 

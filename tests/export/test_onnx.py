@@ -39,6 +39,7 @@ def test_the_card_says_where_the_file_comes_from(finished, class_folders, capsys
     card = Recognizer(path).card
     public = json.loads((finished / "public.json").read_text())
     assert card.temperature == public.pop("temperature")
+    assert list(card.training_shares) == public.pop("training_shares") == pytest.approx([1 / 7] * 7)
     assert card.metrics == public
     assert card.source_sha256 == hashlib.sha256((finished / "model.keras").read_bytes()).hexdigest()
     assert card.training["epochs"] == 2

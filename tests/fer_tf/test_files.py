@@ -134,6 +134,23 @@ def test_what_a_killed_writer_left_goes_with_the_next_write_and_what_another_wri
     assert os.listdir(tmp_path) == ["other.txt"]
 
 
+BUSY = """
+import sys, time
+from fer_tf import files
+end = time.monotonic() + 2
+while time.monotonic() < end:
+    files._swept.clear()  # as a process that has just begun
+    files.write_text(sys.argv[1], "a")
+"""
+
+
+def test_processes_that_write_to_a_folder_do_not_take_each_others_files_for_leftovers(tmp_path):
+    commands = [[sys.executable, "-c", BUSY, str(tmp_path / f"{number}.txt")] for number in range(3)]
+    writers = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for command in commands]
+    assert [writer.communicate()[1] for writer in writers] == [""] * 3
+    assert sorted(os.listdir(tmp_path)) == ["0.txt", "1.txt", "2.txt"]
+
+
 def test_a_writer_that_writes_nothing_replaces_nothing(tmp_path):
     (tmp_path / "a.txt").write_text("old")
     with pytest.raises(OSError, match="nothing was written"), written_aside(tmp_path / "a.txt"):

@@ -163,6 +163,9 @@ def test_a_class_without_training_images_does_not_win_by_division():
     answer = correct(row, mixture_offset(expected_shares("even"), training))
     assert np.isfinite(answer).all()
     assert answer[1] < 0.001
+    smoothed = np.array([0, 0, 0, 0, 0.9, 0, 0]) + 0.1 / 7  # what label smoothing of 0.1 teaches of a neutral face
+    answer = correct(smoothed, mixture_offset(expected_shares("even"), training))
+    assert CLASSES[answer.argmax()] == "neutral"
 
 
 def test_training_shares_are_told_unless_they_are_fer2013s():

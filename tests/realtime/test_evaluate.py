@@ -37,31 +37,32 @@ def set_into_pictures(folder, split, count):
 def test_faces_of_fer2013_in_pictures_are_measured_as_scikit_learn_does(fer2013_path, tmp_path, capsys):
     sklearn = pytest.importorskip("sklearn.metrics")
     folder = tmp_path / "set"
-    rows = set_into_pictures(folder, fer2013.load(fer2013_path).public, 80)
+    rows = set_into_pictures(folder, fer2013.load(fer2013_path).public, 60)
     models = [weights.find("base_cnn-stack_sharpen"), weights.DEFAULT_MODEL]
     options = ["--json", str(tmp_path / "r.json"), "--report", str(tmp_path / "r.md")]
     arguments = [*map(str, models), "--pictures", str(folder / "table.csv"), *options]
     assert evaluate.main(arguments) == 0
     report = json.loads((tmp_path / "r.json").read_text())
     assert list(report["models"]) == [path.stem for path in models]
-    assert report["recognized"] + report["missed"] == 80
-    assert report["recognized"] >= 70
-    for path in models:
-        for mixture in ("everyday", "even", "fer2013"):  # what the whole product says of each picture
-            pipeline = Pipeline(None, path, expect=mixture)
-            answers = [pipeline.still(cv2.imread(str(folder / name))) for name, _, _ in rows]
-            largest = [max(faces, key=lambda face: face.box[2] * face.box[3], default=None) for faces in answers]
-            pairs = [(row[1], face.label) for row, face in zip(rows, largest, strict=True) if face]
+    assert report["recognized"] + report["missed"] == 60
+    assert report["recognized"] >= 50
+    for mixture in ("everyday", "even", "fer2013"):  # what the whole product says of each picture
+        pipeline = Pipeline(None, models[0], compare=models[1], expect=mixture)
+        answers = [pipeline.still(cv2.imread(str(folder / name))) for name, _, _ in rows]
+        largest = [max(faces, key=lambda face: face.box[2] * face.box[3], default=None) for faces in answers]
+        for index, path in enumerate(models):
+            pairs = [(row[1], face.readings[index].label) for row, face in zip(rows, largest, strict=True) if face]
             labels, predicted = zip(*pairs, strict=True)
             found = report["models"][path.stem][mixture]
             assert found["n"] == len(pairs) == report["recognized"]
             assert found["accuracy"] == pytest.approx(sklearn.accuracy_score(labels, predicted))
-            assert found["balanced_accuracy"] == pytest.approx(sklearn.balanced_accuracy_score(labels, predicted))
+            recall = sklearn.recall_score(labels, predicted, labels=sorted(set(labels)), average="macro")
+            assert found["balanced_accuracy"] == pytest.approx(recall)
             confusion = sklearn.confusion_matrix(labels, predicted, labels=CLASSES)
             np.testing.assert_array_equal(found["confusion"], confusion)
             assert 0 < found["resting"]["n"] < found["n"]
     printed = capsys.readouterr().out
-    assert f"80 pictures: a face found in {report['recognized']}" in printed
+    assert f"60 pictures: a face found in {report['recognized']}" in printed
     assert f"{report['models'][models[0].stem]['even']['accuracy']:.1%}" in (tmp_path / "r.md").read_text()
     # Class folders are the same pictures, without people.
     assert evaluate.main([str(models[0]), "--pictures", str(folder), "--json", str(tmp_path / "f.json")]) == 0

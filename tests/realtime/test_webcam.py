@@ -152,8 +152,9 @@ def test_without_frames_nothing_is_said_to_be_written(model, tmp_path, capsys):
     assert not os.path.exists(table)
 
 
-def test_a_model_trained_here_and_one_imported_give_the_same_rows(torch_base_cnn, tmp_path):
+def test_a_model_trained_here_and_one_imported_give_the_same_rows(torch_base_cnn, tmp_path, monkeypatch):
     torch = pytest.importorskip("torch")
+    monkeypatch.setattr("fer_tf.realtime.demo.LENGTH", 40)  # a second face comes in frame 10
     from fer_tf.export import from_pth
 
     checkpoint, imported = tmp_path / "BaseCNN.pth", tmp_path / "imported.onnx"
@@ -163,12 +164,12 @@ def test_a_model_trained_here_and_one_imported_give_the_same_rows(torch_base_cnn
     tables = {}
     for name, model in (("trained", weights.DEFAULT_MODEL), ("imported", imported)):
         path = tmp_path / f"{name}.csv"
-        arguments = ["--source", "demo", "--max-frames", "90", "--no-window", "--csv", str(path), "--model", str(model)]
+        arguments = ["--source", "demo", "--max-frames", "16", "--no-window", "--csv", str(path), "--model", str(model)]
         assert webcam.main(arguments) == 0
         with open(path, newline="") as file:
             tables[name] = list(csv.DictReader(file))
     trained, imported = tables["trained"], tables["imported"]
-    assert len(trained) == len(imported) > 90
+    assert len(trained) == len(imported) > 16
     place = ("source", "time_s", "frame", "face", "x", "y", "width", "height")
     for one, other in zip(trained, imported, strict=True):
         assert list(one) == list(other)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from fer_tf import fer2013
+from fer_tf.catalogue import ARCHITECTURES, Architecture
 
 
 @pytest.fixture(scope="session")
@@ -27,6 +28,30 @@ def finished(small, class_folders, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "finished"
     assert run.main([*small, "--data", str(class_folders), "--output", str(folder)]) == 0
     return folder
+
+
+@pytest.fixture(scope="module")
+def tiny() -> Iterator[str]:
+    """The name of a network with a layer of each kind, for tests of what happens around a network."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(ARCHITECTURES, "tiny", Architecture(f"{__name__}:build_tiny", resizable=False))
+        yield "tiny"
+
+
+def build_tiny(channels: int):
+    """Returns the network; it takes float32 [N, 48, 48, channels]."""
+    import keras
+    from keras import layers
+
+    from fer_tf.models.layers import BatchNormalization
+
+    images = keras.Input((48, 48, channels), name="images")
+    features = layers.AveragePooling2D(4, name="pool")(images)
+    features = layers.Conv2D(8, 3, padding="same", activation="relu", name="conv")(features)
+    features = layers.Flatten(name="flatten")(BatchNormalization(name="norm")(features))
+    features = layers.Dense(32, activation="relu", name="dense")(features)
+    features = layers.Dropout(0.5, name="dropout")(features)
+    return keras.Model(images, layers.Dense(7, dtype="float32", name="logits")(features), name="tiny")
 
 
 @pytest.fixture

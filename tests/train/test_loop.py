@@ -1,4 +1,5 @@
 import dataclasses
+import functools
 from collections.abc import Callable
 
 import numpy as np
@@ -6,7 +7,7 @@ import pytest
 
 keras = pytest.importorskip("keras")
 
-from fer_tf.models import load_network  # noqa: E402
+from fer_tf.models import load_network, se_resnet  # noqa: E402
 from fer_tf.preprocessing.preprocessor import create_preprocessor  # noqa: E402
 from fer_tf.train import loop  # noqa: E402
 from fer_tf.train.input_pipeline import evaluation_batches  # noqa: E402
@@ -14,6 +15,8 @@ from fer_tf.train.prediction import cross_entropy, predictor  # noqa: E402
 from fer_tf.train.report import write_report  # noqa: E402
 from fer_tf.train.run_folder import RunFolder  # noqa: E402
 from fer_tf.train.settings import Settings  # noqa: E402
+
+pytestmark = pytest.mark.usefixtures("tiny")
 
 
 @pytest.mark.parametrize("keep", ["best", "last"])
@@ -38,19 +41,32 @@ def test_the_epoch_is_kept_that_is_asked_for(keep, noise, tmp_path):
 
 def small_run(**settings) -> Settings:
     """Returns the settings of two epochs of eleven steps on the noise."""
-    usual = {"model": "base_cnn", "dataset": "original", "epochs": 2, "batch_size": 9, "learning_rate": 1e-3, "seed": 3}
+    usual = {"model": "tiny", "dataset": "original", "epochs": 2, "batch_size": 9, "learning_rate": 1e-3, "seed": 3}
     return Settings(data="-", data_fingerprint="-", augment="none", **usual | settings)
 
 
+@pytest.fixture(scope="module")
+def trained(noise, tiny, tmp_path_factory) -> Callable:
+    """A function from settings to the folder of a run that nothing interrupted; each is trained once, and only read."""
+    folders = {}
+
+    def train(settings: Settings, targets: dict[str, np.ndarray] | None = None) -> RunFolder:
+        if repr(settings) not in folders:
+            folder = folders[repr(settings)] = RunFolder(tmp_path_factory.mktemp("run"))
+            folder.create(settings)
+            loop.fit(folder, noise, noise, targets)
+        return folders[repr(settings)]
+
+    return train
+
+
 @pytest.fixture
-def assert_resumed(noise, tmp_path, interrupted) -> Callable:
+def assert_resumed(noise, trained, tmp_path, interrupted) -> Callable:
     """Trains without an interruption, and with one after an epoch; holds the networks against each other."""
 
     def check(settings: Settings, targets: dict[str, np.ndarray] | None = None) -> RunFolder:
-        whole, in_two = RunFolder(tmp_path / "a"), RunFolder(tmp_path / "b")
-        for folder in (whole, in_two):
-            folder.create(settings)
-        loop.fit(whole, noise, noise, targets)
+        whole, in_two = trained(settings, targets), RunFolder(tmp_path)
+        in_two.create(settings)
         with interrupted(), pytest.raises(KeyboardInterrupt):
             loop.fit(in_two, noise, noise, targets)
         loop.fit(in_two, noise, noise, targets)
@@ -66,15 +82,13 @@ def assert_resumed(noise, tmp_path, interrupted) -> Callable:
 def test_a_run_in_parts_is_resumed_as_if_it_had_not_been_interrupted(assert_resumed):
     settings = small_run(ghost_batches=2)
     whole = assert_resumed(settings)
-    assert load_network(whole.model).name == "base_cnn"
+    assert load_network(whole.model).name == "tiny"
 
 
 @pytest.mark.parametrize("parts", [1, 2])
-def test_a_sharpness_aware_run_is_resumed(parts, noise, tmp_path, assert_resumed):
+def test_a_sharpness_aware_run_is_resumed(parts, trained, assert_resumed):
     settings = small_run(sam=0.5, ghost_batches=parts)
-    plain = RunFolder(tmp_path / "plain")
-    plain.create(dataclasses.replace(settings, sam=0.0))
-    loop.fit(plain, noise, noise)
+    plain = trained(dataclasses.replace(settings, sam=0.0))
     rows = assert_resumed(settings).read_history()
     # Of all images, by the averaged weights, while the loss of a sharpness-aware run is of others than a plain one's.
     assert abs(rows[-1]["public_loss"] - plain.read_history()[-1]["public_loss"]) > 1e-3
@@ -90,20 +104,18 @@ def test_a_run_in_bfloat16_is_resumed_and_keeps_a_float32_network(assert_resumed
     whole = assert_resumed(settings)
     assert {layer.compute_dtype for layer in load_network(whole.model).layers} == {"float32"}
     trained = load_network(whole.state)
-    assert trained.get_layer("conv2").compute_dtype == "bfloat16"
+    assert trained.get_layer("conv").compute_dtype == "bfloat16"
     assert {variable.dtype for variable in trained.weights} == {"float32"}
     assert trained.output.dtype == "float32"
 
 
 @pytest.mark.parametrize("parts", [1, 2])
-def test_a_run_with_a_second_head_is_resumed_and_keeps_the_first(parts, noise, tmp_path, assert_resumed):
+def test_a_run_with_a_second_head_is_resumed_and_keeps_the_first(parts, noise, trained, assert_resumed):
     """The second head learns what the labels do not say, and the features change by it."""
     votes = np.eye(10, dtype=np.float32)[noise.images[:, 0, 0] // 26]
     targets = {"classes": np.eye(7, dtype=np.float32)[noise.labels], "votes": votes}
     settings = small_run(label_smoothing=0.0)
-    plain = RunFolder(tmp_path / "plain")
-    plain.create(settings)
-    loop.fit(plain, noise, noise)
+    plain = trained(settings)
     settings = dataclasses.replace(settings, ferplus="votes.csv", ferplus_head=1.0, sam=0.5, ghost_batches=parts)
     whole = assert_resumed(settings, targets)
     assert whole.read_history()[0]["loss"] < np.log(7) + np.log(10) / 2  # without that of the second head
@@ -111,7 +123,7 @@ def test_a_run_with_a_second_head_is_resumed_and_keeps_the_first(parts, noise, t
     kept, state, alone = (load_network(path) for path in (whole.model, whole.state, plain.model))
     shapes = {name: output.shape for name, output in state(images).items()}
     assert shapes == {"classes": (8, 7), "votes": (8, 10)}
-    assert (kept.name, kept.output_shape) == ("base_cnn", (None, 7))
+    assert (kept.name, kept.output_shape) == ("tiny", (None, 7))
     assert [w.shape for w in kept.weights] == [w.shape for w in alone.weights]
     assert np.abs(kept(images) - alone(images)).max() > 1e-3
 
@@ -145,6 +157,7 @@ def test_a_run_on_growing_images_sees_each_size_and_can_be_resumed(monkeypatch, 
         return prepare(images, labels, preprocessor, **keywords)
 
     monkeypatch.setattr(loop, "training_batches", watched)
+    monkeypatch.setattr(se_resnet, "se_resnet", functools.partial(se_resnet.se_resnet, blocks=(0, 0, 0)))
     small = {"model": "se_resnet", "widths": [8] * 4, "start_size": 40}
     settings = small_run(epochs=4, batch_size=25, learning_rate=1e-2, **small)
     assert_resumed(settings)

@@ -11,15 +11,16 @@ pytest.importorskip("keras")
 from fer_tf.train import matrix, run
 from fer_tf.train.run_folder import RunFolder
 
+pytestmark = pytest.mark.usefixtures("tiny")
+
 
 def train_matrix(class_folders: Path, output: Path, *options: str) -> int:
-    return matrix.main(
-        ["--epochs", "1", "--limit", "64", "--data", str(class_folders), "--output", str(output), *options]
-    )
+    options = ["--models", "tiny", "--epochs", "1", "--limit", "64", *options]
+    return matrix.main([*options, "--data", str(class_folders), "--output", str(output)])
 
 
 @pytest.fixture(scope="module")
-def trained(class_folders, tmp_path_factory) -> Path:
+def trained(class_folders, tiny, tmp_path_factory) -> Path:
     """A matrix of two cells."""
     output = tmp_path_factory.mktemp("matrix")
     assert train_matrix(class_folders, output, "--datasets", "original", "stack_sobel") == 0
@@ -32,19 +33,19 @@ def modified(output: Path) -> dict[str, int]:
 
 def test_each_cell_is_a_run_and_is_measured(trained):
     assert sorted(p.name for p in trained.iterdir()) == [
-        "base_cnn-original-seed0",
-        "base_cnn-stack_sobel-seed0",
         "matrix.json",
         "matrix.md",
         "matrix.png",
+        "tiny-original-seed0",
+        "tiny-stack_sobel-seed0",
     ]
     cells = json.loads((trained / "matrix.json").read_text())["cells"]
     assert [(cell["model"], cell["dataset"], cell["seed"]) for cell in cells] == [
-        ("base_cnn", "original", 0),
-        ("base_cnn", "stack_sobel", 0),
+        ("tiny", "original", 0),
+        ("tiny", "stack_sobel", 0),
     ]
     for cell in cells:
-        public = RunFolder.open(trained / f"base_cnn-{cell['dataset']}-seed0").public_metrics()
+        public = RunFolder.open(trained / f"tiny-{cell['dataset']}-seed0").public_metrics()
         assert cell["accuracy"]["public"] == public["accuracy"]
 
 
@@ -53,7 +54,7 @@ def test_finished_cells_are_kept_and_others_added(trained, class_folders):
     assert train_matrix(class_folders, trained, "--datasets", "original", "--seeds", "0", "1") == 0
     after = modified(trained)
     assert {path: after[path] for path in before} == before
-    assert "base_cnn-original-seed1" in " ".join(after)
+    assert "tiny-original-seed1" in " ".join(after)
     assert "± " in (trained / "matrix.md").read_text()
 
 
@@ -61,15 +62,15 @@ def test_an_interrupted_cell_is_continued(class_folders, tmp_path, interrupted, 
     with interrupted():
         assert train_matrix(class_folders, tmp_path, "--datasets", "original") == 130
     assert "same command" in capsys.readouterr().err
-    kept = (tmp_path / "base_cnn-original-seed0" / "state.keras").read_bytes()
+    kept = (tmp_path / "tiny-original-seed0" / "state.keras").read_bytes()
     assert train_matrix(class_folders, tmp_path, "--datasets", "original") == 0
-    assert (tmp_path / "base_cnn-original-seed0" / "state.keras").read_bytes() == kept
+    assert (tmp_path / "tiny-original-seed0" / "state.keras").read_bytes() == kept
 
 
 def test_a_run_of_train_run_is_a_cell(class_folders, tmp_path):
-    cell = tmp_path / "base_cnn-original-seed0"
-    options = ["--dataset", "original", "--epochs", "1", "--limit", "64", "--data", str(class_folders)]
-    assert run.main([*options, "--output", str(cell)]) == 0
+    cell = tmp_path / "tiny-original-seed0"
+    options = ["--model", "tiny", "--dataset", "original", "--epochs", "1", "--limit", "64"]
+    assert run.main([*options, "--data", str(class_folders), "--output", str(cell)]) == 0
     model = (cell / "model.keras").read_bytes()
     assert train_matrix(class_folders, tmp_path, "--datasets", "original") == 0
     assert (cell / "model.keras").read_bytes() == model
@@ -84,8 +85,8 @@ def test_a_cell_that_was_made_otherwise_is_refused(trained, class_folders, capsy
 
 
 def test_a_cell_of_another_filter_is_refused(class_folders, tmp_path, capsys):
-    options = ["--epochs", "1", "--limit", "64", "--data", str(class_folders)]
-    cell = tmp_path / "base_cnn-canny-seed0"
+    options = ["--model", "tiny", "--epochs", "1", "--limit", "64", "--data", str(class_folders)]
+    cell = tmp_path / "tiny-canny-seed0"
     assert run.main([*options, "--dataset", "canny", "--filter", "high=150", "--output", str(cell)]) == 0
     assert train_matrix(class_folders, tmp_path, "--datasets", "canny") == 2
     (line,) = capsys.readouterr().err.splitlines()
@@ -97,10 +98,10 @@ def test_cells_that_do_not_compare_are_not_put_into_one_table(trained, class_fol
     before = modified(trained)
     assert train_matrix(class_folders, trained, "--datasets", "sobel", "--limit", "32") == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert "base_cnn-original-seed0 is a cell with --limit 64, not 32" in line
+    assert "tiny-original-seed0 is a cell with --limit 64, not 32" in line
     assert train_matrix(class_folders, trained, "--datasets", "sobel", "--epochs", "2") == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert "base_cnn-original-seed0 is a cell with --epochs 1, not 2" in line
+    assert "tiny-original-seed0 is a cell with --epochs 1, not 2" in line
     fewer = shutil.copytree(class_folders, tmp_path / "fewer")
     next(path for path in sorted(fewer.rglob("*")) if path.is_file()).unlink()
     assert train_matrix(fewer, trained, "--datasets", "sobel") == 2
@@ -126,7 +127,7 @@ def test_cells_of_one_table_are_measured_on_one_private_test(class_folders, tmp_
     another = shutil.copy(image, image.with_name(f"PrivateTest_2{image.suffix}"))
     capsys.readouterr()
     assert cells("sobel") == {"sobel": True}
-    assert "base_cnn-original-seed0 is left out until it is named" in capsys.readouterr().out
+    assert "tiny-original-seed0 is left out until it is named" in capsys.readouterr().out
     another.unlink()
     assert cells("sobel") == {"original": True, "sobel": True}
     before = modified(output)
@@ -136,9 +137,9 @@ def test_cells_of_one_table_are_measured_on_one_private_test(class_folders, tmp_
 
 
 def test_a_cell_that_fails_does_not_stop_the_others(class_folders, tmp_path, capsys):
-    broken = tmp_path / "base_cnn-original-seed0"
+    broken = tmp_path / "tiny-original-seed0"
     broken.write_text("a file where the cell's folder should be")
     assert train_matrix(class_folders, tmp_path, "--datasets", "original", "sobel") == 1
     captured = capsys.readouterr()
-    assert "base_cnn-original-seed0" in captured.err
-    assert re.search(r"^base_cnn +sobel +1 ", captured.out, re.MULTILINE)
+    assert "tiny-original-seed0" in captured.err
+    assert re.search(r"^tiny +sobel +1 ", captured.out, re.MULTILINE)

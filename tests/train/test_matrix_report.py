@@ -91,3 +91,20 @@ def test_the_verdict_is_the_intervals(gains, says, tmp_path):
     (line,) = [line for line in text.splitlines() if line.startswith("| base_cnn | stack_canny | PrivateTest")]
     assert says in line
     assert "Canny's thresholds are 20 and 60 here" in text
+
+
+def test_of_other_data_nothing_is_compared_with_the_first_project(tmp_path):
+    every = {"public": 0.6, "private": 0.62, "private_deduplicated": 0.61, "all": 0.61}
+    for dataset in ("original", "stack_canny"):
+        for seed in (0, 1):
+            add_cell(tmp_path, "base_cnn", dataset, seed, every)
+    shown = matrix_report.write_matrix(tmp_path, "-", choosing="held-out images")
+    text = (tmp_path / "matrix.md").read_text()
+    for word in ("Public", "Private", "first project", "thresholds"):
+        assert word not in text + shown
+    assert "The held-out images chose the epoch." in text
+    columns = "network | data set | seeds | held-out images | test images | without copies | held-out images + test"
+    assert f"| {columns} images |\n" in text
+    assert "| base_cnn | original | 2 | 60.00 ± 0.00 | 62.00 ± 0.00 | 61.00 ± 0.00 | 61.00 ± 0.00 |\n" in text
+    assert "| base_cnn | stack_canny | test images | 2 | +0.00 |" in text
+    assert all(cell["first_project"] is None for cell in json.loads((tmp_path / "matrix.json").read_text())["cells"])

@@ -1,12 +1,10 @@
 import csv
 import functools
 import json
+import multiprocessing
 import os
 import random
 import shutil
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -83,7 +81,8 @@ def test_a_run_is_resumed_with_the_network_that_it_was_begun_with(class_folders,
     options += ["--limit", "64", "--ghost-batches", "1"]
     folder = tmp_path / "run"
     with monkeypatch.context() as patch:
-        patch.setattr(se_resnet, "se_resnet", functools.partial(se_resnet.se_resnet, widths=(8, 8, 16, 24)))
+        earlier = functools.partial(se_resnet.se_resnet, widths=(8, 8, 16, 24), blocks=(0, 0, 0))
+        patch.setattr(se_resnet, "se_resnet", earlier)
         assert run.main([*options, "--output", str(folder)]) == 0
     settings = json.loads((folder / "settings.json").read_text())
     (folder / "settings.json").write_text(json.dumps({**settings, "epochs": 2}))
@@ -159,9 +158,9 @@ def test_a_run_without_memory_leaves_its_place_to_another(small, class_folders, 
     assert not (tmp_path / "run").exists()
 
 
-def test_a_diverged_run_is_one_clear_line(small, class_folders, tmp_path, capsys):
-    options = [*small, "--learning-rate", "1e20", "--data", str(class_folders), "--output", str(tmp_path / "run")]
-    assert run.main(options) == 2
+def test_a_diverged_run_is_one_clear_line(small, tiny, class_folders, tmp_path, capsys):
+    options = [*small, "--model", tiny, "--learning-rate", "1e20", "--data", str(class_folders)]
+    assert run.main([*options, "--output", str(tmp_path / "run")]) == 2
     assert capsys.readouterr().err == f"error: {DIVERGED}\n"
     assert not (tmp_path / "run").exists()
 
@@ -174,8 +173,8 @@ def test_a_users_file_in_the_run_folder_is_not_touched(small, name, class_folder
     assert [path.read_text() for path in tmp_path.iterdir()] == ["mine"]
 
 
-def test_a_users_folder_stays_when_its_run_fails(small, class_folders, tmp_path):
-    options = [*small, "--learning-rate", "1e20", "--data", str(class_folders)]
+def test_a_users_folder_stays_when_its_run_fails(small, tiny, class_folders, tmp_path):
+    options = [*small, "--model", tiny, "--learning-rate", "1e20", "--data", str(class_folders)]
     assert run.main([*options, "--output", str(tmp_path)]) == 2
     assert listing(tmp_path) == []
 
@@ -240,35 +239,32 @@ def test_wrong_input_is_one_clear_line(name, finished, class_folders, tmp_path, 
 
 def test_a_run_killed_at_random_moments_comes_to_its_end(small, class_folders, tmp_path):
     """Five times SIGKILL; each time every file is readable, and in the end the history is whole."""
-    folder = tmp_path / "killed"
-    command = [sys.executable, "-u", "-m", "train.run"]
-    start = [*command, *small, "--epochs", "12", "--data", str(class_folders), "--output", str(folder)]
+    folder, history = tmp_path / "killed", tmp_path / "killed/history.csv"
+    start = [*small, "--limit", "64", "--epochs", "12", "--data", str(class_folders), "--output", str(folder)]
+    # The server imports once what takes long; the runs are forked from it.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["fer_tf.train.loop", "fer_tf.train.report"])
     moments = random.Random(0)
     for attempt in range(5):
-        started = folder.exists()
-        process = subprocess.Popen(
-            [*command, "--resume", str(folder)] if started else start,
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        # From its first epoch on, so that kills fall into the work and not into the imports.
-        if attempt:
-            while (line := process.stdout.readline()) and not line.startswith("epoch "):
-                pass
-        else:
-            while not folder.exists() and process.poll() is None:
-                time.sleep(0.01)
-        time.sleep(moments.uniform(0, 1.5))
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
+        begun = folder.exists()
+        process = context.Process(target=run.main, args=(["--resume", str(folder)] if begun else start,))
+        before = modified(history)
+        process.start()
+        # From its first epoch on, so that kills fall into the work and not into what comes before it.
+        while process.is_alive() and not (modified(history) > before if attempt else folder.exists()):
+            time.sleep(0.01)
+        time.sleep(moments.uniform(0, 0.5))
+        process.kill()
+        process.join()
         assert_readable(folder)
-    last = subprocess.run([*command, "--resume", str(folder)], cwd=ROOT, capture_output=True, text=True)
-    assert last.returncode == 0, last.stderr
+    assert run.main(["--resume", str(folder)]) == 0
     assert [row["epoch"] for row in read_history(folder)] == list(range(1, 13))
     assert "public.json" in listing(folder)
     assert not list(folder.glob(".*.part*"))
+
+
+def modified(path: Path) -> int:
+    return path.stat().st_mtime_ns if path.exists() else 0
 
 
 def assert_readable(folder: Path) -> None:
@@ -281,10 +277,10 @@ def assert_readable(folder: Path) -> None:
     assert RunFolder(folder).settings.epochs == 12
 
 
-def test_fer2013_is_found_and_its_public_test_measured(fer2013_path, tmp_path, monkeypatch):
+def test_fer2013_is_found_and_its_public_test_measured(fer2013_path, tiny, tmp_path, monkeypatch):
     monkeypatch.setenv("FER2013", str(fer2013_path))
     folder = tmp_path / "run"
-    assert run.main(["--epochs", "1", "--limit", "256", "--output", str(folder)]) == 0
+    assert run.main(["--model", tiny, "--epochs", "1", "--limit", "256", "--output", str(folder)]) == 0
     public = json.loads((folder / "public.json").read_text())
     assert public["n"] == 3589
     settings = json.loads((folder / "settings.json").read_text())

@@ -35,8 +35,9 @@ def start(class_folders):
     """A function that starts `train.matrix` with a cell that works and one that does not."""
     if sys.platform != "linux":
         pytest.skip("looks at processes and sockets by /proc")
-    if importlib.util.find_spec("keras") is None:  # which takes seconds to import, and is not needed here
-        pytest.skip("needs Keras, of the extra train")
+    for module, extra in (("keras", "train"), ("ray", "cluster")):  # which take seconds to import
+        if importlib.util.find_spec(module) is None:
+            pytest.skip(f"needs {module}, of the extra {extra}")
 
     def start(output, *others, **environment):
         output.mkdir()
@@ -58,7 +59,6 @@ def start(class_folders):
 @pytest.fixture(scope="module")
 def on_ray(start, class_folders, tmp_path_factory):
     """A matrix on Ray, whose worker was killed after an epoch; and what happened meanwhile."""
-    pytest.importorskip("ray", reason="needs Ray, of the extra cluster")
     output = tmp_path_factory.mktemp("schedule") / "matrix"
     with start(output, "--workers", "1") as driver, contextlib.redirect_stderr(io.StringIO()) as told:
         wait_for((output / CELL / "state.keras").exists, seconds=300)
@@ -117,12 +117,15 @@ def test_a_finished_matrix_does_not_start_ray(on_ray, class_folders, monkeypatch
 
 
 def test_without_ray_it_says_what_to_do(class_folders, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("matplotlib")
     monkeypatch.setitem(sys.modules, "ray", None)
     assert matrix.main(options(class_folders, tmp_path, "--workers", "1")) == 2
     assert "this needs ray, which is not installed; run: pip install" in capsys.readouterr().err
 
 
 def test_ctrl_c_says_how_to_go_on(class_folders, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("matplotlib")
+
     def stop(*_, **__):
         raise KeyboardInterrupt
 

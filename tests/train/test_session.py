@@ -16,13 +16,16 @@ from fer_tf.train.run_folder import RunFolder  # noqa: E402
 from fer_tf.train.session import choose  # noqa: E402
 from fer_tf.train.settings import Settings  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("tiny")
+SMALL = ["--model", "tiny", "--dataset", "original"]
+
 
 def test_other_opinions_are_learned_and_a_resumed_run_needs_none_of_them(
     class_folders, make_model_file, tmp_path, capsys
 ):
     teacher = make_model_file(tmp_path / "teacher.onnx")
     folder = tmp_path / "run"
-    options = ["--dataset", "original", "--epochs", "1", "--data", str(class_folders), "--teacher", str(teacher)]
+    options = [*SMALL, "--epochs", "1", "--data", str(class_folders), "--teacher", str(teacher)]
     assert run.main([*options, "--teacher-weight", "1", "--output", str(folder)]) == 0
     train = fer2013.load(class_folders).train
     targets = np.load(folder / "targets.npz")
@@ -41,7 +44,7 @@ def test_other_opinions_are_learned_and_a_resumed_run_needs_none_of_them(
 def test_a_second_head_is_taught_the_votes_and_the_first_the_labels(voted, tmp_path, capsys):
     data, votes, table = voted
     folder = tmp_path / "run"
-    options = ["--dataset", "original", "--epochs", "1", "--data", str(data), "--ferplus-head", "0.5"]
+    options = [*SMALL, "--epochs", "1", "--data", str(data), "--ferplus-head", "0.5"]
     assert run.main([*options, "--output", str(folder)]) == 2
     assert "--ferplus-head needs --ferplus" in capsys.readouterr().err
     assert run.main([*options, "--ferplus", str(table), "--label-smoothing", "0", "--output", str(folder)]) == 0
@@ -63,7 +66,7 @@ def test_teachers_asked_of_varied_images_are_asked_again_when_it_is_resumed(
     data, _, table = voted
     teachers = [make_model_file(tmp_path / f"{slope}.onnx", slope=slope) for slope in (300, 400)]
     folder = tmp_path / "run"
-    options = ["--dataset", "original", "--epochs", "2", "--batch-size", "16", "--keep", "last", "--data", str(data)]
+    options = [*SMALL, "--epochs", "2", "--batch-size", "16", "--keep", "last", "--data", str(data)]
     options += ["--teacher", *map(str, teachers), "--teacher-weight", "1", "--teacher-views", "varied"]
 
     with interrupted():
@@ -133,7 +136,7 @@ def test_own_classes_are_kept_for_resuming_and_what_is_held_out_is_counted(class
     for number, source in enumerate(sorted(path for path in class_folders.iterdir())):
         shutil.copytree(source, data / str(number))
     folder = tmp_path / "run"
-    options = ["--dataset", "original", "--epochs", "1", "--data", str(data), "--output", str(folder)]
+    options = [*SMALL, "--epochs", "1", "--data", str(data), "--output", str(folder)]
     assert run.main(options) == 2
     assert "say which is meant by --classes" in capsys.readouterr().err
     assert run.main([*options, "--classes", "alphabetical", "6=-"]) == 0

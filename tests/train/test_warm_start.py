@@ -74,6 +74,7 @@ def test_a_run_starts_from_a_model_file_and_inherits_its_card(class_folders, tmp
     options += ["--limit", "64", "--init", str(SINGLE), "--output", str(tmp_path / "run")]
     assert run.main([*options, "--model", "base_cnn"]) == 2
     assert capsys.readouterr().err.endswith("give --model mirror_resnet --dataset original\n")
+    options += ["--ghost-batches", "1", "--optimizer", "sgd"]
     assert run.main([*options, "--model", "mirror_resnet", "--learning-rate", "1e-9"]) == 0
     settings = RunFolder(tmp_path / "run").settings
     assert settings.init_origin == Recognizer(SINGLE).card.training
@@ -92,8 +93,8 @@ def test_weights_that_learned_by_another_arithmetic_are_told_of(make_model_file,
     assert line.startswith(f"note: {tmp_path / 'original.onnx'} learned with the first project's arithmetic")
 
 
-def test_weights_that_learned_with_another_filter_are_told_of(class_folders, tmp_path, monkeypatch, capsys):
-    options = ["--dataset", "canny", "--epochs", "1", "--limit", "32", "--data", str(class_folders)]
+def test_weights_that_learned_with_another_filter_are_told_of(class_folders, tiny, tmp_path, monkeypatch, capsys):
+    options = ["--model", tiny, "--dataset", "canny", "--epochs", "1", "--limit", "32", "--data", str(class_folders)]
     first, second = tmp_path / "first", tmp_path / "second"
     assert run.main([*options, "--filter", "low=50", "high=150", "--output", str(first)]) == 0
     monkeypatch.setattr(run, "complete", lambda *_: {"accuracy": 0, "epoch": 1, "temperature": 1})  # it is told before
@@ -106,6 +107,7 @@ def test_weights_that_learned_with_another_filter_are_told_of(class_folders, tmp
 
 def test_a_run_starts_from_another(finished, class_folders, tmp_path):
     options = ["--dataset", "original", "--epochs", "1", "--learning-rate", "1e-9", "--data", str(class_folders)]
+    options += ["--limit", "64"]
     assert run.main([*options, "--init", str(finished), "--output", str(tmp_path / "run")]) == 0
     earlier, later = (load_network(path / "model.keras") for path in (finished, tmp_path / "run"))
     for expected, found in zip(earlier.trainable_variables, later.trainable_variables, strict=True):

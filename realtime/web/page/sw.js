@@ -9,16 +9,18 @@ addEventListener('install', () => skipWaiting());
 addEventListener('activate', (event) => event.waitUntil(clients.claim()));
 
 addEventListener('fetch', (event) => {
-  const { request } = event;
-  if (request.method === 'GET' && new URL(request.url).origin === location.origin) event.respondWith(answer(request));
+  const { method, url } = event.request;
+  if (method === 'GET' && new URL(url).origin === location.origin) event.respondWith(answer(event));
 });
 
-/** @param {Request} request */
-async function answer(request) {
+/** @param {FetchEvent} event */
+async function answer(event) {
+  const { request } = event;
   const cache = await caches.open(CACHE);
   try {
     const response = await fetch(request);
-    if (response.status === 200) await cache.put(request, response.clone());
+    const isWhole = response.status === 200;
+    if (isWhole) event.waitUntil(cache.put(request, response.clone()).catch(() => {})); // the disk may be full
     return isolated(response);
   } catch (error) {
     const kept = await cache.match(request, { ignoreSearch: true, ignoreVary: true });

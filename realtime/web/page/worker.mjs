@@ -32,6 +32,8 @@ const context = /** @type {OffscreenCanvasRenderingContext2D} */ (
 
 /** @type {Pipeline} */
 let pipeline;
+/** Frees the memory of the model in use. */
+let release = async () => {};
 
 const methods = {
   /**
@@ -52,7 +54,8 @@ const methods = {
     ort.env.wasm.numThreads = threads;
     ort.env.wasm.wasmPaths = RUNTIME.href;
     ort.env.wasm.wasmBinary = binary.buffer;
-    const { card, recognizer } = await openModel(model);
+    const { card, recognizer, session } = await openModel(model);
+    release = () => session.release();
     pipeline = new Pipeline(await openDetector(detector), recognizer, card.training_shares, settings);
     return card;
   },
@@ -63,8 +66,10 @@ const methods = {
    * @param {Uint8Array} file
    */
   async useModel(file) {
-    const { card, recognizer } = await openModel(file);
+    const { card, recognizer, session } = await openModel(file);
     pipeline.useModel(recognizer, card.training_shares);
+    await release();
+    release = () => session.release();
     return card;
   },
 
@@ -124,10 +129,7 @@ async function openDetector(file) {
   return run;
 }
 
-/**
- * @param {Uint8Array} file
- * @returns {Promise<{ card: Card, recognizer: import('./core/pipeline.mjs').RunRecognizer }>}
- */
+/** @param {Uint8Array} file */
 async function openModel(file) {
   const card = readCard(file);
   const session = await ort.InferenceSession.create(file).catch((/** @type {unknown} */ error) => {
@@ -148,7 +150,7 @@ async function openModel(file) {
       throw new Error('The model answers with no probabilities. Export it again.');
     }
   }
-  return { card, recognizer };
+  return { card, recognizer, session };
 }
 
 /**
@@ -163,7 +165,11 @@ function pixelsOf(frame, mirror) {
   context.clearRect(0, 0, width, height); // where the frame is transparent, the last one would shine through
   context.setTransform(mirror ? -1 : 1, 0, 0, 1, mirror ? width : 0, 0);
   context.drawImage(frame, 0, 0);
-  return { data: context.getImageData(0, 0, width, height).data, width, height };
+  try {
+    return { data: context.getImageData(0, 0, width, height).data, width, height };
+  } catch {
+    throw new Error(`The picture is too large for this browser: ${width} × ${height} pixels.`);
+  }
 }
 
 /** @param {unknown} error */

@@ -9,6 +9,7 @@ from pathlib import Path
 import av
 import pytest
 
+from fer_tf.realtime.archive.__main__ import main
 from fer_tf.realtime.demo import demo_clip
 
 ROOT = Path(__file__).parents[3]
@@ -83,15 +84,37 @@ def run_archive(start_archive):
     return run
 
 
+@pytest.fixture
+def call_archive(capfd):
+    """A function that runs it in this process, for what no worker is needed for."""
+    pytest.importorskip("ray", reason="needs Ray, of the extra cluster")
+
+    def call(*arguments):
+        capfd.readouterr()
+        code = main(list(map(str, arguments)))
+        return subprocess.CompletedProcess(arguments, code, *capfd.readouterr())
+
+    return call
+
+
 @pytest.fixture(scope="session")
 def live_rows(clips, tmp_path_factory):
-    """A function that returns the lines that `realtime.webcam` writes for a folder of sources, sorted."""
+    """A function that returns the lines that `realtime.webcam` writes for a folder of clips, sorted.
+
+    The loop sees each clip once: a copy has the lines of its original, with its own name in front.
+    """
+    table = tmp_path_factory.mktemp("live") / "faces.csv"
+    command = [sys.executable, "-m", "realtime.webcam", "--no-window", "--source", clips, "--csv", table]
+    subprocess.run(list(map(str, command)), cwd=ROOT, capture_output=True, timeout=300, check=False)
+    header, *lines = table.read_text().splitlines()
+    contents = {path.read_bytes(): path for path in clips.iterdir()}
 
     def label(folder):
-        table = tmp_path_factory.mktemp("live") / "faces.csv"
-        command = [sys.executable, "-m", "realtime.webcam", "--no-window", "--source", folder, "--csv", table]
-        subprocess.run(list(map(str, command)), cwd=ROOT, capture_output=True, timeout=300, check=False)
-        return sorted(table.read_text().splitlines())
+        found = [header]
+        for path in folder.iterdir():
+            place = f"{contents.get(path.read_bytes())},"  # what is no clip has no lines
+            found += [f"{path},{line.removeprefix(place)}" for line in lines if line.startswith(place)]
+        return sorted(found)
 
     return label
 

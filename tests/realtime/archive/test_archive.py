@@ -31,15 +31,12 @@ def labeled(clips, start_archive, tmp_path_factory):
     )  # fmt: skip
 
 
-def test_rows_are_those_of_the_live_loop(labeled, live_rows, tmp_path):
+def test_rows_are_those_of_the_live_loop(labeled, live_rows):
     for name in ("clip0.mp4", "clip1.mp4", "clip2.mp4", "clip3.mp4", "clip4.mp4", "cut.mp4", "empty.mp4"):
         assert (labeled.sources / name).exists()
     lines = labeled.table.read_text().splitlines()
-    (labeled.sources / "crash.png").rename(tmp_path / "crash.png")
-    expected = live_rows(labeled.sources)
-    (tmp_path / "crash.png").rename(labeled.sources / "crash.png")
     assert len(lines) > 20
-    assert sorted(lines) == expected
+    assert sorted(lines) == live_rows(labeled.sources)
 
 
 def test_files_that_fail_are_named_and_the_rest_is_done(labeled):
@@ -79,7 +76,7 @@ def test_each_part_tells_what_became_of_its_sources(labeled):
     assert {Path(name).name for name, entry in found.items() if entry["error"]} == set(BROKEN)
 
 
-def test_the_timeline_reads_the_folder(labeled, tmp_path, run_archive):
+def test_the_timeline_reads_the_folder(labeled, tmp_path):
     from fer_tf.realtime.timeline import main, read_strips
 
     plots = [tmp_path / name for name in ("folder.png", "table.png")]
@@ -89,12 +86,12 @@ def test_the_timeline_reads_the_folder(labeled, tmp_path, run_archive):
     assert read_strips(labeled.table)
 
 
-def test_a_finished_job_is_not_done_again(labeled, run_archive):
+def test_a_finished_job_is_not_done_again(labeled, call_archive):
     before = {path.name: path.stat().st_mtime_ns for path in labeled.output.glob("part-*")}
-    done = run_archive(labeled.sources, "--output", labeled.output, "--dry-run")
+    done = call_archive(labeled.sources, "--output", labeled.output, "--dry-run")
     assert done.stdout.startswith("8 sources: 8 done, 0 to do\n")
     assert "3 failed before; --retry-failed" in done.stdout
-    done = run_archive(labeled.sources, "--output", labeled.output)
+    done = call_archive(labeled.sources, "--output", labeled.output)
     assert done.returncode == 1
     assert {path.name: path.stat().st_mtime_ns for path in labeled.output.glob("part-*")} == before
 
@@ -109,23 +106,31 @@ def test_a_finished_job_is_not_done_again(labeled, run_archive):
     ],
     ids=["other settings", "a wrong option", "no cluster", "no store"],
 )
-def test_what_is_wrong_is_said_in_a_line(labeled, run_archive, options, message, tmp_path):
+def test_what_is_wrong_is_said_in_a_line(labeled, call_archive, options, message, tmp_path):
     options = [str(tmp_path / "new") if text == "new" else text for text in options]
-    done = run_archive(labeled.sources, "--output", labeled.output, *options)
+    done = call_archive(labeled.sources, "--output", labeled.output, *options)
     assert done.returncode == 2
     assert message in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_what_failed_and_what_changed_is_labeled_again(copies, run_archive, live_rows, tmp_path):
-    output, table = tmp_path / "out", tmp_path / "rows.csv"
-    arguments = (copies, "--output", output, "--csv", table)
-    assert run_archive(*arguments, "--workers", 2).returncode == 1
-    shutil.copy(copies / "clip0.mp4", copies / "cut.mp4")  # changed, and whole now
-    shutil.copy(copies / "clip2.mp4", copies / "clip1.mp4")
-    (copies / "empty.mp4").unlink()
-    shutil.copy(copies / "clip3.mp4", copies / "new.mp4")
-    done = run_archive(*arguments, "--retry-failed", "--workers", 1)
+@pytest.fixture
+def changeable(labeled, tmp_path):
+    """The folder of sources, without what ends its worker; afterwards it is as before."""
+    shutil.copytree(labeled.sources, tmp_path / "before")
+    (labeled.sources / "crash.png").unlink()
+    yield labeled.sources
+    shutil.rmtree(labeled.sources)
+    shutil.copytree(tmp_path / "before", labeled.sources)
+
+
+def test_what_failed_and_what_changed_is_labeled_again(labeled, changeable, run_archive, live_rows, tmp_path):
+    output, table = shutil.copytree(labeled.output, tmp_path / "out"), tmp_path / "rows.csv"
+    shutil.copy(changeable / "clip0.mp4", changeable / "cut.mp4")  # changed, and whole now
+    shutil.copy(changeable / "clip2.mp4", changeable / "clip1.mp4")
+    (changeable / "empty.mp4").unlink()
+    shutil.copy(changeable / "clip3.mp4", changeable / "new.mp4")
+    done = run_archive(changeable, "--output", output, "--csv", table, "--retry-failed", "--workers", 1)
     assert done.stdout.count("changed since it was labeled") == 2
-    assert sorted(table.read_text().splitlines()) == live_rows(copies)
+    assert sorted(table.read_text().splitlines()) == live_rows(changeable)
     assert done.returncode == 1  # the empty file is gone, and its failure is still told

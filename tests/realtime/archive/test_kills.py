@@ -26,12 +26,14 @@ def parts(output):
     return found
 
 
-def test_killed_workers_and_drivers_leave_the_same_rows(slow, start_archive, run_archive, live_rows, tmp_path):
+def test_killed_workers_and_drivers_leave_the_same_rows(
+    slow, start_archive, run_archive, call_archive, live_rows, tmp_path
+):
     output, table = tmp_path / "out", tmp_path / "rows.csv"
     arguments = (slow, "--output", output, "--csv", table, "--workers", 2)
     with start_archive(*arguments, SLOW="4") as driver:
         wait_for(lambda: parts(output))
-        second = run_archive(*arguments)
+        second = call_archive(*arguments)
         assert second.returncode == 2
         assert "another run is writing it" in second.stderr
         for worker in workers_of(driver.pid, "_Actor"):

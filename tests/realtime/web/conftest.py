@@ -31,9 +31,9 @@ def address() -> Iterator[str]:
         yield at
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # while it is open, an event loop runs in this thread, which other tests may mind
 def launch():
-    """A function that starts a browser with arguments of its own; closed when the tests end."""
+    """A function that starts a browser with arguments of its own."""
     sync_api = pytest.importorskip("playwright.sync_api")
     program = next(filter(None, map(shutil.which, _CHROMIUM)), None)
     with sync_api.sync_playwright() as playwright:

@@ -183,7 +183,7 @@ def test_pictures_give_what_predict_gives(browser, address, fer2013_path, tmp_pa
     page.goto(address)
     page.wait_for_selector("#camera:enabled", timeout=60_000)
     page.set_input_files("#files", [str(tmp_path / name) for name in pictures])
-    page.locator("#status", has_text=f"{[*pictures][-1]}: ").filter(has_text="face").wait_for(timeout=80_000)
+    page.locator("#status", has_text=f"{[*pictures][-1]}: ").filter(has_text="face").wait_for(timeout=300_000)
     with page.expect_download() as download:
         page.click("#jsonl")
     lines = [json.loads(line) for line in download.value.path().read_text(encoding="utf-8").splitlines()]

@@ -52,8 +52,11 @@ def open_page(browser, address):
     """A function that opens the page in a context of its own, waits until it is ready, and checks whom it asks."""
     contexts, asked = [], []
 
-    def start(at=address, *, using=browser, **options):
+    def start(at=address, *, using=browser, cores=2, **options):
         context = using.new_context(viewport={"width": 1280, "height": 800}, **options)
+        context.add_init_script(
+            f"Object.defineProperty(Navigator.prototype, 'hardwareConcurrency', {{ value: {cores} }})"
+        )
         contexts.append(context)
         context.on("request", lambda request: asked.append((request.url, at)))
         page = context.new_page()
@@ -65,7 +68,7 @@ def open_page(browser, address):
     yield start
     for context in contexts:
         context.close()
-    assert len(asked) > 50
+    assert len(asked) > 30
     assert not [url for url, at in asked if not url.startswith((at, f"blob:{at}"))]
 
 
@@ -109,10 +112,9 @@ def camera(open_page):
     return page, memory(page), time.monotonic()
 
 
-def test_the_camera_is_analyzed_with_threads_where_there_are_cores(camera):
+def test_the_camera_is_analyzed(camera):
     page, _, _ = camera
     assert says(page, "camera") == "The camera runs."
-    assert page.evaluate("crossOriginIsolated")
     assert re.fullmatch(r"(Face \d+: (\w+ \d+%|uncertain))", page.text_content("#faces h3"))
     levels = "crop => new Set(crop.getContext('2d').getImageData(0, 0, 48, 48).data).size"
     assert page.eval_on_selector("#faces .crop", levels) > 50
@@ -154,7 +156,8 @@ def test_nothing_is_in_the_way_of_anybody(camera, scheme):
 
 
 def test_a_phone_shows_it_all_without_scrolling_sideways(open_page):
-    page = open_page(device_scale_factor=2, is_mobile=True, has_touch=True, color_scheme="dark")
+    page = open_page(cores=3, device_scale_factor=2, is_mobile=True, has_touch=True, color_scheme="dark")
+    assert [worker.url for worker in page.workers if "threaded" in worker.url]  # a second thread
     page.set_viewport_size({"width": 360, "height": 740})
     page.tap("#camera")
     page.wait_for_selector("#faces li")
@@ -209,18 +212,18 @@ def test_files_that_cannot_be_used_are_named_and_the_others_are_analyzed(open_pa
     }
     for name, kind, content in files:
         page.set_input_files("#files", {"name": name, "mimeType": kind, "buffer": content})
-        assert says(page, name + ": ") == expected[name]
+        assert says(page, expected[name]) == expected[name]
         assert "error" in page.get_attribute("#status", "class")
     assert page.is_disabled("#csv")
     batch = [("=a.png", "image/png", photograph), files[0], ("b.png", "image/png", photograph)]
     page.set_input_files("#files", [{"name": n, "mimeType": kind, "buffer": content} for n, kind, content in batch])
     assert re.fullmatch(r"b\.png: 1 face, happy \d+%\.", says(page, "b.png: 1"))
     assert page.locator("#strip button").count() == 2
-    page.click("#strip button:first-child >> nth=0")
+    page.click("#strip button >> nth=0")  # to look at it again adds no row
     says(page, "=a.png: 1")
     model = make_model_file(tmp_path / "tiny.onnx")
     page.set_input_files("#files", str(model))
-    assert says(page, "tiny") == "tiny.onnx is used now."
+    assert says(page, "is used") == "tiny.onnx is used now."
     assert page.text_content("#model") == "tiny-original"
     assert "no figures" in page.text_content("#accuracy")
     page.set_input_files("#files", {"name": "c.png", "mimeType": "image/png", "buffer": photograph})
@@ -229,7 +232,6 @@ def test_files_that_cannot_be_used_are_named_and_the_others_are_analyzed(open_pa
     assert [(row["source"], row["model"]) for row in rows] == [
         ("'=a.png", site.DEFAULT_MODEL.stem),
         ("b.png", site.DEFAULT_MODEL.stem),
-        ("'=a.png", site.DEFAULT_MODEL.stem),
         ("c.png", "tiny-original"),
     ]
 
@@ -237,23 +239,23 @@ def test_files_that_cannot_be_used_are_named_and_the_others_are_analyzed(open_pa
 def test_a_video_is_analyzed_by_its_own_time(open_page, clip, tmp_path):
     path = tmp_path / "clip.mp4"
     sink = VideoSink(path, fps=25)
-    for number, image in enumerate(clip[-50:]):
+    for number, image in enumerate(clip[-25:]):
         sink.write(image, Frame(image, index=number, time_s=number / 25))
     sink.close()
     page = open_page()
     page.set_input_files("#files", str(path))
-    assert says(page, "analyzed.") == "clip.mp4: 20 frames analyzed."
+    assert says(page, "analyzed.") == "clip.mp4: 10 frames analyzed."
     rows = table(page)
     assert {row["face"] for row in rows} == {"0", "1", "2", "3"}
     times = sorted({float(row["time_s"]) for row in rows})
-    assert len(times) == 20
-    np.testing.assert_allclose(times, np.arange(20) / 10, atol=0.021)  # the frame before, of twenty-five a second
+    assert len(times) == 10
+    np.testing.assert_allclose(times, np.arange(10) / 10, atol=0.021)  # the frame before, of twenty-five a second
     page.click("#clear")
     page.click("summary >> text=Settings")
-    page.fill("#rate", "100")
+    page.fill("#rate", "50")
     page.set_input_files("#files", str(path))
-    says(page, "clip.mp4: 50 frames analyzed.", timeout=60_000)
-    assert {row["frame"] for row in table(page)} == {str(number) for number in range(50)}
+    says(page, "clip.mp4: 25 frames analyzed.", timeout=60_000)
+    assert {row["frame"] for row in table(page)} == {str(number) for number in range(25)}
 
 
 @contextmanager
@@ -279,7 +281,7 @@ def test_an_exported_page_is_isolated_and_works_offline(open_page, tmp_path):
         page = open_page(at)
         page.wait_for_function("() => navigator.serviceWorker.controller !== null")
         page.wait_for_selector("#camera:enabled", timeout=START)
-        assert says(page, "Ready") == "Ready."
+        assert says(page, "Ready") == "Ready."  # no word of a single thread
         assert page.evaluate("crossOriginIsolated")
     page.reload()  # the host is gone
     page.wait_for_selector("#camera:enabled", timeout=START)

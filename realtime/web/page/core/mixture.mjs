@@ -33,7 +33,7 @@ const NEUTRAL = [0.04, 0.01, 0.04, 0.06, 0.7, 0.12, 0.03];
 
 /** Smaller probabilities and training shares count as these. */
 const LEAST = 1e-6;
-const RAREST = 1e-3;
+const RAREST = 0.01;
 
 /** How far from 1 the shares of all seven may sum, if a user has rounded them. */
 const ROUNDING = 0.025;

@@ -156,17 +156,17 @@ export class App {
   }
 
   async #startCamera() {
-    await this.#stop();
+    const signal = await this.#takeTurn();
     this.#say('Opening the camera …');
     try {
-      const source = await openCamera(this.ui.cameras.value);
+      const source = await openCamera(this.ui.cameras.value, signal);
       const options = source.cameras.map(({ label, deviceId }, i) => new Option(label || `camera ${i}`, deviceId));
       this.ui.cameras.replaceChildren(...options);
       this.ui.cameras.value = source.deviceId;
       this.#say('The camera runs.');
-      await this.#run([source]);
+      await this.#run([source], signal);
     } catch (error) {
-      this.#fail(error);
+      if (!signal.aborted) this.#fail(error);
     }
   }
 
@@ -174,13 +174,13 @@ export class App {
   async #openFiles(files) {
     this.ui.files.value = ''; // so that the same file can be chosen again
     if (!files.length || this.ui.files.disabled) return;
-    await this.#stop();
+    const signal = await this.#takeTurn();
     const models = files.filter(({ name }) => /\.onnx$/i.test(name));
     for (const file of models) await this.#useModel(file);
     const rate = this.settings.videoRate;
     const others = files.filter((file) => !models.includes(file));
     const sources = others.map((file) => (file.type.startsWith('video/') ? openVideo(file, rate) : openPicture(file)));
-    await this.#run(sources);
+    await this.#run(sources, signal);
   }
 
   /** @param {File} file */
@@ -203,18 +203,32 @@ export class App {
   }
 
   /**
-   * Analyzes sources one after the other, until all are done or something else is started.
+   * Ends what is running.
+   *
+   * @returns {Promise<AbortSignal>} Says when something else takes the turn.
+   */
+  async #takeTurn() {
+    this.#running.abort();
+    this.#running = new AbortController();
+    const { signal } = this.#running;
+    this.#pause(false);
+    await this.#ended;
+    return signal;
+  }
+
+  /**
+   * Analyzes sources one after the other, until all are done or something else takes the turn.
    *
    * @param {Source[]} sources
+   * @param {AbortSignal} signal
    */
-  #run(sources) {
-    const running = (this.#running = new AbortController());
+  #run(sources, signal) {
     const run = async () => {
       for (const source of sources) {
-        if (running.signal.aborted) break;
+        if (signal.aborted) break;
         this.#begin(source);
         try {
-          await this.#analyze(source, running.signal);
+          await this.#analyze(source, signal);
         } catch (error) {
           this.#fail(error);
         }
@@ -232,7 +246,6 @@ export class App {
     ui.progress.hidden = kind !== 'video';
     ui.progress.removeAttribute('value');
     this.#times = [];
-    this.faces.clear();
     if (kind !== 'camera') this.#say(`${name}: analyzing …`);
   }
 
@@ -256,14 +269,12 @@ export class App {
       const isMirrored = mirror();
       const result = await this.#analyst.look({ frame: bitmap, time, mirror: isMirrored, still: isStill });
       faces = result.faces;
-      frames++;
+      if (!frames++) this.faces.clear();
       this.stage.show(result.frame, isMirrored, faces);
       this.faces.show(faces, isStill ? null : time);
-      if (source.file) this.strip.add(source.file);
       this.ui.none.hidden = faces.length > 0;
-      const kept = faces.map(({ crop, resting, ...rest }) => rest);
-      this.#record.add({ source: source.name, time, frame: index, model: this.#model, faces: kept });
-      this.#showRecord();
+      const isNew = !source.file || this.strip.add(source.file);
+      if (isNew) this.#keep(source.name, time, index, faces);
       this.#showSpeed(result.milliseconds);
       if (done !== undefined) this.ui.progress.value = done;
       if (this.#resume) await new Promise((resolve) => (this.#resume = () => resolve(undefined)));
@@ -273,9 +284,7 @@ export class App {
   }
 
   async #stop() {
-    this.#running.abort();
-    this.#pause(false);
-    await this.#ended;
+    await this.#takeTurn();
     this.#say('Stopped.');
   }
 
@@ -284,6 +293,18 @@ export class App {
     this.ui.pause.setAttribute('aria-pressed', String(isPaused));
     this.#resume?.();
     this.#resume = isPaused ? () => {} : null;
+  }
+
+  /**
+   * @param {string} source
+   * @param {number} time
+   * @param {number} frame
+   * @param {Face[]} faces
+   */
+  #keep(source, time, frame, faces) {
+    const kept = faces.map(({ crop, resting, ...rest }) => rest);
+    this.#record.add({ source, time, frame, model: this.#model, faces: kept });
+    this.#showRecord();
   }
 
   #showRecord() {

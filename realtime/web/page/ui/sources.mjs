@@ -17,6 +17,9 @@ import { printable } from '../core/tables.mjs';
  * @property {File} [file] That of a picture.
  */
 
+/** Milliseconds after a seek by which its frame is shown; none is where the video was there already. */
+const LATEST_FRAME = 300;
+
 /** @type {Record<string, string>} */
 const CAMERA_ERRORS = {
   NotAllowedError: 'The camera was not allowed. Allow it beside the address bar, or open files.',
@@ -27,9 +30,10 @@ const CAMERA_ERRORS = {
 
 /**
  * @param {string} deviceId Empty for the default.
+ * @param {AbortSignal} signal
  * @returns {Promise<Source & { cameras: MediaDeviceInfo[], deviceId: string }>} With all cameras there are.
  */
-export async function openCamera(deviceId) {
+export async function openCamera(deviceId, signal) {
   if (!navigator.mediaDevices) throw new Error('The camera needs https, or this machine’s own address. Open files.');
   const size = { width: { ideal: 640 }, height: { ideal: 480 } };
   const which = deviceId ? { deviceId: { exact: deviceId } } : { facingMode: 'user' };
@@ -42,9 +46,10 @@ export async function openCamera(deviceId) {
   }
   const [track] = stream.getVideoTracks();
   const cameras = (await navigator.mediaDevices.enumerateDevices()).filter(({ kind }) => kind === 'videoinput');
+  if (signal.aborted) track.stop();
   const used = track.getSettings().deviceId ?? '';
   const number = Math.max(0, cameras.findIndex((camera) => camera.deviceId === used));
-  const frames = (/** @type {AbortSignal} */ signal) => cameraFrames(stream, signal);
+  const frames = () => cameraFrames(stream, signal);
   return { name: `camera ${number}`, kind: 'camera', frames, cameras, deviceId: used };
 }
 
@@ -147,9 +152,10 @@ async function* videoFrames(file, name, rate, signal) {
     let first = NaN;
     let last = NaN;
     for (let step = 0, index = 0; step / rate < video.duration && !signal.aborted; step++) {
+      const shown = nextFrameTime(video);
       await after(() => (video.currentTime = step / rate), 'seeked');
       if (signal.aborted) return;
-      const time = timeOf(video);
+      const time = await shown;
       if (time === last) continue; // the file has fewer frames than are asked for
       if (index === 0) first = time;
       last = time;
@@ -165,14 +171,17 @@ async function* videoFrames(file, name, rate, signal) {
 
 /**
  * @param {HTMLVideoElement} video
- * @returns {number} The timestamp of the frame that it shows, in seconds.
+ * @returns {Promise<number>} The timestamp of the next frame that it shows, in seconds.
  */
-function timeOf(video) {
-  if (!('VideoFrame' in globalThis)) return video.currentTime;
-  const frame = new VideoFrame(video);
-  const time = frame.timestamp / 1e6;
-  frame.close();
-  return time;
+function nextFrameTime(video) {
+  return new Promise((resolve) => {
+    const handle = video.requestVideoFrameCallback((_, { mediaTime }) => resolve(mediaTime));
+    const settle = () => {
+      video.cancelVideoFrameCallback(handle);
+      resolve(video.currentTime);
+    };
+    video.addEventListener('seeked', () => setTimeout(settle, LATEST_FRAME), { once: true });
+  });
 }
 
 /**

@@ -16,9 +16,12 @@ export class Strip {
     this.onChoose = onChoose;
   }
 
-  /** @param {File} file A picture; it is shown once. */
+  /**
+   * @param {File} file A picture.
+   * @returns {boolean} Whether it is new.
+   */
   add(file) {
-    if (this.#files.has(file)) return;
+    if (this.#files.has(file)) return false;
     this.#files.add(file);
     this.list.append(this.#itemOf(file));
     if (this.list.children.length > MOST) {
@@ -27,6 +30,7 @@ export class Strip {
       first.remove();
     }
     this.list.hidden = this.list.children.length < 2;
+    return true;
   }
 
   /** @param {File} file */
