@@ -70,13 +70,14 @@ def play(marks: Sequence[int], folder: Path | None = None) -> list[Held]:
     """Plays the demo clip over and over, and returns what this process holds after each of `marks` frames.
 
     Args:
-        marks: Numbers of frames, in ascending order; the last ends it.
+        marks: Numbers of frames, in ascending order; it ends soon after the last.
         folder: Gets tables and a recording; without it, the faces are only drawn.
     """
     found = []
-    images = (image.copy() for image in itertools.islice(itertools.cycle(demo_clip()[0]), marks[-1]))
+    length = marks[-1] + 10  # so that at the last mark all threads are still at work
+    images = (image.copy() for image in itertools.islice(itertools.cycle(demo_clip()[0]), length))
     with contextlib.ExitStack() as stack:
-        bar = stack.enter_context(tqdm(desc="memory", unit="frame", total=marks[-1], disable=None))
+        bar = stack.enter_context(tqdm(desc="memory", unit="frame", total=length, disable=None))
 
         def count() -> None:
             bar.update()
@@ -92,7 +93,7 @@ def play(marks: Sequence[int], folder: Path | None = None) -> list[Held]:
             tables = [stack.enter_context(contextlib.closing(sink)) for sink in sinks]
             recording = stack.enter_context(contextlib.closing(open_recording(folder / "labeled.mp4", fps=FPS)))
         loop = Loop(Pipeline(), tables=tables, on_frame=count)
-        loop.play(ClipSource("frames", images, fps=FPS, length=marks[-1]), recording)
+        loop.play(ClipSource("frames", images, fps=FPS, length=length), recording)
     return found
 
 

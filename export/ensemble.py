@@ -117,7 +117,12 @@ def join_files(
         temperature=temperature,
         training_shares=average_shares([card.training_shares for card in cards]),
     )
-    graph = join([onnx.load(path) for path in sources], temperature, mirror=mirror)
+    try:
+        graph = join([onnx.load(path) for path in sources], temperature, mirror=mirror)
+    except Exception as error:  # onnx's exceptions have no common base but this
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"{names}: the graphs cannot be joined ({error}); export them again") from None
     faces, expected = public.images[:_COMPARED], probabilities[:_COMPARED]
     publish(graph, card, output, lambda joined: compare(joined, faces, expected, source="the average of its members"))
     for source, alone in zip(sources, answers, strict=False):  # the mirrored ones stand behind

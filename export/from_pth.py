@@ -151,7 +151,10 @@ def import_checkpoint(
         temperature=temperature,
     )
     faces = proof_faces()
-    expected = softmax(torch_logits(state, np.asarray(preprocessor(faces))) / temperature, axis=1)
+    logits = torch_logits(state, np.asarray(preprocessor(faces)))
+    if not np.isfinite(logits).all():
+        raise UserError(f"{source}: PyTorch answers with NaN or infinite values; this checkpoint is of no use")
+    expected = softmax(logits / temperature, axis=1)
     convert(
         network,
         preprocessor,

@@ -73,7 +73,10 @@ def publish(graph: "onnx.ModelProto", card: ModelCard, path: Path, prove: Callab
         raise UserError(f"{path}: would be no valid ONNX ({error}); is what it is made from damaged?") from None
     with written_aside(path) as temporary:
         onnx.save(graph, temporary)
-        prove(Recognizer(temporary))
+        try:
+            prove(Recognizer(temporary))
+        except UserError as error:
+            raise UserError(str(error).replace(str(temporary), str(path))) from None
 
 
 def compare(

@@ -167,6 +167,12 @@ def _jpeg2000_size(content: bytes) -> tuple[int, int]:
     return width, height
 
 
+def pnm_maximum(content: bytes) -> int:
+    """Returns the value that stands for white in a binary PGM or PPM; 255 for all other content."""
+    head = re.sub(rb"#[^\n]*\n", b"\n", content[:4096]).split(maxsplit=4)
+    return int(head[3]) if len(head) > 3 and head[0] in (b"P5", b"P6") and head[3].isdigit() else 255
+
+
 def _pnm_size(content: bytes) -> tuple[int, int]:
     head = re.sub(rb"#[^\n]*\n", b"\n", content[:4096])
     if head.startswith(b"P7"):

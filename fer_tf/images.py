@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from fer_tf.errors import UserError
-from fer_tf.image_headers import AVIF, HEIC, heif_turns, is_plausible, kind, size
+from fer_tf.image_headers import AVIF, HEIC, heif_turns, is_plausible, kind, pnm_maximum, size
 from fer_tf.quiet import muted_stderr
 
 READABLE_SUFFIXES = (
@@ -103,6 +103,8 @@ def decode(content: bytes, flag: int = cv2.IMREAD_COLOR) -> np.ndarray | None:
     check_pixels(*sides)
     if not is_plausible(content):
         return None
+    if (white := pnm_maximum(content)) not in (255, 65535):  # OpenCV takes it for one of these
+        raise UserError(f"a PGM or PPM whose white is {white}; expected 255 or 65535, so save it as PNG")
     if form == HEIC:
         return _decode_heic(content, flag)
     # OpenCV turns an AVIF by its EXIF data, which does not count there.

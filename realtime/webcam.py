@@ -90,7 +90,8 @@ def _open_all(arguments: Namespace, stop: threading.Event) -> Iterator[Source | 
 
 def _open(name: str, stop: threading.Event, camera_size: tuple[int, int] | None, excerpt: Excerpt) -> Source | None:
     """Opens a source; returns None if `stop` is set while an address or a pipe does not answer."""
-    if is_camera(name):  # on macOS only the main thread may ask for permission to use it
+    # On macOS only the main thread may ask for permission to use a camera. And only it mutes libraries that decode.
+    if is_camera(name) or os.path.isfile(name):
         return open_source(name, camera_size=camera_size, excerpt=excerpt)
     with contextlib.closing(Stage(open_source(text, excerpt=excerpt) for text in (name,))) as opening:
         while not stop.is_set():

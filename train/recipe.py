@@ -52,9 +52,11 @@ class Recipe:
         try:
             with open(path, "rb") as file:
                 values = tomllib.loads(file.read(_TEXT_BYTES).decode())
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:  # of TOML, of UTF-8, or of a number with thousands of digits
             raise UserError(f"{path}: not a TOML file ({error})") from None
         every, runs, ensemble = (values.get(key) for key in ("every", "runs", "ensemble"))
+        if not isinstance(every, dict | None):
+            raise UserError(f"{path}: [every] is {every!r}; expected a table of settings")
         if not (isinstance(runs, dict) and all(isinstance(run, dict) for run in runs.values())):
             raise UserError(f"{path}: expected a table [runs.NAME] for each run")
         if not (isinstance(ensemble, dict) and isinstance(ensemble.get("name"), str)):
@@ -68,7 +70,7 @@ class Recipe:
                 raise UserError(f"{path}: run {name}: {error}") from None
             earlier.append(name)
         members = ensemble.get("members")
-        if not (isinstance(members, list) and len(members) > 1 and all(member in runs for member in members)):
+        if not (isinstance(members, list) and len(members) > 1 and all(member in earlier for member in members)):
             raise UserError(f"{path}: members is {members!r}; expected the names of two runs or more")
         return cls(runs, _plain(ensemble["name"]), members)
 
@@ -268,6 +270,8 @@ def _check_run(name: str, run: dict[str, Any], earlier: list[str]) -> None:
         raise UserError(f"teacher is {teachers!r}; expected names of runs before it")
     if not isinstance(run.get("ferplus", False), bool):
         raise UserError(f"ferplus is {run['ferplus']!r}; expected true or false")
+    if not isinstance(run.get("model", ""), str):
+        raise UserError(f"model is {run['model']!r}; expected the name of a network")
     values = settle(run | {"ferplus": "votes.csv" if run.get("ferplus") else None})
     Settings(**values, data="", data_fingerprint="")
 

@@ -194,11 +194,19 @@ class RunFolder:
         Raises:
             UserError: if it is missing, damaged, or another than the settings say.
         """
-        from fer_tf.models import create_model, load_network
+        from fer_tf.models import check_widths, create_model, load_network
 
         if not self.model.is_file():
             raise UserError(f"{self.model}: missing; train the run anew")
         settings, found = self.settings, load_network(self.model)
+        other = (
+            f"{self.model}: holds another network than a {settings.model} for {settings.dataset}, as settings.json "
+            "says; put the right file back, or train the run anew"
+        )
+        if settings.widths:
+            check_widths(settings.model, settings.widths)
+            if max(settings.widths) > max(side for variable in found.weights for side in variable.shape):
+                raise UserError(other)  # before memory is taken for one
         expected = create_model(settings.model, settings.dataset, widths=settings.widths)
         ours, theirs = (
             # Its shapes only if they were asked for: the usual widths change from version to version.
@@ -206,10 +214,7 @@ class RunFolder:
             for network in (expected, found)
         )
         if ours != theirs:
-            raise UserError(
-                f"{self.model}: holds another network than a {settings.model} for {settings.dataset}, as settings.json "
-                "says; put the right file back, or train the run anew"
-            )
+            raise UserError(other)
         return found
 
     def record(self) -> dict[str, Any]:

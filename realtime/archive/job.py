@@ -91,6 +91,8 @@ def _check_settings(store: Store, settings: dict[str, Any]) -> None:
         if store.names():
             raise UserError(f"{store.name}: holds parts, but no {SETTINGS}; choose another --output")
         return
+    if not isinstance(before, dict):
+        raise UserError(f"{store.name}/{SETTINGS}: is damaged; choose another --output")
     for name in sorted(before.keys() | settings.keys()):
         if before.get(name) != settings.get(name):
             raise UserError(

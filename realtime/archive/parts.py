@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -10,8 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from fer_tf.errors import UserError, is_out_of_memory
 from fer_tf.files import named_errors, written_aside
-from fer_tf.realtime.archive.listing import Item
+from fer_tf.realtime.archive.listing import Item, reason_of
 from fer_tf.realtime.archive.store import Store
 from fer_tf.realtime.capture import Frame
 from fer_tf.realtime.face import Face
@@ -25,6 +27,13 @@ SCHEMA = pa.schema(
     [(name, pa.string() if name in _TEXTS else pa.int32() if name in _COUNTS else pa.float64()) for name in COLUMNS]
 )
 """The columns of `docs/formats.md`."""
+
+_KINDS = {
+    **dict.fromkeys(("source", "path"), str),
+    **dict.fromkeys(("size", "frames", "faces"), int),
+    **{"time": (int, float), "error": (str, type(None))},
+}
+"""The types of what a footer says of a source."""
 
 _GROUP = 2**16
 """Rows that are kept as Python objects before they are compressed."""
@@ -89,18 +98,47 @@ class Part:
 
 
 def read_entries(store: Store, name: str) -> list[Entry]:
-    """Returns what became of the sources of a part."""
-    with store.open(name) as file:
+    """Returns what became of the sources of a part.
+
+    Raises:
+        UserError: if it is damaged.
+    """
+    with _whole(store, name), store.open(name) as file:
         footer = pq.read_metadata(file).metadata
-    return [Entry(**values) for values in json.loads(footer[FOOTER_KEY])]
+        entries = [Entry(**values) for values in json.loads(footer[FOOTER_KEY])]
+        if not all(isinstance(value, _KINDS[key]) for entry in entries for key, value in asdict(entry).items()):
+            raise ValueError("its footer holds values of other types")
+    return entries
 
 
 def read_tables(store: Store, name: str, columns: Sequence[str] = COLUMNS) -> Iterator[pa.Table]:
-    """Yields some columns of a part, in tables that fit into memory."""
-    with store.open(name) as file:
+    """Yields some columns of a part, in tables that fit into memory.
+
+    Raises:
+        UserError: if it is damaged.
+    """
+    wanted = pa.schema([SCHEMA.field(column) for column in columns])
+    with _whole(store, name), store.open(name) as file:
         content = pq.ParquetFile(file)
         for group in range(content.num_row_groups):
-            yield content.read_row_group(group, columns=list(columns)).select(list(columns))
+            table = content.read_row_group(group, columns=list(columns)).select(list(columns))
+            if not table.schema.equals(wanted):
+                raise ValueError("its columns are others")
+            table.validate(full=True)
+            yield table
+
+
+@contextmanager
+def _whole(store: Store, name: str) -> Iterator[None]:
+    """Turns what pyarrow and JSON say of a damaged part into a `UserError`."""
+    try:
+        yield
+    except (pa.ArrowException, ArithmeticError, LookupError, OSError, RecursionError, TypeError, ValueError) as error:
+        if isinstance(error, UserError) or is_out_of_memory(error):
+            raise
+        raise UserError(
+            f"{store.name}/{name}: is damaged ({reason_of(error)}); remove it, and its sources are labeled again"
+        ) from None
 
 
 def drop_repeated(store: Store, parts: dict[str, list[Entry]]) -> None:

@@ -95,7 +95,7 @@ class Store:
                 return json.loads(file.read())
         except FileNotFoundError:
             return None
-        except ValueError:
+        except (ValueError, RecursionError):
             raise UserError(f"{self.name}/{name}: is damaged; choose another --output") from None
 
     def delete(self, name: str) -> None:

@@ -204,3 +204,10 @@ def test_threads_that_decode_leave_stderr_alone(capfd):
     lines = capfd.readouterr().err.splitlines()
     assert [line for line in lines if line.startswith("line")] == [f"line {number}" for number in range(100)]
     assert lines[-1] == "the end"
+
+
+def test_a_pgm_whose_white_is_not_that_of_opencv_is_refused():
+    pixels = bytes(range(16))
+    assert decode(b"P5\n4 4\n255\n" + pixels, cv2.IMREAD_GRAYSCALE).tobytes() == pixels
+    with pytest.raises(UserError, match="white is 15"):
+        decode(b"P5\n# 4 bits\n4 4 15\n" + pixels)

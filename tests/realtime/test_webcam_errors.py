@@ -137,6 +137,18 @@ def test_what_a_user_gets_wrong_is_said_in_one_line(arguments, workplace, run_we
     assert {path: path.read_bytes() for path in workplace.iterdir() if path.is_file()} == before
 
 
+def test_a_library_says_nothing_of_a_damaged_jpeg(workplace, run_webcam):
+    noise = np.random.default_rng(0).integers(0, 256, (96, 96, 3), np.uint8)
+    content = bytearray(cv2.imencode(".jpg", noise)[1].tobytes())
+    middle = len(content) // 2
+    content[middle : middle + 40] = b"\xaa" * 40
+    (workplace / "a.jpg").write_bytes(content)
+    root = str(webcam.Path(webcam.__file__).parents[1])
+    arguments = ["--source", "a.jpg", "--no-window", "--csv", "a.csv"]
+    done = run_webcam("--model", "tiny.onnx", *arguments, PYTHONPATH=root)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="needs X11")
 def test_a_screen_that_does_not_answer_is_said_in_one_line(model, run_webcam):
     done = run_webcam("--source", "demo", "--model", model, DISPLAY=":99")

@@ -146,6 +146,10 @@ WRONG = {
     "a later teacher": (TINY.replace('["a"]\n', '["b"]\n', 1), "names of runs before it"),
     "one member": (TINY.replace('["a", "b"]', '["a"]'), "members is ['a']"),
     "a name with a slash": (TINY.replace('"two"', '"../two"'), "cannot be the name of a file"),
+    "every is a list": ("every = [1]\n[runs.a]\n", "expected a table of settings"),
+    "a long number": ("a = " + "1" * 5000, "not a TOML file"),
+    "a member that is a table": (TINY.replace('["a", "b"]', '["a", {}]'), "members is ['a', {}]"),
+    "a model that is a table": ('[runs.a]\nmodel = {}\n[ensemble]\nname = "b"', "run a: model is {}"),
     "deep": ("a = " + "[" * 5000, "not a TOML file"),
 }
 

@@ -219,6 +219,14 @@ def test_a_run_of_version_0_1_stays_readable(old_run):
     assert find_start(str(old_run.path)).origin("mirror_resnet", "original", [8] * 4)["epochs_done"] == 2
 
 
+@pytest.mark.parametrize("widths", [[8, 8, 8], [8, 8, 8, 2**19], [8, 8, 8, 16]])
+def test_widths_that_are_not_those_of_the_network_are_one_clear_line(widths, old_run):
+    settings = json.loads((old_run.path / "settings.json").read_text())
+    (old_run.path / "settings.json").write_text(json.dumps(settings | {"widths": widths}))
+    with pytest.raises(UserError, match=r"expected 4 even numbers|holds another network"):
+        RunFolder.open(old_run.path).network()
+
+
 def test_a_run_of_version_0_1_is_exported_as_it_was(old_run):
     pytest.importorskip("tf2onnx")
     path = old_run.path / "new.onnx"

@@ -16,7 +16,7 @@ from fer_tf.classes import CLASSES
 from fer_tf.errors import UserError
 from fer_tf.realtime.archive import store as module
 from fer_tf.realtime.archive.listing import Item
-from fer_tf.realtime.archive.parts import Part, drop_repeated, entry_of, read_entries, write_csv
+from fer_tf.realtime.archive.parts import Part, drop_repeated, entry_of, read_entries, read_tables, write_csv
 from fer_tf.realtime.archive.store import MARKER, STALE, Store
 from fer_tf.realtime.capture import Frame
 from fer_tf.realtime.pipeline import Face, Reading
@@ -133,3 +133,18 @@ def test_a_file_is_no_folder(tmp_path):
     (tmp_path / "out").touch()
     with pytest.raises(UserError, match="is a file; expected a folder"):
         Store(str(tmp_path / "out"))
+
+
+@pytest.mark.parametrize("damage", ["cut", "footer", "types", "deep", "columns"])
+def test_a_damaged_part_is_named_with_what_to_do(damage, tmp_path):
+    store = Store(str(tmp_path))
+    name = "part-a.parquet"
+    entry = {"source": "a", "path": "/a", "size": 1, "time": 0.5, "frames": 1, "faces": 1, "error": None}
+    texts = {"footer": "[1]", "types": json.dumps([entry | {"size": "1"}]), "deep": "[" * 100_000}
+    table = pa.table({"source": ["a"]}).replace_schema_metadata({"fer.sources": texts.get(damage, json.dumps([entry]))})
+    pq.write_table(table, tmp_path / name)
+    if damage == "cut":
+        (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:-20])
+    read = read_tables if damage == "columns" else read_entries
+    with pytest.raises(UserError, match=rf"{name}: is damaged .* remove it"):
+        list(read(store, name))
