@@ -28,7 +28,7 @@ SCHEMA = pa.schema(
 )
 """The columns of `docs/formats.md`."""
 
-_KINDS = {
+_KINDS: dict[str, type | tuple[type, ...]] = {
     **dict.fromkeys(("source", "path"), str),
     **dict.fromkeys(("size", "frames", "faces"), int),
     **{"time": (int, float), "error": (str, type(None))},
