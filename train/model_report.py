@@ -1,6 +1,6 @@
 """The report that a model file ships with: what it is, what it scores, its calibration, robustness and cost."""
 
-import dataclasses
+import json
 import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -62,7 +62,7 @@ def write_model_report(
     """
     recognizer = Recognizer(model)
     report = {
-        "card": dataclasses.asdict(recognizer.card),
+        "card": json.loads(recognizer.card.to_json()),
         "measured_by": f"{program('train.evaluate')} {shlex.join(command)}",
         "splits": figures,
         "choosing": choosing,
