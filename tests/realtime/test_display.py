@@ -159,7 +159,8 @@ class Watched:
         self.child = subprocess.Popen(
             [sys.executable, "-m", "realtime.webcam", *map(str, arguments)], env=environment, stderr=subprocess.PIPE
         )
-        until(lambda: self.table.exists() and self.rows() > 3)
+        until(lambda: self.child.poll() is not None or (self.table.exists() and self.rows() > 3))
+        assert self.child.poll() is None, self.end()
         self.do("mousemove", "160", "120")  # without a window manager, keys go to the window under the pointer
 
     def rows(self):
