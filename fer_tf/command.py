@@ -6,6 +6,7 @@ import functools
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Callable
 from typing import NoReturn
 
@@ -69,6 +70,8 @@ def command(main: Callable[[list[str] | None], int | None]) -> Callable[..., int
     @functools.wraps(main)
     def wrapper(argv: list[str] | None = None) -> int:
         configure_tensorflow()
+        # Where no further thread can start, tqdm draws its bars without one, which is nobody's concern.
+        warnings.filterwarnings("ignore", message="tqdm:disabling monitor support")
         _open_what_is_closed()
         # Characters that the terminal cannot show are escaped instead of ending the program.
         if hasattr(sys.stdout, "reconfigure"):
