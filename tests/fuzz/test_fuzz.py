@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +17,12 @@ pytestmark = pytest.mark.skipif(
 )
 
 CASES = 80
+
+
+@pytest.fixture(autouse=True)
+def _same_folder(monkeypatch):
+    """A case works in a folder of its own, where the tests that follow must not be."""
+    monkeypatch.chdir(Path.cwd())
 
 
 def test_damaged_files_end_in_one_line(tmp_path):
