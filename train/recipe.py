@@ -205,7 +205,7 @@ def _run(step: Step) -> int:
         places = places[1:]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(places)}
     child = subprocess.Popen([sys.executable, "-m", f"fer_tf.{step.module}", *step.arguments], env=environment)
-    kept = signal.signal(signal.SIGTERM, lambda number, frame: child.send_signal(signal.SIGINT))
+    kept = signal.signal(signal.SIGTERM, lambda number, frame: child.terminate())
     try:
         while True:
             with contextlib.suppress(KeyboardInterrupt):  # which the terminal sends to the child, too
