@@ -1,7 +1,6 @@
 """Decodes and crops images."""
 
 import io
-import os
 from importlib import import_module
 from importlib.util import find_spec
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from fer_tf.errors import UserError
 from fer_tf.image_headers import AVIF, HEIC, heif_turns, is_plausible, kind, pnm_maximum, size
+from fer_tf.limits import limit
 from fer_tf.quiet import muted_stderr
 
 READABLE_SUFFIXES = (
@@ -39,27 +39,10 @@ HEIC_SUFFIXES = (".heic", ".heif", ".hif")
 
 HEIC_PROBLEM = "HEIC needs pillow-heif, which is not installed; run: pip install pillow-heif, or convert it to JPEG"
 
-MAX_PIXELS = 2**28
-"""Images and frames with more pixels are refused before memory is taken; `FER_TF_MAX_PIXELS` sets another limit."""
-
-
-def max_pixels() -> int:
-    """Returns the largest number of pixels of an image: `MAX_PIXELS`, or what the environment sets.
-
-    Raises:
-        UserError: if the environment sets something that is no number above 0.
-    """
-    text = os.environ.get("FER_TF_MAX_PIXELS", "")
-    if not text:
-        return MAX_PIXELS
-    if not text.isdecimal() or not int(text):
-        raise UserError(f"FER_TF_MAX_PIXELS={text}: expected a whole number above 0")
-    return int(text)
-
 
 def check_pixels(width: int, height: int) -> None:
-    """Raises `UserError` if a picture of this size has more pixels than `max_pixels()`."""
-    if width * height > (most := max_pixels()):
+    """Raises `UserError` if a picture of this size has more pixels than `FER_TF_MAX_PIXELS` allows."""
+    if width * height > (most := limit("PIXELS")):
         raise UserError(
             f"a picture of {width} x {height} pixels; at most {most} pixels are read; make it smaller, or set "
             f"FER_TF_MAX_PIXELS={width * height}"
@@ -93,7 +76,7 @@ def decode(content: bytes, flag: int = cv2.IMREAD_COLOR) -> np.ndarray | None:
         None if it cannot be decoded.
 
     Raises:
-        UserError: if it has more pixels than `max_pixels()`, or if it is HEIC and the extra `heic` is not installed.
+        UserError: if it has more pixels than `FER_TF_MAX_PIXELS` allows, or if it is HEIC without the extra `heic`.
     """
     form, sides = kind(content), size(content)
     if form == HEIC and not reads_heic():

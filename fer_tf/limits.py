@@ -10,10 +10,11 @@ DEFAULTS = {
     "IMAGES": 1_000_000,
     "IMAGE_BYTES": 20_000_000,
     "JSON_BYTES": 10_000_000,
+    "PIXELS": 2**28,
     "TABLE_BYTES": 2_000_000_000,
 }
 """The limits by name: of a data set's tar when it is unpacked, of all tensors of a checkpoint, of the images of a
-data set, of the file of one image of it, of a run's JSON or history, and of a table."""
+data set, of the file of one image of it, of a run's JSON or history, of a picture or video frame, and of a table."""
 
 
 def limit(name: str) -> int:

@@ -297,7 +297,7 @@ class Loop:
 
 
 def _return_freed_memory() -> None:
-    """Keeps glibc from holding on to what models and frames have freed: a fifth of the loop's memory.
+    """Keeps glibc from holding on to what models and frames have freed.
 
     A frame is freed by another thread than the one that made it. By default glibc then keeps it for the first one.
     """

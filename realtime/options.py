@@ -106,7 +106,7 @@ def make_pipeline(options: argparse.Namespace, *, threads: int | None = None, pr
 
     Args:
         options: The options.
-        threads: How many threads the networks may use; None leaves it to onnxruntime.
+        threads: How many threads the networks may use; None is one for each core.
         provider: The execution provider of onnxruntime; None is that of the CPU.
 
     Raises:

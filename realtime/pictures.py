@@ -10,7 +10,8 @@ import numpy as np
 
 from fer_tf.errors import UserError
 from fer_tf.image_headers import TIFF, kind, pages
-from fer_tf.images import check_pixels, decode, max_pixels
+from fer_tf.images import check_pixels, decode
+from fer_tf.limits import limit
 from fer_tf.realtime.capture import SourceError, to_bgr
 from fer_tf.text import printable
 
@@ -78,7 +79,7 @@ def _content(path: str) -> bytes:
         raise UserError("no such picture")
     if not os.access(path, os.R_OK):
         raise UserError("may not be read; change its permissions")
-    length, most = os.path.getsize(path), _BYTES_PER_PIXEL * max_pixels()
+    length, most = os.path.getsize(path), _BYTES_PER_PIXEL * limit("PIXELS")
     if length > most:
         raise UserError(f"a file of {length} bytes is too large for a picture; at most {most} are read")
     return Path(path).read_bytes()

@@ -15,7 +15,7 @@ from av.buffer import Buffer
 from av.video.reformatter import VideoReformatter
 
 from fer_tf.image_headers import HEIF_BRANDS
-from fer_tf.images import max_pixels
+from fer_tf.limits import limit
 from fer_tf.realtime.capture import DEFAULT_FPS, Frame, SourceError
 from fer_tf.realtime.deinterlace import Deinterlacer
 from fer_tf.realtime.excerpt import WHOLE, Excerpt
@@ -95,7 +95,7 @@ class Video:
             raise
         self._container = container
         self._stream.thread_type = "SLICE" if live else "AUTO"
-        self._stream.codec_context.options = {"max_pixels": str(max_pixels())}
+        self._stream.codec_context.options = {"max_pixels": str(limit("PIXELS"))}
         self.fps = _plausible(self._stream.average_rate or self._stream.guessed_rate)
         self.duration_s = _duration_of(self._container, self._stream)
         guess = round(self.duration_s * self.fps) if self.duration_s else 0

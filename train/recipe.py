@@ -17,7 +17,7 @@ from fer_tf.command import Parser, command
 from fer_tf.errors import UserError
 from fer_tf.fer2013 import find
 from fer_tf.files import check_writable, read_json, sha256, write_json
-from fer_tf.installation import program
+from fer_tf.installation import in_checkout, program
 from fer_tf.locks import claim
 from fer_tf.train.options import DATA_HELP
 from fer_tf.train.run_folder import RunFolder
@@ -105,7 +105,7 @@ def main(argv: list[str] | None = None) -> int:
         "train.recipe",
         description="Make a model as a recipe says: train each run, export, average and quantize the networks, and "
         "write the reports. The same command again goes on where it stopped. PrivateTest is not used.",
-        epilog="Exit codes: 0 done, 2 wrong input, 130 interrupted (give the command again).",
+        epilog="Exit codes: 0 done, 2 wrong input, 130 interrupted (give the command again); else that of a failed step.",
     )
     option = parser.add_argument
     shipped = ", ".join(sorted(path.stem for path in _SHIPPED.glob("*.toml")))
@@ -200,16 +200,17 @@ def _take(steps: list[Step], recipe: Recipe, output: Path) -> int:
 
 def _run(step: Step) -> int:
     """Runs a command of ours until it ends, also if this one is to end meanwhile, and returns its exit code."""
-    places = [str(Path(__file__).resolve().parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
-    if "site-packages" in places[0]:  # the wheel, where `fer_tf` is found without this
-        places = places[1:]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(places)}
+    environment = dict(os.environ)
+    if in_checkout():  # from any folder
+        places = [str(Path(__file__).resolve().parents[1]), os.environ.get("PYTHONPATH")]
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, places))
     child = subprocess.Popen([sys.executable, "-m", f"fer_tf.{step.module}", *step.arguments], env=environment)
     kept = signal.signal(signal.SIGTERM, lambda number, frame: child.terminate())
     try:
         while True:
             with contextlib.suppress(KeyboardInterrupt):  # which the terminal sends to the child, too
-                return child.wait()
+                code = child.wait()
+                return code if code >= 0 else 128 - code  # of a signal, as shells have it
     finally:
         signal.signal(signal.SIGTERM, kept)
 
