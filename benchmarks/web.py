@@ -3,25 +3,21 @@
 import base64
 import functools
 import os
-import shutil
 import sys
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 
+from benchmarks.browser import open_browser
 from benchmarks.slices import COLUMNS, WIDEST_SPREAD, Comparison, Cost, multiple
 from fer_tf import FaceDetector, Pipeline, Recognizer
 from fer_tf.command import Parser, command, positive
 from fer_tf.errors import UserError
 from fer_tf.realtime.demo import LENGTH, demo_clip
-from fer_tf.realtime.web.server import address_of, open_server
-from fer_tf.realtime.web.site import DEFAULT_MODEL, files
+from fer_tf.realtime.web.site import DEFAULT_MODEL
 
 _PYTHON, _PAGE = "Python", "the page"
 _WARM_UP = 30
@@ -72,7 +68,9 @@ def main(argv: list[str] | None = None) -> int:
     print(f"| frames with | loop | time, as multiple | CPU time, as multiple | {COLUMNS} |")
     print(f"|---|---|{6 * '---:|'}")
     unsteady = []
-    with _browser() as page:
+    with open_browser() as (browser, address):
+        page = browser.new_page()
+        page.goto(f"{address}core/classes.mjs")
         for scene, frames in scenes.items():
             compared = _compare(page, frames, arguments.rounds, arguments.frames, scene)
             for name in compared.slices:
@@ -84,23 +82,6 @@ def main(argv: list[str] | None = None) -> int:
         told = f"error: ratios are refused, since slices of one loop differ by more than a factor of {WIDEST_SPREAD:g}"
         print(f"{told}: {', '.join(unsteady)}; run it again when the machine does less else", file=sys.stderr)
     return 1 if unsteady else 0
-
-
-@contextmanager
-def _browser() -> Iterator[Any]:
-    """Serves the page, and yields a blank page of a browser at its address."""
-    from playwright.sync_api import sync_playwright
-
-    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    with open_server(files(DEFAULT_MODEL)) as server, sync_playwright() as playwright:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        fake = ["--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"]
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", *fake])
-        page = browser.new_page()
-        page.goto(f"{address_of(server)}core/classes.mjs")
-        yield page
-        browser.close()
-        server.shutdown()
 
 
 def _compare(page: Any, frames: list[np.ndarray], rounds: int, count: int, scene: str) -> Comparison:

@@ -105,7 +105,7 @@ def main(argv: list[str] | None = None) -> int:
         "train.recipe",
         description="Make a model as a recipe says: train each run, export, average and quantize the networks, and "
         "write the reports. The same command again goes on where it stopped. PrivateTest is not used.",
-        epilog="Exit codes: 0 done, 2 wrong input, 130 interrupted (give the command again); else that of a failed step.",
+        epilog="Exit codes: 0 done, 2 wrong input, 130 interrupted (give the command again), or of a failed step.",
     )
     option = parser.add_argument
     shipped = ", ".join(sorted(path.stem for path in _SHIPPED.glob("*.toml")))
