@@ -173,6 +173,10 @@ def main() -> int:
     arguments = parser.parse_args()
     numbers = arguments.case or range(arguments.cases)
     wanted = [n for n in numbers if draw(arguments.seed, n)[0].startswith(arguments.kind or "")]
+    if not wanted:
+        parser.error(
+            f"no case is of --kind {arguments.kind}; expected the beginning of one in the table's first column"
+        )
     found = run(wanted, seed=arguments.seed, workers=arguments.workers, keep=arguments.keep)
     print(table(found))
     failed = [result for result in found if result["outcome"] in FAILURES]
