@@ -8,9 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from fer_tf.realtime.demo import demo_clip
 from fer_tf.realtime.web import server, site
+
+from .pages import START
 
 _CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
@@ -78,9 +82,39 @@ def browser(launch):
 
 
 @pytest.fixture(scope="module")
+def open_page(browser, address):
+    """A function that opens the page in a context of its own, waits until it is ready, and checks whom it asks."""
+    contexts, asked = [], []
+
+    def start(at=address, *, cores=2, **options):
+        context = browser.new_context(viewport={"width": 1280, "height": 800}, permissions=["camera"], **options)
+        context.add_init_script(
+            f"Object.defineProperty(Navigator.prototype, 'hardwareConcurrency', {{ value: {cores} }})"
+        )
+        contexts.append(context)
+        context.on("request", lambda request: asked.append((request.url, at)))
+        page = context.new_page()
+        page.on("pageerror", lambda error: pytest.fail(str(error)))
+        page.goto(at)
+        page.wait_for_selector("#camera:enabled", timeout=START)
+        return page
+
+    yield start
+    for context in contexts:
+        context.close()
+    assert len(asked) > 30
+    assert not [url for url, at in asked if not url.startswith((at, f"blob:{at}"))]
+
+
+@pytest.fixture(scope="module")
 def modules(browser, address):
     """A page whose scripts can import ours: `modules(script, argument)` returns what the script does."""
     page = browser.new_page()
     page.goto(f"{address}core/classes.mjs")
     yield page.evaluate
     page.close()
+
+
+@pytest.fixture(scope="module")
+def clip() -> list[np.ndarray]:
+    return list(demo_clip()[0])
