@@ -1,3 +1,4 @@
+import itertools
 import json
 import shutil
 import sys
@@ -25,9 +26,9 @@ def pictures(tmp_path):
     pytest.importorskip("skimage")
     folder = tmp_path / "pictures"
     folder.mkdir()
-    frames = list(demo.demo_clip()[0])
-    cv2.imwrite(str(folder / "1 one.png"), frames[5])
-    cv2.imwrite(str(folder / "2 two.jpg"), frames[70])
+    one, two = itertools.islice(demo.demo_clip()[0], 5, 71, 65)
+    cv2.imwrite(str(folder / "1 one.png"), one)
+    cv2.imwrite(str(folder / "2 two.jpg"), two)
     cv2.imwrite(str(folder / "3 none.png"), np.full((48, 64), 127, np.uint8))
     whole = (folder / "2 two.jpg").read_bytes()
     (folder / "4 broken.jpg").write_bytes(whole[:200])

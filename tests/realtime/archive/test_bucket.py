@@ -33,7 +33,7 @@ def bucket():
         server.communicate("\n", timeout=20)
 
 
-def test_a_run_from_a_bucket_to_a_bucket(bucket, clips, run_archive, live_rows, tmp_path):
+def test_a_run_from_a_bucket_to_a_bucket(bucket, clips, run_archive, call_archive, live_rows, tmp_path, monkeypatch):
     address, store = bucket
     for path in clips.iterdir():
         store.create_dir("bucket/in/below", recursive=True)
@@ -52,10 +52,12 @@ def test_a_run_from_a_bucket_to_a_bucket(bucket, clips, run_archive, live_rows, 
     names = sorted(info.base_name for info in infos)
     assert len([name for name in names if name.startswith("part-")]) == len(names) - 3
     assert "127.0.0.1" not in done.stdout
-    again = run_archive(*arguments, "--dry-run", **KEYS)
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+    again = call_archive(*arguments, "--dry-run")
     assert again.stdout.startswith("7 sources: 7 done, 0 to do\n")
     with store.open_output_stream("bucket/out/running.json") as stream:
         stream.write(json.dumps({"host": "elsewhere", "process": 7, "since": "noon", "seen": 4e9}).encode())
-    second = run_archive(*arguments, **KEYS)
+    second = call_archive(*arguments)
     assert second.returncode == 2
     assert "s3://bucket/out: a run on elsewhere is writing there (process 7, since noon)" in second.stderr
