@@ -149,7 +149,11 @@ def class_folders(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory) -> Path:
     """Where decoded copies go instead of the user's cache directory, in this process and in those it starts."""
-    folder = tmp_path_factory.mktemp("cache")
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent  # all workers share it, and FER-2013 is decoded once
+    folder = base / "decoded"
+    folder.mkdir(exist_ok=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FER_TF_CACHE", str(folder))
         yield folder
