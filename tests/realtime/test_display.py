@@ -147,14 +147,9 @@ def xvfb(tmp_path_factory):
 class Watched:
     """The loop on a long video, in a window, as somebody uses it."""
 
-    def __init__(self, environment, model, folder):
+    def __init__(self, environment, film, model, folder):
         self.environment, self.table = environment, folder / "faces.csv"
-        sink = VideoSink(folder / "long.mp4", fps=10)
-        image = next(demo_clip()[0])[::2, ::2]
-        for index in range(300):
-            sink.write(image, Frame(image, index, index / 10))
-        sink.close()
-        arguments = ["--source", folder / "long.mp4", "--model", model, "--csv", self.table]
+        arguments = ["--source", shutil.copy(film, folder), "--model", model, "--csv", self.table]
         arguments += ["--expect", "fer2013"]
         self.child = subprocess.Popen(
             [sys.executable, "-m", "realtime.webcam", *map(str, arguments)], env=environment, stderr=subprocess.PIPE
@@ -182,20 +177,32 @@ class Watched:
 def until(condition, *, seconds=60):
     deadline = time.monotonic() + seconds
     while not condition() and time.monotonic() < deadline:
-        time.sleep(0.02)
+        time.sleep(0.05)
     assert condition()
 
 
-@pytest.fixture
-def watched(xvfb, make_model_file, tmp_path):
+@pytest.fixture(scope="module")
+def film(tmp_path_factory):
+    """A face for half a minute."""
     pytest.importorskip("skimage")
+    path = tmp_path_factory.mktemp("film") / "long.mp4"
+    sink = VideoSink(path, fps=10)
+    image = next(demo_clip()[0])[::2, ::2]
+    for index in range(300):
+        sink.write(image, Frame(image, index, index / 10))
+    sink.close()
+    return path
+
+
+@pytest.fixture
+def watched(xvfb, film, make_model_file, tmp_path):
     environment, screenshot = xvfb
     model = make_model_file(tmp_path / "tiny.onnx")
     for _ in range(5):
-        watched = Watched(environment, model, tmp_path)
+        watched = Watched(environment, film, model, tmp_path)
         deadline = time.monotonic() + 3
         while not screenshot()[50:200, 50:200].any(axis=-1).mean() > 0.9 and time.monotonic() < deadline:
-            time.sleep(0.02)
+            time.sleep(0.05)
         # Without a window manager, one in some twenty windows of OpenCV's stays black, however it is opened.
         painted = screenshot()[50:200, 50:200].any(axis=-1).mean() > 0.9
         if painted:
