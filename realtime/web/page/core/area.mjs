@@ -23,15 +23,45 @@ export function reduceToBgr(image, width, height) {
   return averageAreas(image, width, height);
 }
 
-/** @param {Image} image */
-function copyBgr({ data, width, height }) {
-  const bgr = new Uint8Array(width * height * 3);
-  for (let from = 0, to = 0; to < bgr.length; from += 4, to += 3) {
-    bgr[to] = data[from + 2];
-    bgr[to + 1] = data[from + 1];
-    bgr[to + 2] = data[from];
+/**
+ * Takes four pixels at a time: four words become three.
+ *
+ * @param {Image} image
+ */
+function copyBgr(image) {
+  const pixels = wordsOf(image);
+  const bgr = new Uint8Array(pixels.length * 3);
+  const words = new Uint32Array(bgr.buffer, 0, bgr.length >> 2);
+  const inFours = pixels.length & ~3;
+  for (let from = 0, to = 0; from < inFours; from += 4, to += 3) {
+    const second = swapped(pixels[from + 1]);
+    const third = swapped(pixels[from + 2]);
+    words[to] = swapped(pixels[from]) | (second << 24);
+    words[to + 1] = (second >>> 8) | (third << 16);
+    words[to + 2] = (third >>> 16) | (swapped(pixels[from + 3]) << 8);
+  }
+  for (let from = inFours; from < pixels.length; from++) {
+    const color = swapped(pixels[from]);
+    for (let i = 0; i < 3; i++) bgr[3 * from + i] = color >>> (8 * i);
   }
   return bgr;
+}
+
+/**
+ * Returns the pixels as numbers, which are read faster: red is the lowest byte, as on every processor of today.
+ *
+ * @param {Image} image
+ */
+export function wordsOf({ data, width, height }) {
+  return new Uint32Array(data.buffer, data.byteOffset, width * height);
+}
+
+/**
+ * @param {number} pixel Red in the lowest byte.
+ * @returns {number} Blue in the lowest byte, and nothing in the highest.
+ */
+function swapped(pixel) {
+  return ((pixel >>> 16) & 0xff) | (pixel & 0xff00) | ((pixel & 0xff) << 16);
 }
 
 /**
