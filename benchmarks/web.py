@@ -33,18 +33,21 @@ _LOAD = """async ({ threads, frames }) => {
 }"""
 
 _RUN = """async (count) => {
+    const { analyst, clip } = window;
     const canvas = new OffscreenCanvas(640, 480).getContext('2d');
-    await window.analyst.reset();
-    let faces = 0;
-    const start = performance.now();
-    for (let i = 0; i < count; i++) {
-        const frame = await createImageBitmap(window.clip[i % window.clip.length]);
-        const result = await window.analyst.look({ frame, time: i / 25, mirror: false, still: false });
-        canvas.drawImage(result.frame, 0, 0);
-        result.frame.close();
-        faces += result.faces.length;
+    async function* frames() {
+        for (let i = 0; i < count; i++) {
+            await analyst.soonFree;
+            yield { bitmap: await createImageBitmap(clip[i % clip.length]), time: i / 25 };
+        }
     }
-    return { seconds: (performance.now() - start) / 1000, faces };
+    await analyst.reset();
+    const start = performance.now();
+    for await (const { bitmap } of analyst.follow(frames(), { isStill: false, isMirrored: () => true })) {
+        canvas.drawImage(bitmap, 0, 0);
+        bitmap.close();
+    }
+    return (performance.now() - start) / 1000;
 }"""
 
 
@@ -100,8 +103,8 @@ def _compare(page: Any, frames: list[np.ndarray], rounds: int, count: int, scene
 
     def run_page(number: int = count) -> Cost:
         before = _cpu_seconds()
-        answer = page.evaluate(_RUN, number)
-        return Cost(answer["seconds"] / number, (_cpu_seconds() - before) / number)
+        seconds = page.evaluate(_RUN, number)
+        return Cost(seconds / number, (_cpu_seconds() - before) / number)
 
     run_python(_WARM_UP)
     run_page(_WARM_UP)

@@ -2,7 +2,8 @@
  * Runs detector and model off the page's thread.
  *
  * It takes messages `{ id, method, argument }` and answers each, in order, with `{ id, value }` or `{ id, error }`.
- * While it loads, it sends `{ progress: { name, loaded, total } }`.
+ * While it loads, it sends `{ progress: { name, loaded, total } }`. When the faces of a frame are found, and only their
+ * expressions are missing, it sends `{ isSoonFree: true }`.
  */
 import * as ort from './vendor/ort.wasm.min.mjs';
 import { readCard } from './core/card.mjs';
@@ -126,7 +127,11 @@ async function openDetector(file) {
   };
   const [width, height] = [SEARCH_SIZE, (SEARCH_SIZE * 3) / 4];
   await run(new Uint8Array(width * height * 3), width, height); // the first run of a size is slow
-  return run;
+  return async (...image) => {
+    const found = await run(...image);
+    postMessage({ isSoonFree: true });
+    return found;
+  };
 }
 
 /** @param {Uint8Array} file */
@@ -164,6 +169,7 @@ function pixelsOf(frame, mirror) {
   context.resetTransform();
   context.clearRect(0, 0, width, height); // where the frame is transparent, the last one would shine through
   context.setTransform(mirror ? -1 : 1, 0, 0, 1, mirror ? width : 0, 0);
+  context.imageSmoothingEnabled = false; // pixels stay as they are, and to mirror them takes less time
   context.drawImage(frame, 0, 0);
   try {
     return { data: context.getImageData(0, 0, width, height).data, width, height };

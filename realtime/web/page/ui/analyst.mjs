@@ -10,11 +10,19 @@ export class Analyst {
   /** @type {Map<number, { resolve: (value: any) => void, reject: (error: Error) => void }>} */
   #waiting = new Map();
   #lastId = 0;
+  #onSoonFree = () => {};
+  /**
+   * Settles when the worker is about to need another frame.
+   *
+   * @type {Promise<void>}
+   */
+  soonFree = Promise.resolve();
 
   /** @param {OnProgress} onProgress */
   constructor(onProgress) {
-    this.#worker.addEventListener('message', ({ data: { progress, id, value, error } }) => {
+    this.#worker.addEventListener('message', ({ data: { progress, isSoonFree, id, value, error } }) => {
       if (progress) return onProgress(progress.name, progress.loaded, progress.total);
+      if (isSoonFree) return this.#onSoonFree();
       const asked = this.#waiting.get(id);
       this.#waiting.delete(id);
       if (error === undefined) asked?.resolve(value);
@@ -89,7 +97,38 @@ export class Analyst {
    * @returns {Promise<{ frame: ImageBitmap, faces: Face[], milliseconds: number }>}
    */
   look(request) {
-    return this.#call('look', request, [request.frame]);
+    this.soonFree = new Promise((resolve) => (this.#onSoonFree = resolve));
+    return this.#call('look', request, [request.frame]).finally(this.#onSoonFree);
+  }
+
+  /**
+   * Finds the faces of frames. Each is sent before the answer about the one before is there, so the worker need not wait.
+   *
+   * @template {{ bitmap: ImageBitmap, time: number }} Frame
+   * @param {AsyncGenerator<Frame>} frames
+   * @param {{ isStill: boolean, isMirrored: () => boolean }} options
+   * @returns {AsyncGenerator<Frame & { mirror: boolean, faces: Face[], milliseconds: number }>} The frames, in order.
+   */
+  async *follow(frames, { isStill, isMirrored }) {
+    const send = async () => {
+      const { value, done } = await frames.next();
+      if (done) return null;
+      const mirror = isMirrored();
+      const answer = this.look({ frame: value.bitmap, time: value.time, mirror, still: isStill });
+      answer.catch(() => {}); // it is thrown below, but perhaps later
+      return { value, mirror, answer };
+    };
+    let next = send();
+    try {
+      for (let sent = await next; sent; sent = await next) {
+        next = send();
+        next.catch(() => {});
+        const { frame: bitmap, faces, milliseconds } = await sent.answer;
+        yield { ...sent.value, bitmap, mirror: sent.mirror, faces, milliseconds };
+      }
+    } finally {
+      await frames.return(undefined);
+    }
   }
 
   /**

@@ -13,7 +13,8 @@ import { printable } from '../core/tables.mjs';
  * @typedef {object} Source
  * @property {string} name As tables call it.
  * @property {'camera' | 'video' | 'picture'} kind
- * @property {(signal: AbortSignal) => AsyncGenerator<Frame>} frames Ends when the signal says so.
+ * @property {(signal: AbortSignal, due: () => Promise<void>) => AsyncGenerator<Frame>} frames Ends when the signal says
+ *   so. What is live is taken when it is due, to be new.
  * @property {File} [file] That of a picture.
  */
 
@@ -49,18 +50,20 @@ export async function openCamera(deviceId, signal) {
   if (signal.aborted) track.stop();
   const used = track.getSettings().deviceId ?? '';
   const number = Math.max(0, cameras.findIndex((camera) => camera.deviceId === used));
-  const frames = () => cameraFrames(stream, signal);
+  /** @type {Source['frames']} */
+  const frames = (_, due) => cameraFrames(stream, signal, due);
   return { name: `camera ${number}`, kind: 'camera', frames, cameras, deviceId: used };
 }
 
 /**
- * Yields the newest frame whenever one is asked for, and each only once.
+ * Yields the newest frame whenever one is due, and each only once.
  *
  * @param {MediaStream} stream
  * @param {AbortSignal} signal
+ * @param {() => Promise<void>} due
  * @returns {AsyncGenerator<Frame>}
  */
-async function* cameraFrames(stream, signal) {
+async function* cameraFrames(stream, signal, due) {
   const [track] = stream.getVideoTracks();
   const video = makeVideo();
   video.srcObject = stream;
@@ -83,6 +86,7 @@ async function* cameraFrames(stream, signal) {
     /** @type {{ now: number, count: number } | null} */
     let first = null;
     while (!signal.aborted) {
+      await due();
       if (!newest && track.readyState === 'live') await new Promise((resolve) => (wake = () => resolve(undefined)));
       if (signal.aborted) return;
       if (track.readyState === 'ended') throw new Error('The camera stopped. Start it again.');
