@@ -34,19 +34,19 @@ _LOAD = """async ({ threads, frames }) => {
 }"""
 
 _RUN = """async (count) => {
+    const { pixelsOf } = await import('/ui/pixels.mjs');
     const { analyst, clip } = window;
     const canvas = new OffscreenCanvas(640, 480).getContext('2d');
     async function* frames() {
         for (let i = 0; i < count; i++) {
             await analyst.soonFree;
-            yield { bitmap: await createImageBitmap(clip[i % clip.length]), time: i / 25 };
+            yield { image: pixelsOf(clip[i % clip.length], 640, 480, true), time: i / 25 };
         }
     }
     await analyst.reset();
     const start = performance.now();
-    for await (const { bitmap } of analyst.follow(frames(), { isStill: false, isMirrored: () => true })) {
-        canvas.drawImage(bitmap, 0, 0);
-        bitmap.close();
+    for await (const { image } of analyst.follow(frames(), false)) {
+        canvas.putImageData(new ImageData(image.data, 640, 480), 0, 0);
     }
     return (performance.now() - start) / 1000;
 }"""

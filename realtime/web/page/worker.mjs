@@ -19,17 +19,12 @@ import { Pipeline } from './core/pipeline.mjs';
 
 /**
  * @typedef {object} Request A frame to look at.
- * @property {ImageBitmap} frame
+ * @property {Image} image
  * @property {number} time In seconds.
- * @property {boolean} mirror Whether it is mirrored first.
  * @property {boolean} still Whether it is a picture that stands alone.
  */
 
 const RUNTIME = new URL('./vendor/', import.meta.url);
-const canvas = new OffscreenCanvas(1, 1);
-const context = /** @type {OffscreenCanvasRenderingContext2D} */ (
-  canvas.getContext('2d', { alpha: false, willReadFrequently: true })
-);
 
 /** @type {Pipeline} */
 let pipeline;
@@ -91,22 +86,21 @@ const methods = {
   /**
    * Takes pictures of one person at rest.
    *
-   * @param {ImageBitmap[]} pictures None ends it.
+   * @param {Image[]} images None ends it.
    */
-  async rest(pictures) {
-    await pipeline.rest(pictures.map((picture) => pixelsOf(picture, false)));
+  async rest(images) {
+    await pipeline.rest(images);
   },
 
   /**
-   * Finds the faces of a frame, which goes back with them.
+   * Finds the faces of a frame. Its pixels go back with them.
    *
    * @param {Request} request
    */
-  async look({ frame, time, mirror, still }) {
+  async look({ image, time, still }) {
     const started = performance.now();
-    const image = pixelsOf(frame, mirror);
     const faces = await (still ? pipeline.still(image) : pipeline.next(image, time));
-    return { frame, faces, milliseconds: performance.now() - started };
+    return { image, faces, milliseconds: performance.now() - started };
   },
 };
 
@@ -158,26 +152,6 @@ async function openModel(file) {
   return { card, recognizer, session };
 }
 
-/**
- * @param {ImageBitmap} frame
- * @param {boolean} mirror
- * @returns {Image}
- */
-function pixelsOf(frame, mirror) {
-  const { width, height } = frame;
-  if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
-  context.resetTransform();
-  context.clearRect(0, 0, width, height); // where the frame is transparent, the last one would shine through
-  context.setTransform(mirror ? -1 : 1, 0, 0, 1, mirror ? width : 0, 0);
-  context.imageSmoothingEnabled = false; // pixels stay as they are, and to mirror them takes less time
-  context.drawImage(frame, 0, 0);
-  try {
-    return { data: context.getImageData(0, 0, width, height).data, width, height };
-  } catch {
-    throw new Error(`The picture is too large for this browser: ${width} × ${height} pixels.`);
-  }
-}
-
 /** @param {unknown} error */
 function firstLine(error) {
   return String(error instanceof Error ? error.message : error).split('\n', 1)[0].slice(0, 200);
@@ -189,7 +163,7 @@ addEventListener('message', ({ data: { id, method, argument } }) => {
   last = last.then(async () => {
     try {
       const value = await methods[/** @type {keyof typeof methods} */ (method)](argument);
-      postMessage({ id, value }, { transfer: value && 'frame' in value ? [value.frame] : [] });
+      postMessage({ id, value }, { transfer: value && 'image' in value ? [value.image.data.buffer] : [] });
     } catch (error) {
       postMessage({ id, error: firstLine(error) });
     }

@@ -159,7 +159,7 @@ export class App {
     const signal = await this.#takeTurn();
     this.#say('Opening the camera …');
     try {
-      const source = await openCamera(this.ui.cameras.value, signal);
+      const source = await openCamera(this.ui.cameras.value, signal, () => this.ui.mirror.checked);
       const options = source.cameras.map(({ label, deviceId }, i) => new Option(label || `camera ${i}`, deviceId));
       this.ui.cameras.replaceChildren(...options);
       this.ui.cameras.value = source.deviceId;
@@ -260,17 +260,16 @@ export class App {
    */
   async #analyze(source, signal) {
     const isStill = source.kind === 'picture';
-    const isMirrored = () => source.kind === 'camera' && this.ui.mirror.checked;
     let frames = 0;
     /** @type {Face[]} */
     let faces = [];
     await this.#analyst.reset();
     const given = source.frames(signal, () => this.#analyst.soonFree);
-    for await (const frame of this.#analyst.follow(given, { isStill, isMirrored })) {
-      const { bitmap, time, index, mirror, done } = frame;
+    for await (const frame of this.#analyst.follow(given, isStill)) {
+      const { image, time, index, done } = frame;
       faces = frame.faces;
       if (!frames++) this.faces.clear();
-      this.stage.show(bitmap, mirror, faces);
+      this.stage.show(image, faces);
       this.faces.show(faces, isStill ? null : time);
       this.ui.none.hidden = faces.length > 0;
       const isNew = !source.file || this.strip.add(source.file);

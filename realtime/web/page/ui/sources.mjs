@@ -1,9 +1,12 @@
 /** Where frames come from: camera, videos and pictures. Errors are sentences for the user. */
 import { printable } from '../core/tables.mjs';
+import { pixelsOf } from './pixels.mjs';
+
+/** @typedef {import('../core/area.mjs').Image} Image */
 
 /**
  * @typedef {object} Frame
- * @property {ImageBitmap} bitmap
+ * @property {Image} image
  * @property {number} time In seconds, from the first frame.
  * @property {number} index Number of the frame, from 0.
  * @property {number} [done] Which part of the source is done, 0 to 1.
@@ -32,9 +35,10 @@ const CAMERA_ERRORS = {
 /**
  * @param {string} deviceId Empty for the default.
  * @param {AbortSignal} signal
+ * @param {() => boolean} isMirrored
  * @returns {Promise<Source & { cameras: MediaDeviceInfo[], deviceId: string }>} With all cameras there are.
  */
-export async function openCamera(deviceId, signal) {
+export async function openCamera(deviceId, signal, isMirrored) {
   if (!navigator.mediaDevices) throw new Error('The camera needs https, or this machine’s own address. Open files.');
   const size = { width: { ideal: 640 }, height: { ideal: 480 } };
   const which = deviceId ? { deviceId: { exact: deviceId } } : { facingMode: 'user' };
@@ -51,7 +55,7 @@ export async function openCamera(deviceId, signal) {
   const used = track.getSettings().deviceId ?? '';
   const number = Math.max(0, cameras.findIndex((camera) => camera.deviceId === used));
   /** @type {Source['frames']} */
-  const frames = (_, due) => cameraFrames(stream, signal, due);
+  const frames = (_, due) => cameraFrames(stream, signal, isMirrored, due);
   return { name: `camera ${number}`, kind: 'camera', frames, cameras, deviceId: used };
 }
 
@@ -60,10 +64,11 @@ export async function openCamera(deviceId, signal) {
  *
  * @param {MediaStream} stream
  * @param {AbortSignal} signal
+ * @param {() => boolean} isMirrored
  * @param {() => Promise<void>} due
  * @returns {AsyncGenerator<Frame>}
  */
-async function* cameraFrames(stream, signal, due) {
+async function* cameraFrames(stream, signal, isMirrored, due) {
   const [track] = stream.getVideoTracks();
   const video = makeVideo();
   video.srcObject = stream;
@@ -94,8 +99,8 @@ async function* cameraFrames(stream, signal, due) {
       const { now, count } = newest;
       newest = null;
       first ??= { now, count };
-      const bitmap = await createImageBitmap(video);
-      yield { bitmap, time: (now - first.now) / 1000, index: count - first.count };
+      const image = pixelsOf(video, video.videoWidth, video.videoHeight, isMirrored());
+      yield { image, time: (now - first.now) / 1000, index: count - first.count };
     }
   } finally {
     video.cancelVideoFrameCallback(handle);
@@ -163,8 +168,8 @@ async function* videoFrames(file, name, rate, signal) {
       if (time === last) continue; // the file has fewer frames than are asked for
       if (index === 0) first = time;
       last = time;
-      const bitmap = await createImageBitmap(video);
-      yield { bitmap, time: time - first, index: index++, done: video.currentTime / video.duration };
+      const image = pixelsOf(video, video.videoWidth, video.videoHeight);
+      yield { image, time: time - first, index: index++, done: video.currentTime / video.duration };
     }
   } finally {
     video.removeAttribute('src');
@@ -199,7 +204,7 @@ export function openPicture(file) {
     kind: 'picture',
     file,
     async *frames() {
-      yield { bitmap: await readPicture(file, name), time: 0, index: 0 };
+      yield { image: await readPicture(file, name), time: 0, index: 0 };
     },
   };
 }
@@ -207,14 +212,18 @@ export function openPicture(file) {
 /**
  * @param {Blob} file
  * @param {string} name
- * @returns {Promise<ImageBitmap>}
+ * @returns {Promise<Image>}
  */
 export async function readPicture(file, name) {
-  try {
-    // Colors as they are in the file, as Python reads them; turned upright as EXIF says.
-    return await createImageBitmap(file, { colorSpaceConversion: 'none', imageOrientation: 'from-image' });
-  } catch {
+  // Colors as they are in the file, as Python reads them; turned upright as EXIF says.
+  const options = /** @type {const} */ ({ colorSpaceConversion: 'none', imageOrientation: 'from-image' });
+  const bitmap = await createImageBitmap(file, options).catch(() => {
     throw new Error(`${name}: is no picture that this browser can read; it may be damaged.`);
+  });
+  try {
+    return pixelsOf(bitmap, bitmap.width, bitmap.height);
+  } finally {
+    bitmap.close();
   }
 }
 
