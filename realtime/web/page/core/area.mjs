@@ -52,7 +52,7 @@ function copyBgr(image, bgr) {
 }
 
 /**
- * Returns the pixels as numbers, which are read faster: red is the lowest byte, as on every processor of today.
+ * Returns each pixel as one number, which is read faster. Red is the lowest byte, as processors are little-endian.
  *
  * @param {Image} image
  */
