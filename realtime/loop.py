@@ -203,8 +203,8 @@ class Loop:
         self.on_frame()
 
     def _labeled(self, frame: Frame, faces: list[Face]) -> np.ndarray:
-        """Returns the frame with its faces drawn on it: a copy if there is a window, whose keys may ask for another."""
-        image = frame.image.copy() if self.window else frame.image
+        """Returns a copy of the frame with its faces drawn on it."""
+        image = frame.image.copy()
         draw_faces(image, faces, details=self._details, show_input=self.show_input)
         return image
 

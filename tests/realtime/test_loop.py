@@ -185,14 +185,3 @@ def test_the_next_frame_is_searched_while_one_is_recognized(pipeline, clip, gray
     loop = Loop(pipeline(detector=detector, recognize=recognize))
     loop.play(clip([gray(0), gray(9)]))
     assert loop.frames == 2
-
-
-@pytest.mark.parametrize("windows", [0, 1])
-def test_a_frame_is_copied_only_if_a_window_may_ask_for_it_again(windows, pipeline, clip, gray, screen):
-    images, everything = [gray(90), gray(90)], Everything()
-    loop = Loop(pipeline((20, 20, 20, 20)), window=screen if windows else None)
-    loop.play(clip(images, fps=100), everything.recording)
-    for image, picture in zip(images, everything.pictures, strict=True):
-        assert (picture != 90).any()  # a face is drawn on it
-        assert (image is picture) == (not windows)
-        assert (image == 90).all() == bool(windows)
