@@ -18,6 +18,8 @@ from fer_tf.classes import CLASSES
 from fer_tf.quiet import configure_tensorflow
 
 configure_tensorflow()
+# PyTorch's threads wait for each other in loops. Beside a second worker of pytest that takes several times the work.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 @pytest.fixture
