@@ -1,5 +1,7 @@
 """Reads video files and network streams by PyAV: upright, deinterlaced, with square pixels and their own times."""
 
+import contextlib
+import ctypes
 import math
 import os
 import threading
@@ -79,6 +81,7 @@ class Video:
     """
 
     def __init__(self, address: str | BinaryIO, *, live: bool = False):
+        _bound_memory()
         try:
             container = av.open(
                 address,
@@ -93,7 +96,7 @@ class Video:
         except VideoError:
             container.close()
             raise
-        self._container = container
+        self._container, self._live = container, live
         self._stream.thread_type = "SLICE" if live else "AUTO"
         self._stream.codec_context.options = {"max_pixels": str(limit("PIXELS"))}
         self.fps = _plausible(self._stream.average_rate or self._stream.guessed_rate)
@@ -130,7 +133,9 @@ class Video:
                 if packet is None:
                     return
             except MemoryError:
-                raise
+                if not self._live:
+                    raise
+                packet = None  # a part of the stream is too large; it is opened again
             except (av.FFmpegError, OSError, ValueError):  # cut off in the middle of a packet, or the network is silent
                 packet = None
             try:
@@ -273,6 +278,14 @@ class StreamCapture:
         """Closes the connection."""
         if self._video:
             self._video.close()
+
+
+def _bound_memory() -> None:
+    """Has FFmpeg take at most 4 bytes at once for each pixel that is allowed, whatever size a packet claims to have."""
+    with contextlib.suppress(OSError, AttributeError):  # Windows does not look into what the library loads itself
+        av_max_alloc = ctypes.CDLL(av._core.__file__).av_max_alloc
+        av_max_alloc.argtypes, av_max_alloc.restype = [ctypes.c_size_t], None
+        av_max_alloc(max(2**26, 4 * limit("PIXELS")))  # 64 MB are enough for FFmpeg's own buffers
 
 
 def _options(address: str) -> dict[str, str]:

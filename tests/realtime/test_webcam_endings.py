@@ -1,6 +1,7 @@
 import contextlib
 import re
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -77,6 +78,48 @@ def test_a_stream_that_is_cut_is_reported_and_comes_back(model, tmp_path, run_we
     images = [capture.read()[1] for _ in range(41)]
     assert images[0].mean() == pytest.approx(40, abs=5)
     assert images[-1].mean() == pytest.approx(80, abs=5)
+
+
+class Endless(BaseHTTPRequestHandler):
+    """A camera whose third picture claims 2 GB, or no size at all, and goes on for 300 MB."""
+
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
+        self.end_headers()
+        jpeg = cv2.imencode(".jpg", np.zeros((120, 160, 3), np.uint8))[1].tobytes()
+        head = "--frame\r\nContent-Type: image/jpeg\r\n"
+        size = "Content-Length: 2000000000\r\n" if self.path == "/claims" else ""
+        with contextlib.suppress(OSError):
+            for _ in range(2):
+                self.wfile.write(f"{head}Content-Length: {len(jpeg)}\r\n\r\n".encode() + jpeg + b"\r\n")
+            self.wfile.write(f"{head}{size}\r\n".encode())
+            for _ in range(300):
+                self.wfile.write(b"\xff" * 2**20)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no getrusage, and FFmpeg's own limit")
+@pytest.mark.parametrize("path", ["claims", "says_nothing"])
+def test_a_part_of_a_stream_without_end_takes_no_more_memory_than_is_allowed(path, monkeypatch):
+    monkeypatch.setenv("FER_TF_MAX_PIXELS", "1000000")  # 64 MB at once
+    code = """if True:
+        import resource, sys
+        from fer_tf.realtime.video import StreamCapture
+        capture = StreamCapture(sys.argv[1])
+        assert capture.read()[0]
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        while capture.read()[0]:
+            pass
+        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+        print(grown / (1e6 if sys.platform == "darwin" else 1e3))
+    """
+    with serving(Endless) as (address, _):
+        done = subprocess.run([sys.executable, "-c", code, address + path], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) < 150
 
 
 class Silent(BaseHTTPRequestHandler):
