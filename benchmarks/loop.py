@@ -43,6 +43,7 @@ EARLY, LATE = 1_000, 10_000
 _ROOT = Path(__file__).parents[1]
 _CHECKPOINTS = ("Resnet50_Original", "Resnet50_Stack_Ori_Sharpen")
 _ROUNDS = 10
+_STARTS = 5
 _ORIGINAL = "first project: both ResNet50s in PyTorch"
 
 _Figures = dict[str, float | None]
@@ -305,7 +306,7 @@ def _time_to_the_first_frame() -> dict[str, float]:
     seconds = []
     with tempfile.TemporaryDirectory() as folder:
         table = str(Path(folder) / "faces.csv")
-        for _ in range(5):
+        for _ in range(_STARTS):
             arguments = ["--source", "demo", "--no-window", "--max-frames", "1", "--csv", table]
             start = time.perf_counter()
             command = [sys.executable, "-m", "realtime.webcam", *arguments]

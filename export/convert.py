@@ -52,7 +52,7 @@ def convert(
     """
     signature = [tf.TensorSpec((None, IMAGE_SIZE, IMAGE_SIZE), tf.uint8, name=INPUT_NAME)]
 
-    @tf.function(input_signature=signature)
+    @tf.function(input_signature=signature, autograph=False)
     def recognize(faces):
         logits = network(preprocessor(faces), training=False)
         return ops.softmax(logits / card.temperature, axis=-1)

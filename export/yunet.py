@@ -56,9 +56,7 @@ def build(weights: Mapping[str, np.ndarray]) -> onnx.ModelProto:
     """
     graph = _Graph(weights)
     levels = _features(graph, _padded(graph, "image"))
-    heads = [graph.head(level, x) for level, x in enumerate(levels)]
-    found = [_decoded(graph, head, stride) for head, stride in zip(heads, _STRIDES, strict=True)]
-    boxes, scores, landmarks = (graph("Concat", *parts, axis=0) for parts in zip(*found, strict=True))
+    boxes, scores, landmarks = _decoded(graph, [graph.head(level, x) for level, x in enumerate(levels)])
     chosen = graph(
         "NonMaxSuppression",
         graph("Unsqueeze", boxes, graph.integers(0)),
@@ -103,10 +101,10 @@ class _Graph:
         return self.constant(np.array(values, np.int64))
 
     def stem(self, x: str) -> str:
-        rows = self._weights[f"{_STEM}_weight"].reshape(16, _STEM_ROW)[:, :27]
-        kernels = rows.reshape(16, 3, 3, 3).transpose(0, 3, 1, 2)
+        """Adds the first convolution, of 3×3 pixels with their three channels side by side: 3×9 numbers."""
+        kernels = self._weights[f"{_STEM}_weight"].reshape(16, _STEM_ROW)[:, :27].reshape(16, 1, 3, 9)
         inputs = x, self.constant(kernels.copy()), self.constant(self._weights[f"{_STEM}_bias"])
-        return self("Relu", self("Conv", *inputs, kernel_shape=[3, 3], pads=[1] * 4, strides=[2, 2]))
+        return self("Relu", self("Conv", *inputs, kernel_shape=[3, 9], pads=[1, 3, 1, 3], strides=[2, 6]))
 
     def unit(self, x: str, *names: str) -> str:
         """Adds the two convolutions of a unit; of several names, those of units of one input, side by side."""
@@ -140,13 +138,12 @@ class _Graph:
 
 
 def _padded(graph: _Graph, image: str) -> str:
-    """Returns float32 [1, 3, H, W], filled up by black on the right and below to whole cells of the last level."""
-    size = graph("Shape", image, end=2)
-    missing = graph("Mod", graph("Neg", size), graph.integers(_STRIDES[-1]))
+    """Returns float32 [1, 1, H, 3 W], filled up by black on the right and below to whole cells of the last level."""
+    missing = graph("Mod", graph("Neg", graph("Shape", image, end=2)), graph.integers(_STRIDES[-1]))
     pads = graph("Concat", graph.integers(0, 0, 0), missing, graph.integers(0), axis=0)
-    x = graph("Pad", image, pads, graph.constant(np.uint8(0)))
-    x = graph("Cast", graph("Transpose", x, perm=[2, 0, 1]), to=TensorProto.FLOAT)
-    return graph("Unsqueeze", x, graph.integers(0))
+    x = graph("Cast", graph("Pad", image, pads, graph.constant(np.uint8(0))), to=TensorProto.FLOAT)
+    height = graph("Shape", x, end=1)
+    return graph("Reshape", x, graph("Concat", graph.integers(1, 1), height, graph.integers(-1), axis=0))
 
 
 def _features(graph: _Graph, x: str) -> list[str]:
@@ -181,20 +178,32 @@ def _features(graph: _Graph, x: str) -> list[str]:
     return levels
 
 
-def _decoded(graph: _Graph, head: str, stride: int) -> tuple[str, str, str]:
-    """Returns boxes [M, 4], scores [M] and landmarks [M, 5, 2] of the cells of one level that may hold a face."""
-    cells = graph("Squeeze", graph("Transpose", head, perm=[0, 2, 3, 1]), graph.integers(0))
-    likely, _ = graph.split(cells, likely=2, rest=14)
-    score = graph("Sqrt", graph("ReduceProd", graph("Sigmoid", likely), graph.integers(2), keepdims=0))
+def _decoded(graph: _Graph, heads: Sequence[str]) -> tuple[str, str, str]:
+    """Returns boxes [M, 4], scores [M] and landmarks [M, 5, 2] of the cells of all levels that may hold a face."""
+    widths = graph("Concat", *(graph("Shape", head, start=3) for head in heads), axis=0)
+    heights = graph("Concat", *(graph("Shape", head, start=2, end=3) for head in heads), axis=0)
+    counts = graph("Mul", heights, widths)
+    starts = graph("CumSum", counts, graph.constant(np.int64(0)), exclusive=1)
+    flat = (graph("Reshape", head, graph.integers(sum(_HEADS.values()), -1)) for head in heads)
+    cells = graph("Concat", *flat, axis=1)
+    likely = graph("Slice", cells, graph.integers(0), graph.integers(2), graph.integers(0))
+    score = graph("Sqrt", graph("ReduceProd", graph("Sigmoid", likely), graph.integers(0), keepdims=0))
     enough = graph("GreaterOrEqual", score, graph.constant(np.float32(LEAST_SCORE)))
-    places = graph("Transpose", graph("NonZero", enough), perm=[1, 0])  # row and column of each
-    score = graph("GatherND", score, places)
-    _, shift, size, points = graph.split(graph("GatherND", cells, places), likely=2, shift=2, size=2, points=10)
-    scale = graph.constant(np.float32(stride))
-    corner = graph("Cast", graph("Gather", places, graph.integers(1, 0), axis=1), to=TensorProto.FLOAT)
-    corner = graph("Mul", corner, scale)
+    places = graph("Squeeze", graph("NonZero", enough), graph.integers(0))
+    score = graph("Gather", score, places)
+    found = graph("Transpose", graph("Gather", cells, places, axis=1), perm=[1, 0])
+    _, shift, size, points = graph.split(found, likely=2, shift=2, size=2, points=10)
+    # What follows is of few cells. The level of each is the number of levels that end before it.
+    ends = graph("Unsqueeze", graph("Add", starts, counts), graph.integers(1))
+    before = graph("Cast", graph("GreaterOrEqual", places, ends), to=TensorProto.INT64)
+    level = graph("ReduceSum", before, graph.integers(0), keepdims=0)
+    place, width = graph("Sub", places, graph("Gather", starts, level)), graph("Gather", widths, level)
+    corner = [graph("Unsqueeze", graph(kind, place, width), graph.integers(1)) for kind in ("Mod", "Div")]
+    scale = graph("Gather", graph.constant(np.float32(_STRIDES).reshape(3, 1)), level)
+    corner = graph("Mul", graph("Cast", graph("Concat", *corner, axis=1), to=TensorProto.FLOAT), scale)
     center = graph("Add", graph("Mul", shift, scale), corner)
     half = graph("Mul", graph("Mul", graph("Exp", size), scale), graph.constant(np.float32(0.5)))
     boxes = graph("Concat", graph("Sub", center, half), graph("Add", center, half), axis=1)
+    scale, corner = (graph("Unsqueeze", values, graph.integers(1)) for values in (scale, corner))
     points = graph("Mul", graph("Reshape", points, graph.integers(-1, 5, 2)), scale)
-    return boxes, score, graph("Add", points, graph("Unsqueeze", corner, graph.integers(1)))
+    return boxes, score, graph("Add", points, corner)

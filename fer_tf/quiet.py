@@ -39,7 +39,7 @@ def silence_opencv() -> None:
 
 
 def configure_tensorflow() -> None:
-    """Sets the environment variables that TensorFlow and Keras read when they are imported.
+    """Sets the environment variables that TensorFlow and Keras read when they are imported, and tf2onnx later.
 
     Only commands call this: a program that uses `fer_tf.Pipeline` may have a Keras of its own.
     """
@@ -47,3 +47,5 @@ def configure_tensorflow() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # Without VNNI, TensorFlow leaves oneDNN off by default, and training takes up to 1.6 times as long.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    # Otherwise tf2onnx copies the graph, weights and all, before each of a dozen steps, to undo one that fails.
+    os.environ.setdefault("TF2ONNX_CATCH_ERRORS", "FALSE")

@@ -167,6 +167,9 @@ class YuNet:
 
     def __init__(self, session: onnxruntime.InferenceSession, *, confidence: float):
         self._session, self._confidence = session, confidence
+        # The first search shows how the next can do with one block of memory, so what it took itself is given back.
+        self._options: onnxruntime.RunOptions | None = onnxruntime.RunOptions()
+        self._options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         signature = [
             (node.name, node.type, len(node.shape)) for node in (*session.get_inputs(), *session.get_outputs())
         ]
@@ -177,13 +180,14 @@ class YuNet:
     def __call__(self, image: np.ndarray, smallest: float) -> Detections:
         """Returns float boxes, scores and landmarks of `image`, uint8 [H, W, 3], BGR, at its own size."""
         try:
-            boxes, scores, landmarks = self._session.run(list(OUTPUTS), {"image": image})
+            boxes, scores, landmarks = self._session.run(list(OUTPUTS), {"image": image}, self._options)
         except Exception as error:  # onnxruntime's exceptions have no common base but this
             height, width = image.shape[:2]
             reason = "not enough memory" if is_out_of_memory(error) else str(error).partition("\n")[0][:300]
             raise UserError(
                 f"the face detector cannot search {width}x{height} pixels ({reason}); choose a smaller --search-size"
             ) from None
+        self._options = None
         if not len(boxes) == len(scores) == len(landmarks):
             raise UserError("the face detector does not give a score and landmarks for each box; export it again")
         sure = scores >= self._confidence

@@ -18,6 +18,8 @@ from fer_tf.classes import CLASSES
 from fer_tf.quiet import configure_tensorflow
 
 configure_tensorflow()
+# PyTorch's threads wait for each other in loops. Beside a second worker of pytest that takes several times the work.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 @pytest.fixture
@@ -148,11 +150,12 @@ def class_folders(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory) -> Path:
-    """Where decoded copies go instead of the user's cache directory, in this process and in those it starts."""
-    base = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        base = base.parent  # all workers share it, and FER-2013 is decoded once
-    folder = base / "decoded"
+    """Where decoded copies go instead of the user's cache directory, in this process and in those it starts.
+
+    Workers of pytest share it, so that FER-2013 is decoded once: a copy takes its place whole.
+    """
+    root = tmp_path_factory.getbasetemp()
+    folder = (root.parent if "PYTEST_XDIST_WORKER" in os.environ else root) / "cache"
     folder.mkdir(exist_ok=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FER_TF_CACHE", str(folder))

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 def predictor(model: keras.Model) -> Callable[[tf.data.Dataset], np.ndarray]:
     """Returns a function from preprocessed batches of N images to logits, float32 [N, 7]."""
-    run = tf.function(lambda images: model(images, training=False), reduce_retracing=True)
+    run = tf.function(lambda images: model(images, training=False), autograph=False, reduce_retracing=True)
     return lambda batches: np.concatenate([run(images).numpy() for images in batches])
 
 

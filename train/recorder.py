@@ -52,7 +52,9 @@ class Recorder(keras.callbacks.Callback):
             settings = self._folder.settings
             self._averaged = create_model(settings.model, settings.dataset, widths=settings.widths)
         self._predict = predictor(self._averaged)
-        self._update_norms = tf.function(lambda images: self._averaged(images, training=True), reduce_retracing=True)
+        self._update_norms = tf.function(
+            lambda images: self._averaged(images, training=True), autograph=False, reduce_retracing=True
+        )
         done = len(self._rows)
         self._bar = tqdm(
             total=self._epochs * self._steps,

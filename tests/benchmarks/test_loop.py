@@ -58,6 +58,7 @@ def checkpoints(tmp_path, make_model_file, monkeypatch):
     monkeypatch.setattr(benchmark, "_Ours", Steady)
     monkeypatch.setattr(benchmark, "_original", lambda frames, folder: contextlib.nullcontext(Slow()))
     monkeypatch.setattr(benchmark, "_ROUNDS", 2)
+    monkeypatch.setattr(benchmark, "_STARTS", 2)
     monkeypatch.setattr(benchmark, "FACES", (1, 16))
     monkeypatch.setattr(benchmark, "EARLY", 20)
     monkeypatch.setattr(benchmark, "LATE", 40)

@@ -139,7 +139,9 @@ def test_a_card_of_another_format_is_refused():
 @pytest.fixture(scope="module")
 def find():
     """What the shipped graph finds, as libfacedetection's rows: truncated, and the size of a box before its sides."""
-    session = onnxruntime.InferenceSession(weights.FACE_DETECTOR)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1  # more would wait for each other in loops
+    session = onnxruntime.InferenceSession(weights.FACE_DETECTOR, options)
 
     def find(image):
         boxes, scores, landmarks = session.run(list(OUTPUTS), {"image": image})

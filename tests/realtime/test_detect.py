@@ -155,6 +155,27 @@ def test_no_memory_is_lost(portrait):
     assert (pages[2] - pages[1]) * os.sysconf("SC_PAGE_SIZE") < 5e6
 
 
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads memory from Linux's /proc")
+def test_it_takes_less_memory_than_onnxruntime_by_itself():
+    code = """
+import os, pathlib, numpy, onnxruntime, fer_tf
+def size():
+    return int(pathlib.Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+detector = fer_tf.FaceDetector()
+find = {}
+before = size()
+for _ in range(3):
+    find(numpy.zeros((480, 640, 3), numpy.uint8))
+print(size() - before)
+"""
+    plain = "lambda image: detector._find._session.run(None, dict(image=image))"
+    commands = [[sys.executable, "-c", code.format(find)] for find in ("detector", plain)]
+    ours, others = (
+        int(subprocess.run(command, capture_output=True, text=True, check=True).stdout) for command in commands
+    )
+    assert ours < others - 5e6
+
+
 def test_detectors_of_several_threads_do_not_disturb_each_other(portrait):
     frames = [portrait, portrait[:, ::-1], np.tile(cv2.resize(portrait, (320, 240)), (2, 2, 1))]
     expected = [FaceDetector()(frame).boxes.tolist() for frame in frames]

@@ -16,7 +16,6 @@ if (missing) {
 function missingFeature() {
   const features = {
     WebAssembly: 'WebAssembly' in globalThis,
-    OffscreenCanvas: 'OffscreenCanvas' in globalThis,
     DecompressionStream: 'DecompressionStream' in globalThis,
     requestVideoFrameCallback: 'requestVideoFrameCallback' in HTMLVideoElement.prototype,
   };

@@ -2,7 +2,8 @@
  * Runs detector and model off the page's thread.
  *
  * It takes messages `{ id, method, argument }` and answers each, in order, with `{ id, value }` or `{ id, error }`.
- * While it loads, it sends `{ progress: { name, loaded, total } }`.
+ * While it loads, it sends `{ progress: { name, loaded, total } }`. When the faces of a frame are found, and only their
+ * expressions are missing, it sends `{ isSoonFree: true }`.
  */
 import * as ort from './vendor/ort.wasm.min.mjs';
 import { readCard } from './core/card.mjs';
@@ -18,17 +19,12 @@ import { Pipeline } from './core/pipeline.mjs';
 
 /**
  * @typedef {object} Request A frame to look at.
- * @property {ImageBitmap} frame
+ * @property {Image} image
  * @property {number} time In seconds.
- * @property {boolean} mirror Whether it is mirrored first.
  * @property {boolean} still Whether it is a picture that stands alone.
  */
 
 const RUNTIME = new URL('./vendor/', import.meta.url);
-const canvas = new OffscreenCanvas(1, 1);
-const context = /** @type {OffscreenCanvasRenderingContext2D} */ (
-  canvas.getContext('2d', { alpha: false, willReadFrequently: true })
-);
 
 /** @type {Pipeline} */
 let pipeline;
@@ -90,22 +86,21 @@ const methods = {
   /**
    * Takes pictures of one person at rest.
    *
-   * @param {ImageBitmap[]} pictures None ends it.
+   * @param {Image[]} images None ends it.
    */
-  async rest(pictures) {
-    await pipeline.rest(pictures.map((picture) => pixelsOf(picture, false)));
+  async rest(images) {
+    await pipeline.rest(images);
   },
 
   /**
-   * Finds the faces of a frame, which goes back with them.
+   * Finds the faces of a frame. Its pixels go back with them.
    *
    * @param {Request} request
    */
-  async look({ frame, time, mirror, still }) {
+  async look({ image, time, still }) {
     const started = performance.now();
-    const image = pixelsOf(frame, mirror);
     const faces = await (still ? pipeline.still(image) : pipeline.next(image, time));
-    return { frame, faces, milliseconds: performance.now() - started };
+    return { image, faces, milliseconds: performance.now() - started };
   },
 };
 
@@ -126,7 +121,11 @@ async function openDetector(file) {
   };
   const [width, height] = [SEARCH_SIZE, (SEARCH_SIZE * 3) / 4];
   await run(new Uint8Array(width * height * 3), width, height); // the first run of a size is slow
-  return run;
+  return async (...image) => {
+    const found = await run(...image);
+    postMessage({ isSoonFree: true });
+    return found;
+  };
 }
 
 /** @param {Uint8Array} file */
@@ -153,25 +152,6 @@ async function openModel(file) {
   return { card, recognizer, session };
 }
 
-/**
- * @param {ImageBitmap} frame
- * @param {boolean} mirror
- * @returns {Image}
- */
-function pixelsOf(frame, mirror) {
-  const { width, height } = frame;
-  if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
-  context.resetTransform();
-  context.clearRect(0, 0, width, height); // where the frame is transparent, the last one would shine through
-  context.setTransform(mirror ? -1 : 1, 0, 0, 1, mirror ? width : 0, 0);
-  context.drawImage(frame, 0, 0);
-  try {
-    return { data: context.getImageData(0, 0, width, height).data, width, height };
-  } catch {
-    throw new Error(`The picture is too large for this browser: ${width} × ${height} pixels.`);
-  }
-}
-
 /** @param {unknown} error */
 function firstLine(error) {
   return String(error instanceof Error ? error.message : error).split('\n', 1)[0].slice(0, 200);
@@ -183,7 +163,7 @@ addEventListener('message', ({ data: { id, method, argument } }) => {
   last = last.then(async () => {
     try {
       const value = await methods[/** @type {keyof typeof methods} */ (method)](argument);
-      postMessage({ id, value }, { transfer: value && 'frame' in value ? [value.frame] : [] });
+      postMessage({ id, value }, { transfer: value && 'image' in value ? [value.image.data.buffer] : [] });
     } catch (error) {
       postMessage({ id, error: firstLine(error) });
     }

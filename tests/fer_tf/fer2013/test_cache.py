@@ -26,10 +26,10 @@ def test_cache_of_a_folder_notices_a_changed_file(tmp_path, faces, forms):
     [lambda b: b[: len(b) // 2], lambda b: b"", lambda b: b"no archive", lambda b: b[:26] + b"\xff" * 8 + b[34:]],
 )
 def test_damaged_cache_is_read_anew(tmp_path, faces, damage, monkeypatch, forms):
-    monkeypatch.setenv("FER_TF_CACHE", str(tmp_path / "decoded"))
+    monkeypatch.setenv("FER_TF_CACHE", str(tmp_path / "cache"))
     path = forms.write_zip(tmp_path / "data.zip", forms.members_of(faces))
     fer2013.load(path)
-    (cached,) = (tmp_path / "decoded").iterdir()
+    (cached,) = (tmp_path / "cache").iterdir()
     cached.write_bytes(damage(cached.read_bytes()))
     forms.assert_holds(fer2013.load(path), faces)
 

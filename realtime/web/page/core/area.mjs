@@ -7,8 +7,11 @@
  * @property {number} height
  */
 
+/** Memory of the last result, for the next of its size: to get new memory takes longer than to fill it. */
+let kept = new Uint8Array(0);
+
 /**
- * Returns an image as the detector takes it.
+ * Returns an image as the detector takes it. It lasts until the next call.
  *
  * @param {Image} image
  * @param {number} width Of the result; at most the image's.
@@ -18,20 +21,51 @@
 export function reduceToBgr(image, width, height) {
   const across = image.width / width;
   const down = image.height / height;
-  if (across === 1 && down === 1) return copyBgr(image);
-  if (Number.isInteger(across) && Number.isInteger(down)) return averageBlocks(image, across, down);
-  return averageAreas(image, width, height);
+  if (kept.length !== width * height * 3) kept = new Uint8Array(width * height * 3);
+  if (across === 1 && down === 1) copyBgr(image, kept);
+  else if (Number.isInteger(across) && Number.isInteger(down)) averageBlocks(image, across, down, kept);
+  else averageAreas(image, width, height, kept);
+  return kept;
 }
 
-/** @param {Image} image */
-function copyBgr({ data, width, height }) {
-  const bgr = new Uint8Array(width * height * 3);
-  for (let from = 0, to = 0; to < bgr.length; from += 4, to += 3) {
-    bgr[to] = data[from + 2];
-    bgr[to + 1] = data[from + 1];
-    bgr[to + 2] = data[from];
+/**
+ * Takes four pixels at a time: four words become three.
+ *
+ * @param {Image} image
+ * @param {Uint8Array} bgr
+ */
+function copyBgr(image, bgr) {
+  const pixels = wordsOf(image);
+  const words = new Uint32Array(bgr.buffer, 0, bgr.length >> 2);
+  const inFours = pixels.length & ~3;
+  for (let from = 0, to = 0; from < inFours; from += 4, to += 3) {
+    const second = swapped(pixels[from + 1]);
+    const third = swapped(pixels[from + 2]);
+    words[to] = swapped(pixels[from]) | (second << 24);
+    words[to + 1] = (second >>> 8) | (third << 16);
+    words[to + 2] = (third >>> 16) | (swapped(pixels[from + 3]) << 8);
   }
-  return bgr;
+  for (let from = inFours; from < pixels.length; from++) {
+    const color = swapped(pixels[from]);
+    for (let i = 0; i < 3; i++) bgr[3 * from + i] = color >>> (8 * i);
+  }
+}
+
+/**
+ * Returns each pixel as one number, which is read faster. Red is the lowest byte, as processors are little-endian.
+ *
+ * @param {Image} image
+ */
+export function wordsOf({ data, width, height }) {
+  return new Uint32Array(data.buffer, data.byteOffset, width * height);
+}
+
+/**
+ * @param {number} pixel Red in the lowest byte.
+ * @returns {number} Blue in the lowest byte, and nothing in the highest.
+ */
+function swapped(pixel) {
+  return ((pixel >>> 16) & 0xff) | (pixel & 0xff00) | ((pixel & 0xff) << 16);
 }
 
 /**
@@ -40,11 +74,11 @@ function copyBgr({ data, width, height }) {
  * @param {Image} image
  * @param {number} across Width of a block in pixels.
  * @param {number} down Its height.
+ * @param {Uint8Array} bgr
  */
-function averageBlocks({ data, width, height }, across, down) {
+function averageBlocks({ data, width, height }, across, down, bgr) {
   const columns = width / across;
   const rows = height / down;
-  const bgr = new Uint8Array(columns * rows * 3);
   const share = Math.fround(1 / (across * down));
   const isHalf = across === 2 && down === 2;
   let to = 0;
@@ -66,7 +100,6 @@ function averageBlocks({ data, width, height }, across, down) {
       bgr[to + 2] = isHalf ? (red + 2) >> 2 : rounded(Math.fround(red * share));
     }
   }
-  return bgr;
 }
 
 /**
@@ -75,11 +108,11 @@ function averageBlocks({ data, width, height }, across, down) {
  * @param {Image} image
  * @param {number} width Of the result.
  * @param {number} height
+ * @param {Uint8Array} bgr
  */
-function averageAreas(image, width, height) {
+function averageAreas(image, width, height, bgr) {
   const columns = sharesOf(image.width, width);
   const rows = sharesOf(image.height, height);
-  const bgr = new Uint8Array(width * height * 3);
   const reduced = new Float32Array(width * 3);
   const sums = new Float32Array(width * 3);
   for (let part = 0; part < rows.weights.length; part++) {
@@ -101,7 +134,6 @@ function averageAreas(image, width, height) {
       sums.fill(0);
     }
   }
-  return bgr;
 }
 
 /**

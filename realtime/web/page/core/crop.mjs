@@ -1,4 +1,5 @@
 /** Face crops, to the gray level those of `fer_tf.realtime.crop`: whole numbers, or float64, in the same order. */
+import { wordsOf } from './area.mjs';
 import { clamp } from './arithmetic.mjs';
 import { resample } from './resample.mjs';
 
@@ -51,14 +52,16 @@ function directionOf([first, second]) {
  * @param {number} side
  * @returns {Uint8Array} [side, side], gray.
  */
-function graySquare({ data, width, height }, left, top, side) {
+function graySquare(image, left, top, side) {
+  const pixels = wordsOf(image);
+  const columns = new Int32Array(side).map((_, i) => clamp(left + i, 0, image.width - 1));
   const square = new Uint8Array(side * side);
-  let to = 0;
-  for (let y = top; y < top + side; y++) {
-    const line = clamp(y, 0, height - 1) * width;
-    for (let x = left; x < left + side; x++, to++) {
-      const from = 4 * (line + clamp(x, 0, width - 1));
-      square[to] = (3735 * data[from + 2] + 19235 * data[from + 1] + 9798 * data[from] + 16384) >> 15;
+  for (let row = 0, to = 0; row < side; row++) {
+    const line = clamp(top + row, 0, image.height - 1) * image.width;
+    for (let i = 0; i < side; i++, to++) {
+      const pixel = pixels[line + columns[i]];
+      const [red, green, blue] = [pixel & 0xff, (pixel >>> 8) & 0xff, (pixel >>> 16) & 0xff];
+      square[to] = (3735 * blue + 19235 * green + 9798 * red + 16384) >> 15;
     }
   }
   return square;
@@ -113,12 +116,16 @@ function turnedSquare(image, left, top, side, cosine, sine) {
 function averagedBlocks(pixels, count, factor) {
   if (factor === 1) return pixels;
   const area = factor * factor;
-  const sums = new Float64Array(count * count);
-  for (let row = 0, from = 0; row < count * factor; row++) {
-    const line = Math.floor(row / factor) * count;
-    for (let column = 0; column < count; column++) {
-      for (let x = 0; x < factor; x++, from++) sums[line + column] += pixels[from];
+  const means = new Uint8Array(count * count);
+  const sums = new Int32Array(count);
+  for (let row = 0, from = 0; row < count; row++) {
+    sums.fill(0);
+    for (let y = 0; y < factor; y++) {
+      for (let column = 0; column < count; column++) {
+        for (let x = 0; x < factor; x++, from++) sums[column] += pixels[from];
+      }
     }
+    for (let column = 0; column < count; column++) means[row * count + column] = (2 * sums[column] + area) / (2 * area);
   }
-  return Uint8Array.from(sums, (sum) => Math.floor((2 * sum + area) / (2 * area)));
+  return means;
 }

@@ -13,41 +13,54 @@ export function resample(square, side, size) {
   if (side === size) return square;
   const sums = side > size ? areaSums(square, side, size) : cubicSums(square, side, size);
   const total = side > size ? side * side : (4 * (2 * size) ** 3) ** 2;
-  return Uint8Array.from(sums, (sum) => Math.floor(clamp((2 * sum + total) / (2 * total), 0, 255)));
+  const resized = new Uint8Array(size * size);
+  for (let i = 0; i < resized.length; i++) resized[i] = clamp((2 * sums[i] + total) / (2 * total), 0, 255);
+  return resized;
 }
 
 /**
- * Adds up what each new pixel covers. In units of 1/size of a pixel, an old one is `size` long, and a new one `side`,
- * so an old one reaches into two new ones at most.
+ * Adds up what each new pixel covers: the rows of a new line first, then along it. In units of 1/size of a pixel, an old
+ * one is `size` long, and a new one `side`, so an old one reaches into two new ones at most.
  *
  * @param {Uint8Array} square
  * @param {number} side
  * @param {number} size
  */
 function areaSums(square, side, size) {
-  const target = new Int32Array(side);
-  const inside = new Int32Array(side); // how much of it lies in the target; the rest is in the one after
-  for (let i = 0; i < side; i++) {
-    target[i] = Math.floor((i * size) / side);
-    inside[i] = Math.min(size, (target[i] + 1) * side - i * size);
-  }
   const sums = new Float64Array(size * size);
-  const row = new Float64Array(size + 1);
-  for (let y = 0; y < side; y++) {
-    row.fill(0);
-    for (let x = 0; x < side; x++) {
-      const value = square[y * side + x];
-      row[target[x]] += inside[x] * value;
-      row[target[x] + 1] += (size - inside[x]) * value;
-    }
-    const line = target[y] * size;
-    const below = size - inside[y];
-    for (let i = 0; i < size; i++) {
-      sums[line + i] += inside[y] * row[i];
-      if (below) sums[line + size + i] += below * row[i];
-    }
+  const columns = new Int32Array(side);
+  const addRow = (/** @type {number} */ y, /** @type {number} */ share) => {
+    for (let x = 0, from = y * side; x < side; x++, from++) columns[x] += share * square[from];
+  };
+  for (let line = 0, y = 0; line < size; line++) {
+    const end = Math.floor(((line + 1) * side) / size);
+    const share = (line + 1) * side - end * size; // of the row that reaches into the next line
+    while (y < end) addRow(y++, size);
+    if (share) addRow(y, share);
+    addAlong(columns, sums.subarray(line * size, (line + 1) * size));
+    columns.fill(0);
+    if (share) addRow(y++, size - share);
   }
   return sums;
+}
+
+/**
+ * @param {Int32Array} columns
+ * @param {Float64Array} line What each pixel of a line covers of the columns is added to it.
+ */
+function addAlong(columns, line) {
+  const size = line.length;
+  for (let i = 0, x = 0; i < size; i++) {
+    const end = Math.floor(((i + 1) * columns.length) / size);
+    let whole = 0;
+    while (x < end) whole += columns[x++];
+    line[i] += size * whole;
+    const share = (i + 1) * columns.length - end * size; // of the column that reaches into the next pixel
+    if (share) {
+      line[i] += share * columns[x];
+      line[i + 1] += (size - share) * columns[x++];
+    }
+  }
 }
 
 /**

@@ -1,5 +1,6 @@
 /** The worker, as an object with methods. */
 
+/** @typedef {import('../core/area.mjs').Image} Image */
 /** @typedef {import('../core/card.mjs').Card} Card */
 /** @typedef {import('../core/download.mjs').OnProgress} OnProgress */
 /** @typedef {import('../core/pipeline.mjs').Face} Face */
@@ -10,11 +11,19 @@ export class Analyst {
   /** @type {Map<number, { resolve: (value: any) => void, reject: (error: Error) => void }>} */
   #waiting = new Map();
   #lastId = 0;
+  #onSoonFree = () => {};
+  /**
+   * Settles when the worker is about to need another frame.
+   *
+   * @type {Promise<void>}
+   */
+  soonFree = Promise.resolve();
 
   /** @param {OnProgress} onProgress */
   constructor(onProgress) {
-    this.#worker.addEventListener('message', ({ data: { progress, id, value, error } }) => {
+    this.#worker.addEventListener('message', ({ data: { progress, isSoonFree, id, value, error } }) => {
       if (progress) return onProgress(progress.name, progress.loaded, progress.total);
+      if (isSoonFree) return this.#onSoonFree();
       const asked = this.#waiting.get(id);
       this.#waiting.delete(id);
       if (error === undefined) asked?.resolve(value);
@@ -75,21 +84,50 @@ export class Analyst {
   /**
    * Takes pictures of one person at rest, and corrects the answers about all faces for it.
    *
-   * @param {ImageBitmap[]} pictures None ends it.
+   * @param {Image[]} images They are handed over; none ends it.
    * @returns {Promise<void>}
    */
-  rest(pictures) {
-    return this.#call('rest', pictures, pictures);
+  rest(images) {
+    return this.#call('rest', images, images.map(({ data }) => data.buffer));
   }
 
   /**
    * Finds the faces of a frame.
    *
-   * @param {import('../worker.mjs').Request} request Its frame is handed over, and comes back.
-   * @returns {Promise<{ frame: ImageBitmap, faces: Face[], milliseconds: number }>}
+   * @param {import('../worker.mjs').Request} request Its pixels are handed over, and come back.
+   * @returns {Promise<{ image: Image, faces: Face[], milliseconds: number }>}
    */
   look(request) {
-    return this.#call('look', request, [request.frame]);
+    this.soonFree = new Promise((resolve) => (this.#onSoonFree = resolve));
+    return this.#call('look', request, [request.image.data.buffer]).finally(this.#onSoonFree);
+  }
+
+  /**
+   * Finds the faces of frames. Each is sent before the answer about the one before is there, so the worker need not wait.
+   *
+   * @template {{ image: Image, time: number }} Frame
+   * @param {AsyncGenerator<Frame>} frames
+   * @param {boolean} still
+   * @returns {AsyncGenerator<Frame & { faces: Face[], milliseconds: number }>} The frames, in order.
+   */
+  async *follow(frames, still) {
+    const send = async () => {
+      const { value, done } = await frames.next();
+      if (done) return null;
+      const answer = this.look({ image: value.image, time: value.time, still });
+      answer.catch(() => {}); // it is thrown below, but perhaps later
+      return { value, answer };
+    };
+    let next = send();
+    try {
+      for (let sent = await next; sent; sent = await next) {
+        next = send();
+        next.catch(() => {});
+        yield { ...sent.value, ...(await sent.answer) };
+      }
+    } finally {
+      await frames.return(undefined);
+    }
   }
 
   /**

@@ -159,7 +159,7 @@ export class App {
     const signal = await this.#takeTurn();
     this.#say('Opening the camera …');
     try {
-      const source = await openCamera(this.ui.cameras.value, signal);
+      const source = await openCamera(this.ui.cameras.value, signal, () => this.ui.mirror.checked);
       const options = source.cameras.map(({ label, deviceId }, i) => new Option(label || `camera ${i}`, deviceId));
       this.ui.cameras.replaceChildren(...options);
       this.ui.cameras.value = source.deviceId;
@@ -260,24 +260,24 @@ export class App {
    */
   async #analyze(source, signal) {
     const isStill = source.kind === 'picture';
-    const mirror = () => source.kind === 'camera' && this.ui.mirror.checked;
     let frames = 0;
     /** @type {Face[]} */
     let faces = [];
     await this.#analyst.reset();
-    for await (const { bitmap, time, index, done } of source.frames(signal)) {
-      const isMirrored = mirror();
-      const result = await this.#analyst.look({ frame: bitmap, time, mirror: isMirrored, still: isStill });
-      faces = result.faces;
+    const given = source.frames(signal, () => this.#analyst.soonFree);
+    for await (const frame of this.#analyst.follow(given, isStill)) {
+      const { image, time, index, done } = frame;
+      faces = frame.faces;
       if (!frames++) this.faces.clear();
-      this.stage.show(result.frame, isMirrored, faces);
+      this.stage.show(image, faces);
       this.faces.show(faces, isStill ? null : time);
       this.ui.none.hidden = faces.length > 0;
       const isNew = !source.file || this.strip.add(source.file);
       if (isNew) this.#keep(source.name, time, index, faces);
-      this.#showSpeed(result.milliseconds);
+      this.#showSpeed(frame.milliseconds);
       if (done !== undefined) this.ui.progress.value = done;
       if (this.#resume) await new Promise((resolve) => (this.#resume = () => resolve(undefined)));
+      if (signal.aborted) break;
     }
     if (isStill) this.#say(`${source.name}: ${count(faces.length, 'face')}${faces.map((face) => `, ${wordsOf(face)}`).join('')}.`);
     else if (source.kind === 'video') this.#say(`${source.name}: ${count(frames, 'frame')} analyzed.`);

@@ -3,7 +3,7 @@ import { CLASSES } from '../core/classes.mjs';
 import { COLORS } from './palette.mjs';
 
 /** Points that are left out because they are closer than this, in seconds, would not be seen. */
-const STEP = 0.05;
+const STEP = 1 / 12;
 
 export class Curve {
   canvas = Object.assign(document.createElement('canvas'), { width: 600, height: 80, className: 'curve' });

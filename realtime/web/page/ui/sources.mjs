@@ -1,9 +1,12 @@
 /** Where frames come from: camera, videos and pictures. Errors are sentences for the user. */
 import { printable } from '../core/tables.mjs';
+import { pixelsOf } from './pixels.mjs';
+
+/** @typedef {import('../core/area.mjs').Image} Image */
 
 /**
  * @typedef {object} Frame
- * @property {ImageBitmap} bitmap
+ * @property {Image} image
  * @property {number} time In seconds, from the first frame.
  * @property {number} index Number of the frame, from 0.
  * @property {number} [done] Which part of the source is done, 0 to 1.
@@ -13,7 +16,8 @@ import { printable } from '../core/tables.mjs';
  * @typedef {object} Source
  * @property {string} name As tables call it.
  * @property {'camera' | 'video' | 'picture'} kind
- * @property {(signal: AbortSignal) => AsyncGenerator<Frame>} frames Ends when the signal says so.
+ * @property {(signal: AbortSignal, due: () => Promise<void>) => AsyncGenerator<Frame>} frames Ends when the signal says
+ *   so. What is live is taken when it is due, to be new.
  * @property {File} [file] That of a picture.
  */
 
@@ -31,9 +35,10 @@ const CAMERA_ERRORS = {
 /**
  * @param {string} deviceId Empty for the default.
  * @param {AbortSignal} signal
+ * @param {() => boolean} isMirrored
  * @returns {Promise<Source & { cameras: MediaDeviceInfo[], deviceId: string }>} With all cameras there are.
  */
-export async function openCamera(deviceId, signal) {
+export async function openCamera(deviceId, signal, isMirrored) {
   if (!navigator.mediaDevices) throw new Error('The camera needs https, or this machine’s own address. Open files.');
   const size = { width: { ideal: 640 }, height: { ideal: 480 } };
   const which = deviceId ? { deviceId: { exact: deviceId } } : { facingMode: 'user' };
@@ -49,18 +54,21 @@ export async function openCamera(deviceId, signal) {
   if (signal.aborted) track.stop();
   const used = track.getSettings().deviceId ?? '';
   const number = Math.max(0, cameras.findIndex((camera) => camera.deviceId === used));
-  const frames = () => cameraFrames(stream, signal);
+  /** @type {Source['frames']} */
+  const frames = (_, due) => cameraFrames(stream, signal, isMirrored, due);
   return { name: `camera ${number}`, kind: 'camera', frames, cameras, deviceId: used };
 }
 
 /**
- * Yields the newest frame whenever one is asked for, and each only once.
+ * Yields the newest frame whenever one is due, and each only once.
  *
  * @param {MediaStream} stream
  * @param {AbortSignal} signal
+ * @param {() => boolean} isMirrored
+ * @param {() => Promise<void>} due
  * @returns {AsyncGenerator<Frame>}
  */
-async function* cameraFrames(stream, signal) {
+async function* cameraFrames(stream, signal, isMirrored, due) {
   const [track] = stream.getVideoTracks();
   const video = makeVideo();
   video.srcObject = stream;
@@ -83,6 +91,7 @@ async function* cameraFrames(stream, signal) {
     /** @type {{ now: number, count: number } | null} */
     let first = null;
     while (!signal.aborted) {
+      await due();
       if (!newest && track.readyState === 'live') await new Promise((resolve) => (wake = () => resolve(undefined)));
       if (signal.aborted) return;
       if (track.readyState === 'ended') throw new Error('The camera stopped. Start it again.');
@@ -90,8 +99,8 @@ async function* cameraFrames(stream, signal) {
       const { now, count } = newest;
       newest = null;
       first ??= { now, count };
-      const bitmap = await createImageBitmap(video);
-      yield { bitmap, time: (now - first.now) / 1000, index: count - first.count };
+      const image = pixelsOf(video, video.videoWidth, video.videoHeight, isMirrored());
+      yield { image, time: (now - first.now) / 1000, index: count - first.count };
     }
   } finally {
     video.cancelVideoFrameCallback(handle);
@@ -159,8 +168,8 @@ async function* videoFrames(file, name, rate, signal) {
       if (time === last) continue; // the file has fewer frames than are asked for
       if (index === 0) first = time;
       last = time;
-      const bitmap = await createImageBitmap(video);
-      yield { bitmap, time: time - first, index: index++, done: video.currentTime / video.duration };
+      const image = pixelsOf(video, video.videoWidth, video.videoHeight);
+      yield { image, time: time - first, index: index++, done: video.currentTime / video.duration };
     }
   } finally {
     video.removeAttribute('src');
@@ -195,7 +204,7 @@ export function openPicture(file) {
     kind: 'picture',
     file,
     async *frames() {
-      yield { bitmap: await readPicture(file, name), time: 0, index: 0 };
+      yield { image: await readPicture(file, name), time: 0, index: 0 };
     },
   };
 }
@@ -203,14 +212,18 @@ export function openPicture(file) {
 /**
  * @param {Blob} file
  * @param {string} name
- * @returns {Promise<ImageBitmap>}
+ * @returns {Promise<Image>}
  */
 export async function readPicture(file, name) {
-  try {
-    // Colors as they are in the file, as Python reads them; turned upright as EXIF says.
-    return await createImageBitmap(file, { colorSpaceConversion: 'none', imageOrientation: 'from-image' });
-  } catch {
+  // Colors as they are in the file, as Python reads them; turned upright as EXIF says.
+  const options = /** @type {const} */ ({ colorSpaceConversion: 'none', imageOrientation: 'from-image' });
+  const bitmap = await createImageBitmap(file, options).catch(() => {
     throw new Error(`${name}: is no picture that this browser can read; it may be damaged.`);
+  });
+  try {
+    return pixelsOf(bitmap, bitmap.width, bitmap.height);
+  } finally {
+    bitmap.close();
   }
 }
 

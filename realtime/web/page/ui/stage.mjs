@@ -1,6 +1,7 @@
 /** Shows the frame that was analyzed, with its faces on it, so that boxes never trail behind a running picture. */
 import { colorOf, inkOn, wordsOf } from './palette.mjs';
 
+/** @typedef {import('../core/area.mjs').Image} Image */
 /** @typedef {import('../core/pipeline.mjs').Face} Face */
 
 /** Heights of a line of text: on the screen, in its pixels; in a saved picture, as a share of its shorter side. */
@@ -22,21 +23,15 @@ export class Stage {
   }
 
   /**
-   * @param {ImageBitmap} bitmap It is closed.
-   * @param {boolean} mirror
+   * @param {Image} image
    * @param {Face[]} faces
    */
-  show(bitmap, mirror, faces) {
-    const { width, height } = bitmap;
+  show({ data, width, height }, faces) {
     if (this.frame.width !== width || this.frame.height !== height) {
       Object.assign(this.frame, { width, height });
       this.frame.parentElement?.style.setProperty('--ratio', String(width / height));
     }
-    const context = contextOf(this.frame);
-    context.setTransform(mirror ? -1 : 1, 0, 0, 1, mirror ? width : 0, 0);
-    context.clearRect(0, 0, width, height);
-    context.drawImage(bitmap, 0, 0);
-    bitmap.close();
+    contextOf(this.frame).putImageData(new ImageData(data, width, height), 0, 0);
     this.#faces = faces;
     this.#draw();
   }
