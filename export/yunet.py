@@ -198,12 +198,12 @@ def _decoded(graph: _Graph, heads: Sequence[str]) -> tuple[str, str, str]:
     before = graph("Cast", graph("GreaterOrEqual", places, ends), to=TensorProto.INT64)
     level = graph("ReduceSum", before, graph.integers(0), keepdims=0)
     place, width = graph("Sub", places, graph("Gather", starts, level)), graph("Gather", widths, level)
-    corner = [graph("Unsqueeze", graph(kind, place, width), graph.integers(1)) for kind in ("Mod", "Div")]
-    scale = graph("Gather", graph.constant(np.float32(_STRIDES).reshape(3, 1)), level)
-    corner = graph("Mul", graph("Cast", graph("Concat", *corner, axis=1), to=TensorProto.FLOAT), scale)
+    column_and_row = [graph("Unsqueeze", graph(kind, place, width), graph.integers(1)) for kind in ("Mod", "Div")]
+    scale = graph("Gather", graph.constant(np.array(_STRIDES, np.float32).reshape(3, 1)), level)
+    corner = graph("Mul", graph("Cast", graph("Concat", *column_and_row, axis=1), to=TensorProto.FLOAT), scale)
     center = graph("Add", graph("Mul", shift, scale), corner)
     half = graph("Mul", graph("Mul", graph("Exp", size), scale), graph.constant(np.float32(0.5)))
     boxes = graph("Concat", graph("Sub", center, half), graph("Add", center, half), axis=1)
-    scale, corner = (graph("Unsqueeze", values, graph.integers(1)) for values in (scale, corner))
-    points = graph("Mul", graph("Reshape", points, graph.integers(-1, 5, 2)), scale)
-    return boxes, score, graph("Add", points, corner)
+    point_scale, origin = (graph("Unsqueeze", values, graph.integers(1)) for values in (scale, corner))
+    points = graph("Mul", graph("Reshape", points, graph.integers(-1, 5, 2)), point_scale)
+    return boxes, score, graph("Add", points, origin)
