@@ -8,17 +8,24 @@ import numpy as np
 import pytest
 
 from fer_tf.photograph import read_photograph
+from fer_tf.realtime.capture import Frame
+from fer_tf.realtime.pipeline import Pipeline
+from fer_tf.realtime.record import VideoSink
 from fer_tf.realtime.tables import COLUMNS
 from fer_tf.realtime.web import site
 from fer_tf.realtime.web.export import write_site
+from fer_tf.recognizer import Recognizer
 
-from .pages import START, says, table
+from .pages import START, ambiguous_faces, frames_kept, frames_of, give, memory, says, table, violations
 
 pytest.importorskip("skimage")  # of the photograph
 pytest.importorskip("axe_playwright_python")
 
 FRAMES_A_SECOND = 5
 """Of the camera. A quicker one would keep a processor busy while the other tests run."""
+
+TOLERANCE = 0.005
+"""Of probabilities: in 8 bits, a difference in the last digit may move an activation by a whole level."""
 
 
 @pytest.fixture(scope="module")
@@ -32,27 +39,6 @@ def browser(launch, clip, tmp_path_factory):
     running = launch("--deny-permission-prompts", *fake)
     yield running
     running.close()
-
-
-def violations(page) -> list[str]:
-    """Returns what axe finds wrong."""
-    from axe_playwright_python.sync_playwright import Axe
-
-    return [f"{found['id']}: {found['nodes'][0]['html']}" for found in Axe().run(page).response["violations"]]
-
-
-def memory(page) -> float:
-    """Returns the page's heap after a collection, in megabytes."""
-    devtools = page.context.new_cdp_session(page)
-    devtools.send("HeapProfiler.collectGarbage")
-    devtools.send("Performance.enable")
-    metrics = {metric["name"]: metric["value"] for metric in devtools.send("Performance.getMetrics")["metrics"]}
-    devtools.detach()
-    return metrics["JSHeapUsedSize"] / 1e6
-
-
-def frames_kept(page) -> int:
-    return int(re.match(r"[\d,]+", page.text_content("#kept"))[0].replace(",", ""))
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +61,14 @@ def minute(camera):
 def other_page(open_page):
     """A page with a camera that does not run."""
     return open_page()
+
+
+@pytest.fixture
+def page(other_page):
+    """A page with nothing in its table."""
+    if other_page.is_enabled("#clear"):
+        other_page.click("#clear")
+    return other_page
 
 
 def test_the_camera_is_analyzed(camera):
@@ -184,6 +178,115 @@ def test_it_is_used_by_the_keyboard_alone(other_page):
     tab_to("csv")
     with page.expect_download():
         page.keyboard.press("Enter")
+
+
+def test_files_that_cannot_be_used_are_named_and_the_others_are_analyzed(page, make_model_file, tmp_path):
+    photograph = cv2.imencode(".png", read_photograph())[1].tobytes()
+    files = [
+        ("broken.jpg", "image/jpeg", b"\xff\xd8nonsense"),
+        ("broken.mp4", "video/mp4", b"nonsense"),
+        ("broken.onnx", "", b"nonsense"),
+        ("empty.png", "image/png", b""),
+        ("notes.txt", "text/plain", b"nonsense"),
+    ]
+    expected = {
+        "broken.jpg": "broken.jpg: is no picture that this browser can read; it may be damaged.",
+        "broken.mp4": "broken.mp4: this browser cannot play it. Try MP4 (H.264) or WebM.",
+        "broken.onnx": f"broken.onnx: This is no ONNX file, or it is damaged. {site.DEFAULT_MODEL.stem} stays in use.",
+        "empty.png": "empty.png: is no picture that this browser can read; it may be damaged.",
+        "notes.txt": "notes.txt: is no picture that this browser can read; it may be damaged.",
+    }
+    for name, kind, content in files:
+        page.set_input_files("#files", {"name": name, "mimeType": kind, "buffer": content})
+        assert says(page, expected[name]) == expected[name]
+        assert "error" in page.get_attribute("#status", "class")
+    assert page.is_disabled("#csv")
+    give(page, "drop", "dataTransfer", [("=a.png", photograph), ("broken.jpg", b"nonsense"), ("b.png", photograph)])
+    assert re.fullmatch(r"b\.png: 1 face, happy \d+%\.", says(page, "b.png: 1"))
+    assert page.locator("#strip button").count() == 2
+    page.click("#strip button >> nth=0")  # to look at it again adds no row
+    says(page, "=a.png: 1")
+    model = make_model_file(tmp_path / "tiny.onnx")
+    page.set_input_files("#files", str(model))
+    assert says(page, "is used") == "tiny.onnx is used now."
+    assert page.text_content("#model") == "tiny-original"
+    assert "no figures" in page.text_content("#accuracy")
+    give(page, "paste", "clipboardData", [("c.png", photograph)])
+    says(page, "c.png: 1")
+    rows = table(page)
+    assert [(row["source"], row["model"]) for row in rows] == [
+        ("'=a.png", site.DEFAULT_MODEL.stem),
+        ("b.png", site.DEFAULT_MODEL.stem),
+        ("c.png", "tiny-original"),
+    ]
+
+
+def test_a_video_is_analyzed_by_its_own_time(page, clip, tmp_path):
+    path = tmp_path / "clip.mp4"
+    sink = VideoSink(path, fps=25)
+    for number, image in enumerate(clip[-25:]):
+        sink.write(image, Frame(image, index=number, time_s=number / 25))
+    sink.close()
+    page.set_input_files("#files", str(path))
+    assert says(page, "analyzed.") == "clip.mp4: 10 frames analyzed."
+    rows = table(page)
+    assert {row["face"] for row in rows} == {"0", "1", "2", "3"}
+    times = sorted({float(row["time_s"]) for row in rows})
+    assert len(times) == 10
+    np.testing.assert_allclose(times, np.arange(10) / 10, atol=0.021)  # the frame before, of twenty-five a second
+    page.click("#clear")
+    page.click("summary >> text=Settings")
+    page.fill("#rate", "50")
+    page.set_input_files("#files", str(path))
+    says(page, "clip.mp4: 25 frames analyzed.", timeout=60_000)
+    assert {row["frame"] for row in table(page)} == {str(number) for number in range(25)}
+
+
+def test_pictures_give_what_predict_gives(browser, address, fer2013_path, tmp_path):
+    recognizer = Recognizer(site.DEFAULT_MODEL)
+    faces = ambiguous_faces(fer2013_path, recognizer, 360)
+    pictures = {}
+    for kind, images in (
+        ("upright", frames_of(faces[::2])),
+        ("turned", frames_of(faces[1::2], angle=35)),
+    ):
+        for number, image in enumerate(images):
+            name = f"{kind}-{number}.png"
+            cv2.imwrite(str(tmp_path / name), image)
+            pictures[name] = image
+    large = cv2.resize(next(iter(pictures.values())), (2600, 1950), interpolation=cv2.INTER_CUBIC)
+    cv2.imwrite(str(tmp_path / "large.png"), large)
+    pictures["large.png"] = large
+
+    page = browser.new_page()
+    page.goto(address)
+    page.wait_for_selector("#camera:enabled", timeout=60_000)
+    page.set_input_files("#files", [str(tmp_path / name) for name in pictures])
+    page.locator("#status", has_text=f"{[*pictures][-1]}: ").filter(has_text="face").wait_for(timeout=300_000)
+    with page.expect_download() as download:
+        page.click("#jsonl")
+    lines = [json.loads(line) for line in download.value.path().read_text(encoding="utf-8").splitlines()]
+    page.close()
+
+    pipeline = Pipeline(recognizer=recognizer)
+    assert [line["source"] for line in lines] == list(pictures)
+    found = clear = 0
+    for line in lines:
+        expected = pipeline.still(pictures[line["source"]])
+        assert [face["box"] for face in line["faces"]] == [list(face.box) for face in expected], line["source"]
+        for ours, face in zip(line["faces"], expected, strict=True):
+            (reading,) = ours["readings"]
+            np.testing.assert_allclose(list(reading["raw"].values()), face.raw, atol=TOLERANCE)
+            np.testing.assert_allclose(list(reading["probabilities"].values()), face.probabilities, atol=TOLERANCE)
+            second, first = np.sort(face.probabilities)[-2:]
+            if first - second > TOLERANCE:  # else rounding decides
+                assert reading["expression"] == face.label
+                clear += 1
+            if abs(first - 0.4) > TOLERANCE:
+                assert ours["certain"] == face.certain
+            found += 1
+    assert found >= 300
+    assert clear > 0.95 * found
 
 
 def test_an_exported_page_is_isolated_and_works_offline(open_page, plain_host, tmp_path):
