@@ -28,6 +28,9 @@ STILL_SEARCH_SIZE = 1920
 SMALLEST_FACE = 24
 """Height of the smallest face, in pixels of the frame; smaller ones show too little of an expression."""
 
+_FARTHEST = 2**24
+"""Pixels from the corner of a frame beyond which no detector in order places anything."""
+
 _OPENCV_SMALLEST = 64
 """Smallest side of an image for OpenCV's FaceDetectorYN, which reads uninitialized memory at 32 × 32 pixels."""
 
@@ -191,8 +194,11 @@ class YuNet:
         if not len(boxes) == len(scores) == len(landmarks):
             raise UserError("the face detector does not give a score and landmarks for each box; export it again")
         sure = scores >= self._confidence
+        boxes, scores, landmarks = boxes[sure], scores[sure], landmarks[sure]
+        if not np.abs(boxes).max(initial=0) < _FARTHEST > np.abs(landmarks).max(initial=0):
+            raise UserError("the face detector places a face nowhere near the picture; export it again")
         boxes = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
-        return Detections(_framed(boxes[sure]), scores[sure], landmarks[sure])
+        return Detections(_framed(boxes), scores, landmarks)
 
 
 class OpenCVYuNet:

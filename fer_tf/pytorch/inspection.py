@@ -44,6 +44,8 @@ def open_checked(path: Path) -> BinaryIO:
         with zipfile.ZipFile(path) as archive, zipfile.ZipFile(sound, "w") as checked:
             members = archive.infolist()
             limits.check("CHECKPOINT_BYTES", sum(member.file_size for member in members), f"{path}: unpacked")
+            if len({member.filename for member in members}) < len(members):
+                raise UserError(f"{path}: holds a part twice, so it is damaged; copy or download it again")
             for member in members:
                 content = archive.read(member)  # which compares the CRC
                 if member.filename.endswith("data.pkl"):

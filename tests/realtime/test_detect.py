@@ -276,12 +276,19 @@ class Session:
         return self.arrays
 
 
-def test_boxes_that_are_no_numbers_are_left_out(monkeypatch):
+@pytest.mark.parametrize("place", [np.inf, np.nan, -1e9])
+@pytest.mark.parametrize("landmark", [False, True])
+def test_a_damaged_detector_that_places_faces_nowhere_says_so(place, landmark, monkeypatch):
+    """They would be left out as if there were no face, or overflow int32."""
     detector = FaceDetector()
-    boxes = [(0, 0, 50, 60), (0, 0, np.inf, np.inf), (0, np.nan, 50, 60)]
-    monkeypatch.setattr(detector._find, "_session", Session(boxes, np.ones(3), np.zeros((3, 5, 2))))
+    boxes, landmarks = np.float32([(0, 0, 50, 60)] * 2), np.zeros((2, 5, 2), np.float32)
+    (landmarks if landmark else boxes)[1, 1] = place
+    monkeypatch.setattr(detector._find, "_session", Session(boxes, np.float32([1, 0.1]), landmarks))
     assert len(detector(np.zeros((480, 640, 3), np.uint8))) == 1
-    monkeypatch.setattr(detector._find, "_session", Session(boxes, np.ones(2), np.zeros((3, 5, 2))))
+    monkeypatch.setattr(detector._find, "_session", Session(boxes, np.ones(2), landmarks))
+    with pytest.raises(UserError, match="nowhere near the picture"):
+        detector(np.zeros((480, 640, 3), np.uint8))
+    monkeypatch.setattr(detector._find, "_session", Session(boxes, np.ones(1), landmarks))
     with pytest.raises(UserError, match="for each box"):
         detector(np.zeros((480, 640, 3), np.uint8))
 

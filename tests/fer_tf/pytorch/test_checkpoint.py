@@ -106,6 +106,16 @@ def test_a_pickle_that_would_be_hashed_for_ever_is_refused(torch, tmp_path):
         read_state_dict(tmp_path / "legacy.pth")
 
 
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_a_part_that_is_there_twice_is_refused(torch, saved):
+    """Of two tensors with one name, readers take different ones."""
+    path = saved({"weight": torch.ones(3)})
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("x/data/0", bytes(12))
+    with pytest.raises(UserError, match="holds a part twice"):
+        read_state_dict(path)
+
+
 def test_a_limit_can_be_lowered_and_raised(torch, saved, monkeypatch):
     path = saved({"weight": torch.ones(3000)})
     monkeypatch.setenv("FER_TF_MAX_CHECKPOINT_BYTES", "10000")
