@@ -11,7 +11,8 @@ from fer_tf.errors import UserError
 from fer_tf.realtime.web.server import address_of, open_server
 from fer_tf.realtime.web.site import DEFAULT_MODEL, files
 
-_PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
+PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+"""Names of browsers; without one of them, Playwright's own is used."""
 
 
 @contextmanager
@@ -26,7 +27,7 @@ def open_browser(camera: Path | None = None) -> Iterator[tuple[Any, str]]:
     """
     from playwright.sync_api import Error, sync_playwright
 
-    program = next(filter(None, map(shutil.which, _PROGRAMS)), None)
+    program = next(filter(None, map(shutil.which, PROGRAMS)), None)
     options = ["--no-sandbox", "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"]
     options += [f"--use-file-for-fake-video-capture={camera}"] * bool(camera)
     with open_server(files(DEFAULT_MODEL)) as server, sync_playwright() as playwright:

@@ -126,5 +126,5 @@ def _prepared(batches: tf.data.Dataset, prepare: Callable, *, ahead: int) -> tf.
     """
     options = tf.data.Options()
     options.autotune.enabled = False
-    prepare = tf.autograph.experimental.do_not_convert(prepare)  # it has no loops to rewrite, and that takes a second
+    prepare = tf.autograph.experimental.do_not_convert(prepare)  # it has no loops to rewrite
     return batches.map(prepare, num_parallel_calls=os.cpu_count()).prefetch(ahead).with_options(options)

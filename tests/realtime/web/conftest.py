@@ -11,12 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.browser import PROGRAMS
 from fer_tf.realtime.demo import demo_clip
 from fer_tf.realtime.web import server, site
 
 from .pages import START
-
-_CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
 @contextmanager
@@ -61,7 +60,7 @@ def address() -> Iterator[str]:
 def launch():
     """A function that starts a browser with arguments of its own."""
     sync_api = pytest.importorskip("playwright.sync_api")
-    program = next(filter(None, map(shutil.which, _CHROMIUM)), None)
+    program = next(filter(None, map(shutil.which, PROGRAMS)), None)
     with sync_api.sync_playwright() as playwright:
         if program is None and not Path(playwright.chromium.executable_path).exists():
             pytest.skip("needs a browser: install chromium")
