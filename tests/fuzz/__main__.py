@@ -1,6 +1,5 @@
 """Carries out damaged cases in worker processes, and prints what became of them, by kind. Exit code 1: some failed."""
 
-import argparse
 import json
 import queue
 import shutil
@@ -13,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
+
+from fer_tf.command import Parser, command, positive
 
 from .worker import CPU_SECONDS, FAILURES, MEMORY, OUTCOMES, draw
 
@@ -156,21 +157,26 @@ def table(found: list[dict[str, Any]]) -> str:
     )
 
 
-def main() -> int:
+@command
+def main(argv: list[str] | None = None) -> int:
     """Runs the cases and prints the table."""
-    parser = argparse.ArgumentParser(
-        prog="python -m tests.fuzz",
+    parser = Parser(
+        "tests.fuzz",
         description="Damage files of every kind that the commands read, and run the commands. A case must end in a "
         f"valid result or in one line, within {CPU_SECONDS:.0f} s of processor time and {MEMORY / 1e9} GB of memory.",
     )
-    parser.add_argument("--cases", type=int, default=3000, metavar="N", help="number of cases (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of all choices (default: 0)")
-    parser.add_argument("--case", type=int, nargs="+", metavar="N", help="carry out these cases alone, by number")
-    parser.add_argument("--kind", help="carry out only the cases whose kind begins with this")
-    parser.add_argument("--workers", type=int, default=2, metavar="N", help="worker processes (default: %(default)s)")
+    parser.add_argument(
+        "--cases", type=positive(), default=3000, metavar="N", help="number of cases (default: %(default)s)"
+    )
+    option("--seed", type=int, default=0, metavar="N", help="seed of all choices (default: 0)")
+    option("--case", type=int, nargs="+", metavar="N", help="carry out these cases alone, by number")
+    option("--kind", help="carry out only the cases whose kind begins with this")
+    parser.add_argument(
+        "--workers", type=positive(), default=2, metavar="N", help="worker processes (default: %(default)s)"
+    )
     default = ROOT / "build/fuzz"
-    parser.add_argument("--keep", type=Path, default=default, metavar="DIR", help="for failures (default: build/fuzz)")
-    arguments = parser.parse_args()
+    option("--keep", type=Path, default=default, metavar="DIR", help="for failures (default: build/fuzz)")
+    arguments = parser.parse_args(argv)
     numbers = arguments.case or range(arguments.cases)
     wanted = [n for n in numbers if draw(arguments.seed, n)[0].startswith(arguments.kind or "")]
     if not wanted:
