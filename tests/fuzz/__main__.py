@@ -165,15 +165,12 @@ def main(argv: list[str] | None = None) -> int:
         description="Damage files of every kind that the commands read, and run the commands. A case must end in a "
         f"valid result or in one line, within {CPU_SECONDS:.0f} s of processor time and {MEMORY / 1e9} GB of memory.",
     )
-    parser.add_argument(
-        "--cases", type=positive(), default=3000, metavar="N", help="number of cases (default: %(default)s)"
-    )
+    option = parser.add_argument
+    option("--cases", type=positive(), default=3000, metavar="N", help="number of cases (default: %(default)s)")
     option("--seed", type=int, default=0, metavar="N", help="seed of all choices (default: 0)")
     option("--case", type=int, nargs="+", metavar="N", help="carry out these cases alone, by number")
     option("--kind", help="carry out only the cases whose kind begins with this")
-    parser.add_argument(
-        "--workers", type=positive(), default=2, metavar="N", help="worker processes (default: %(default)s)"
-    )
+    option("--workers", type=positive(), default=2, metavar="N", help="worker processes (default: %(default)s)")
     default = ROOT / "build/fuzz"
     option("--keep", type=Path, default=default, metavar="DIR", help="for failures (default: build/fuzz)")
     arguments = parser.parse_args(argv)
