@@ -5,6 +5,8 @@ import dataclasses
 import importlib.util
 import json
 import os
+import runpy
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,9 +19,29 @@ from fer_tf.card import METADATA_KEY, ModelCard
 from fer_tf.classes import CLASSES
 from fer_tf.quiet import configure_tensorflow
 
+ROOT = Path(__file__).parents[1]
+
 configure_tensorflow()
 # PyTorch's threads wait for each other in loops. Beside a second worker of pytest that takes several times the work.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+
+@pytest.fixture
+def run_module(monkeypatch, capsys):
+    """Returns a function that runs a command as `python -m MODULE ARGUMENTS…` in the checkout does.
+
+    It runs in this process, since TensorFlow takes seconds to import.
+    """
+    monkeypatch.chdir(ROOT)
+    monkeypatch.syspath_prepend(ROOT)
+
+    def run(module: str, *arguments: str) -> None:
+        monkeypatch.setattr(sys, "argv", [module, *arguments])
+        with pytest.raises(SystemExit) as end:
+            runpy.run_module(module, run_name="__main__", alter_sys=True)
+        assert end.value.code == 0, capsys.readouterr().err
+
+    return run
 
 
 @pytest.fixture

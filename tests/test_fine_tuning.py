@@ -2,8 +2,6 @@
 
 import json
 import re
-import runpy
-import sys
 from pathlib import Path
 
 import cv2
@@ -43,11 +41,9 @@ def steps() -> list[str]:
     return [line for line in blocks.splitlines() if line.startswith("python -m ")]
 
 
-def test_from_photographs_to_a_measured_model(photos, monkeypatch, capsys):
+def test_from_photographs_to_a_measured_model(photos, run_module):
     pytest.importorskip("tensorflow")
     pytest.importorskip("tf2onnx")
-    monkeypatch.chdir(ROOT)
-    monkeypatch.syspath_prepend(ROOT)
     commands = steps()
     modules = [command.split()[2] for command in commands]
     assert modules == ["realtime.crops", "train.run", "export.onnx", "realtime.evaluate"]
@@ -57,10 +53,7 @@ def test_from_photographs_to_a_measured_model(photos, monkeypatch, capsys):
         words = [places.get(word, word) for word in command.split()[1:]]
         if "train.run" in words:
             words[words.index("--epochs") + 1] = "1"
-        monkeypatch.setattr(sys, "argv", words[1:])
-        with pytest.raises(SystemExit) as end:  # in this process: TensorFlow takes seconds to import
-            runpy.run_module(words[1], run_name="__main__", alter_sys=True)
-        assert end.value.code == 0, capsys.readouterr().err
+        run_module(*words[1:])
     assert len(list((photos / "faces").rglob("*.png"))) == 7 * PER_CLASS
     card = Recognizer(photos / "mine.onnx").card
     assert card.training_shares == pytest.approx([1 / 7] * 7)  # and not FER-2013's

@@ -2,8 +2,6 @@ import csv
 import hashlib
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
@@ -20,8 +18,6 @@ from fer_tf.export import onnx as export_onnx
 from fer_tf.models import load_network
 from fer_tf.recognizer import Recognizer
 from fer_tf.train import evaluate, run
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -135,23 +131,17 @@ def test_wrong_input_is_one_clear_line(name, finished, tmp_path, capfd):
     assert not list(tmp_path.glob("*.onnx"))
 
 
-def test_from_fer2013_to_a_labelled_video(fer2013_path, tmp_path):
-    """The whole way as a user goes it, each step a process of its own."""
-
-    def step(*command: str) -> str:
-        done = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
+def test_from_fer2013_to_a_labeled_video(fer2013_path, tmp_path, run_module):
+    """The whole way as a user goes it."""
     folder, model = tmp_path / "run", tmp_path / "run" / "base_cnn-stack_sharpen.onnx"
     options = ("--dataset", "stack_sharpen", "--epochs", "1", "--limit", "256", "--data", str(fer2013_path))
-    step("train.run", *options, "--output", str(folder))
-    step("export.onnx", str(folder))
-    step("train.evaluate", str(model), "--data", str(fer2013_path), "--json", str(tmp_path / "report.json"))
+    run_module("train.run", *options, "--output", str(folder))
+    run_module("export.onnx", str(folder))
+    run_module("train.evaluate", str(model), "--data", str(fer2013_path), "--json", str(tmp_path / "report.json"))
     assert json.loads((tmp_path / "report.json").read_text())["public"]["n"] == 3589
     video, table = tmp_path / "demo.mp4", tmp_path / "demo.csv"
     outputs = ("--output", str(video), "--csv", str(table), "--max-frames", "20")
-    step("realtime.webcam", "--source", "demo", "--no-window", "--model", str(model), *outputs)
+    run_module("realtime.webcam", "--source", "demo", "--no-window", "--model", str(model), *outputs)
     assert cv2.VideoCapture(str(video)).get(cv2.CAP_PROP_FRAME_COUNT) == 20
     with open(table, newline="") as file:
         rows = list(csv.DictReader(file))
