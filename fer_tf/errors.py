@@ -14,14 +14,17 @@ _NO_MEMORY = (
     "can't start new thread",  # Python: there is no room for its stack
     "failed to map segment",  # the system, when it loads a library
     "cannot allocate memory",  # the system
+    "NULL without setting an exception",  # NumPy, of a ufunc
 )
 """What errors without a class of their own say when memory ran out."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Returns whether an exception of Python, TensorFlow, OpenCV or onnxruntime means that memory ran out."""
+    """Returns whether an exception of Python, NumPy, TensorFlow, OpenCV or onnxruntime means that memory ran out."""
+    if isinstance(error, SystemError) and error.__cause__:  # C code that goes on after an error
+        return is_out_of_memory(error.__cause__)
     of_tensorflow = type(error).__name__ == "ResourceExhaustedError"
     of_opencv = type(error).__module__ == "cv2" and getattr(error, "code", None) == _OPENCV_NO_MEMORY
-    told = type(error) in (ImportError, RuntimeError) or type(error).__module__.startswith("onnxruntime")
+    told = type(error) in (ImportError, RuntimeError, SystemError) or type(error).__module__.startswith("onnxruntime")
     by_text = told and any(text in str(error) for text in _NO_MEMORY)
     return isinstance(error, MemoryError) or of_tensorflow or of_opencv or by_text

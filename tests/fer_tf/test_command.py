@@ -37,6 +37,12 @@ def of_opencv(code):
     return error
 
 
+def of_c_code(cause):
+    error = SystemError("<built-in function integral> returned a result with an exception set")
+    error.__cause__ = cause
+    return error
+
+
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
@@ -46,6 +52,8 @@ def of_opencv(code):
         (MemoryError(), OUT_OF_MEMORY),
         (ResourceExhaustedError("OOM when allocating tensor"), OUT_OF_MEMORY),
         (of_opencv(-4), OUT_OF_MEMORY),
+        (of_c_code(MemoryError()), OUT_OF_MEMORY),
+        (SystemError("<ufunc 'multiply'> returned NULL without setting an exception"), OUT_OF_MEMORY),
         (RuntimeError("can't start new thread"), OUT_OF_MEMORY),
         (ImportError("libx.so: failed to map segment from shared object"), OUT_OF_MEMORY),
         (
@@ -63,6 +71,8 @@ def test_our_own_errors_stay_errors():
         command(lambda argv: 1 / 0)([])
     with pytest.raises(cv2.error):
         command(lambda argv: raising(of_opencv(-215))())([])
+    with pytest.raises(SystemError):
+        command(lambda argv: raising(of_c_code(ValueError()))())([])
     with pytest.raises(RuntimeError):
         command(lambda argv: raising(RuntimeError("dictionary changed size during iteration"))())([])
     with pytest.raises(ModuleNotFoundError):
