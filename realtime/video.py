@@ -189,7 +189,7 @@ class FileSource:
                 if not self._closed.is_set():
                     self._judge(index, clock.time_s)
         except (MemoryError, BlockingIOError):  # the latter if there is none for the stack of a thread
-            reason = "not enough memory to decode it; close other programs, or raise FER_TF_MAX_PIXELS"
+            reason = "not enough memory to decode it; close other programs, or raise $FER_TF_MAX_PIXELS for huge frames"
             raise SourceError(f"{self.name}: {reason}") from None
         finally:
             self._video.close()
