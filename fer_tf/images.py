@@ -44,7 +44,7 @@ def check_pixels(width: int, height: int) -> None:
     """Raises `UserError` if a picture of this size has more pixels than `FER_TF_MAX_PIXELS` allows."""
     if width * height > (most := limit("PIXELS")):
         raise UserError(
-            f"a picture of {width} x {height} pixels; at most {most} pixels are read; make it smaller, or set "
+            f"an image of {width} x {height} pixels; at most {most} pixels are read; make it smaller, or set "
             f"FER_TF_MAX_PIXELS={width * height}"
         )
 

@@ -172,6 +172,8 @@ def _open_address(text: str, excerpt: Excerpt) -> Source:
         video = Video(text, live=True)
     except VideoError as error:
         raise SourceError(f"{name}: no video stream there ({error}); is the address correct and reachable?") from None
+    except UserError as error:
+        raise SourceError(f"{name}: {error}") from None
     if video.duration_s:  # a file behind an address has a length; a live stream has none
         return FileSource(name, video, excerpt=excerpt)
     opened = [StreamCapture(text, video)]
@@ -210,6 +212,8 @@ def _open_file(text: str, excerpt: Excerpt) -> Source:
         video = Video(pipe or str(path.absolute()))
     except VideoError as error:
         raise SourceError(f"{name}: is not a readable video or image ({error}); is it cut off or damaged?") from None
+    except UserError as error:
+        raise SourceError(f"{name}: {error}") from None
     return FileSource(name, video, excerpt=excerpt)
 
 

@@ -16,9 +16,12 @@ import numpy as np
 from av.buffer import Buffer
 from av.video.reformatter import VideoReformatter
 
+from fer_tf.errors import UserError
 from fer_tf.image_headers import HEIF_BRANDS
+from fer_tf.images import check_pixels
 from fer_tf.limits import limit
 from fer_tf.realtime.capture import DEFAULT_FPS, Frame, SourceError
+from fer_tf.realtime.clock import Clock
 from fer_tf.realtime.deinterlace import Deinterlacer
 from fer_tf.realtime.excerpt import WHOLE, Excerpt
 
@@ -78,6 +81,7 @@ class Video:
 
     Raises:
         VideoError: if there is no video in it, or if it cannot be opened.
+        UserError: if its frames have more pixels than `FER_TF_MAX_PIXELS` allows.
     """
 
     def __init__(self, address: str | BinaryIO, *, live: bool = False):
@@ -93,7 +97,8 @@ class Video:
             raise VideoError(getattr(error, "strerror", None) or str(error)) from None
         try:
             self._stream = _video_stream(container)
-        except VideoError:
+            check_pixels(self._stream.width, self._stream.height)
+        except (VideoError, UserError):
             container.close()
             raise
         self._container, self._live = container, live
@@ -173,7 +178,7 @@ class FileSource:
         Raises:
             SourceError: if there are none.
         """
-        index, given, clock = 0, 0, _Clock(self._video.fps)
+        index, given, clock = 0, 0, Clock(self._video.fps)
         try:
             for picture in self._video:
                 if self._closed.is_set():
@@ -214,37 +219,6 @@ class FileSource:
         self._closed.set()
 
 
-class _Clock:
-    """Makes times that begin at 0 and never stand still of timestamps that may be missing, repeated or begin anew.
-
-    Args:
-        fps: Frames per second.
-    """
-
-    def __init__(self, fps: float):
-        self._step = 1 / fps
-        self._start: float | None = None
-        self._position = 0.0
-        self.time_s = -self._step
-
-    def read(self, position: float | None) -> float:
-        """Returns the time of a frame, in seconds, by its timestamp, if it has one."""
-        if position is None:
-            self.time_s += self._step
-            return self.time_s
-        if self._start is None or position < self._position - 2 * self._step:  # as where recordings were joined
-            self._start = position - (self.time_s + self._step)
-        before, self._position = self._position, position
-        elapsed = position - self._start
-        if elapsed > self.time_s:
-            self.time_s = elapsed
-        elif position >= before and elapsed > 0:  # a repeated timestamp, or one after a step back
-            self.time_s += 0.001
-        else:
-            self.time_s += self._step
-        return self.time_s
-
-
 class StreamCapture:
     """A network stream with the methods of OpenCV's captures that `LiveSource` calls.
 
@@ -258,7 +232,7 @@ class StreamCapture:
         if video is None:
             try:
                 self._video = Video(address, live=True)
-            except VideoError:
+            except (VideoError, UserError):
                 return
         self._pictures = iter(self._video or ())
 
