@@ -31,13 +31,14 @@ def test_with_little_memory_all_faces_are_found_or_none_is_claimed(kilobytes, tm
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         resource.setrlimit(resource.RLIMIT_AS, limit)
 
-    done = subprocess.run(
-        [sys.executable, "-m", "realtime.webcam", *options],
-        capture_output=True,
-        text=True,
-        preexec_fn=limited,
-        timeout=60,
-    )
+    command = [sys.executable, "-m", "realtime.webcam", *options]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, preexec_fn=limited, timeout=60)
+    except subprocess.TimeoutExpired as late:
+        # Python waits forever for a thread that ended for want of memory before it ran (CPython issue 140746).
+        if late.stdout or not (late.stderr or b"").startswith(b"Exception ignored in thread started by"):
+            raise
+        return
     assert "Traceback" not in done.stderr
     if done.returncode == 0:
         assert done.stdout.startswith(f"{FRAMES} frames, {FRAMES} faces")
