@@ -276,7 +276,7 @@ display, window = ctypes.c_void_p(x11.XOpenDisplay(None)), int(sys.argv[1])
 protocols, delete = (x11.XInternAtom(display, name, 0) for name in (b"WM_PROTOCOLS", b"WM_DELETE_WINDOW"))
 message = Message(33, 0, 1, display, window, protocols, 32, (ctypes.c_long * 5)(delete))
 x11.XSendEvent(display, ctypes.c_ulong(window), 0, ctypes.c_long(0), ctypes.byref(message))
-x11.XFlush(display)
+x11.XSync(display, 0)  # what is not read yet when the connection ends can be lost
 """
 
 
