@@ -10,7 +10,7 @@ demo: $(DEMO_VENV)/installed
 	$(DEMO_VENV)/bin/python -m realtime.webcam --source demo --no-window --output demo/demo.mp4 --csv demo/demo.csv
 
 test: $(TEST_VENV)/installed lint
-	$(TEST_VENV)/bin/python -m pytest -n 2 --dist worksteal
+	$(TEST_VENV)/bin/python -m pytest -n auto --dist worksteal
 
 lint: $(TEST_VENV)/installed types
 	$(TEST_VENV)/bin/ruff check

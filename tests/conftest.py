@@ -2,6 +2,7 @@
 
 import ctypes
 import dataclasses
+import gc
 import importlib.util
 import json
 import os
@@ -24,6 +25,14 @@ ROOT = Path(__file__).parents[1]
 configure_tensorflow()
 # PyTorch's threads wait for each other in loops. Beside a second worker of pytest that takes several times the work.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+
+@pytest.fixture(autouse=True)
+def _undrawn(request, monkeypatch):
+    """Saves figures as one pixel, but in tests marked as `drawn`: to draw them takes as long as the small trainings."""
+    if importlib.util.find_spec("matplotlib") and "drawn" not in request.keywords:
+        pixel = cv2.imencode(".png", np.zeros((1, 1, 3), np.uint8))[1].tobytes()
+        monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda figure, path, **_: Path(path).write_bytes(pixel))
 
 
 @pytest.fixture
@@ -232,3 +241,13 @@ def libfacedetection() -> Callable[[np.ndarray], np.ndarray]:
         return result[4 : 4 + 32 * count].view(np.int16).reshape(count, 16)[:, :15].astype(int)
 
     return find
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays, so that nobody who collects garbage, as Keras does, looks through it again."""
+    gc.freeze()
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are processors, since tests of cameras, servers and killed processes wait; at most eight."""
+    return min((os.cpu_count() or 1) + 1, 8)

@@ -31,6 +31,7 @@ def place(picture, image):
     return x, y, (shown == enlarged(image)).all() and smallest < 1e4
 
 
+@pytest.mark.drawn
 def test_each_filter_stands_in_its_column(photograph, tmp_path, capsys):
     path, face = photograph
     output = tmp_path / "new folder" / "gallery.png"
@@ -52,6 +53,7 @@ def test_each_filter_stands_in_its_column(photograph, tmp_path, capsys):
     np.testing.assert_array_equal(equalized, enlarged(np.asarray(FILTERS["hist_median"]()(face[None]))[0]))
 
 
+@pytest.mark.drawn
 def test_the_first_projects_arithmetic_has_no_canny(photograph, tmp_path):
     widths = {}
     for arithmetic in ("standard", "original"):

@@ -42,6 +42,7 @@ def test_the_interval_is_that_of_a_t_test():
     assert matrix_report.mean_interval([1.5]) == (1.5, None)
 
 
+@pytest.mark.drawn
 def test_table_and_chart(tmp_path):
     every = {"public": 0.6, "private": 0.62, "private_deduplicated": 0.61, "all": 0.61}
     add_cell(tmp_path, "resnet50", "original", 0, {"public": 0.5})

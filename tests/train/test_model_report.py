@@ -59,6 +59,7 @@ def chosen_on_public(training: dict) -> str:
     return model_report.chosen_on_public(read(training))
 
 
+@pytest.mark.drawn
 def test_the_report_says_what_is_measured(public, make_model_file, report_on, tmp_path):
     training = settle({"model": "se_resnet", "seed": 5, "augment": "camera"}) | {"hours": 1.5, "epochs_done": 19}
     model = make_model_file(tmp_path / "m.onnx", card_changes={"training": training})
