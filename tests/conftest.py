@@ -248,6 +248,7 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
     """One more than there are processors, since tests of cameras, servers and killed processes wait; at most eight."""
     return min((os.cpu_count() or 1) + 1, 8)

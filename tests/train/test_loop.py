@@ -112,7 +112,7 @@ def test_a_sharpness_aware_run_with_a_second_head_is_resumed_and_keeps_the_first
     settings = small_run(label_smoothing=0.0)
     plain = trained(settings)
     settings = dataclasses.replace(settings, ferplus="votes.csv", ferplus_head=1.0, sam=0.5, ghost_batches=parts)
-    whole = assert_resumed(settings, targets)
+    whole = (assert_resumed if parts > 1 else trained)(settings, targets)  # as one is in all other tests here
     assert whole.read_history()[0]["loss"] < np.log(7) + np.log(10) / 2  # without that of the second head
     images = np.random.default_rng(0).normal(0, 1, (8, 48, 48, 1)).astype(np.float32)
     kept, state, alone = (load_network(path) for path in (whole.model, whole.state, plain.model))
