@@ -25,6 +25,9 @@ def is_out_of_memory(error: BaseException) -> bool:
         return is_out_of_memory(error.__cause__)
     of_tensorflow = type(error).__name__ == "ResourceExhaustedError"
     of_opencv = type(error).__module__ == "cv2" and getattr(error, "code", None) == _OPENCV_NO_MEMORY
-    told = type(error) in (ImportError, RuntimeError, SystemError) or type(error).__module__.startswith("onnxruntime")
+    of_onnxruntime = type(error).__module__.startswith("onnxruntime")
+    told = of_onnxruntime or type(error) in (ImportError, RuntimeError, SystemError)
     by_text = told and any(text in str(error) for text in _NO_MEMORY)
-    return isinstance(error, MemoryError) or of_tensorflow or of_opencv or by_text
+    # Its words about a node that failed end early where there is no memory for them.
+    cut_off = of_onnxruntime and "Non-zero status" in str(error) and "Status Message:" not in str(error)
+    return isinstance(error, MemoryError) or of_tensorflow or of_opencv or by_text or cut_off
