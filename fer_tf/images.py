@@ -41,7 +41,7 @@ HEIC_PROBLEM = "HEIC needs pillow-heif, which is not installed; run: pip install
 
 
 def check_pixels(width: int, height: int) -> None:
-    """Raises `UserError` if a picture of this size has more pixels than `FER_TF_MAX_PIXELS` allows."""
+    """Raises `UserError` if an image of this size has more pixels than `FER_TF_MAX_PIXELS` allows."""
     if width * height > (most := limit("PIXELS")):
         raise UserError(
             f"an image of {width} x {height} pixels; at most {most} pixels are read; make it smaller, or set "

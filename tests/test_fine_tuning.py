@@ -41,6 +41,7 @@ def steps() -> list[str]:
     return [line for line in blocks.splitlines() if line.startswith("python -m ")]
 
 
+@pytest.mark.drawn
 def test_from_photographs_to_a_measured_model(photos, run_module):
     pytest.importorskip("tensorflow")
     pytest.importorskip("tf2onnx")

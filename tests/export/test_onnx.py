@@ -131,6 +131,7 @@ def test_wrong_input_is_one_clear_line(name, finished, tmp_path, capfd):
     assert not list(tmp_path.glob("*.onnx"))
 
 
+@pytest.mark.drawn
 def test_from_fer2013_to_a_labeled_video(fer2013_path, tmp_path, run_module):
     """The whole way as a user goes it."""
     folder, model = tmp_path / "run", tmp_path / "run" / "base_cnn-stack_sharpen.onnx"
