@@ -187,12 +187,12 @@ class Loop:
         self.faces += len(faces)
         for table in self.tables:
             table.write(source.name, frame, faces)
+        if self.window:
+            self._wait_for(source, frame)
         if recording or self.window:
-            labeled = self._labeled(frame, faces)
+            labeled = self._labeled(frame, faces)  # after the wait, in which the user may turn details on or off
             if recording:
                 recording.write(labeled, frame)
-            if self.window:
-                self._wait_for(source, frame)
             self._current = source, frame, faces, labeled
             if self.window:
                 now = time.monotonic()

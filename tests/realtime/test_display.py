@@ -128,8 +128,7 @@ def xvfb(tmp_path_factory):
     if not shutil.which("Xvfb") or not shutil.which("xdotool"):
         pytest.skip("needs Xvfb and xdotool")
     folder = tmp_path_factory.mktemp("screen")
-    # -r: a key that is held down does not repeat, so that one press stays one on a machine that pauses.
-    command = ["Xvfb", "-r", "-displayfd", "1", "-screen", "0", "800x600x24", "-fbdir", str(folder)]
+    command = ["Xvfb", "-displayfd", "1", "-screen", "0", "800x600x24", "-fbdir", str(folder)]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     display = server.stdout.readline().strip()
 
@@ -177,9 +176,9 @@ class Watched:
 
 def until(condition, *, seconds=60):
     deadline = time.monotonic() + seconds
-    while not condition() and time.monotonic() < deadline:
+    while not condition():
+        assert time.monotonic() < deadline
         time.sleep(0.05)
-    assert condition()
 
 
 @pytest.fixture(scope="module")
@@ -224,8 +223,6 @@ def panel(image):
 def test_keys_in_a_real_window(watched, xvfb, tmp_path):
     screenshot = xvfb[1]
     until(lambda: (screenshot()[:240, :320] == np.array(COLORS["surprise"])).all(axis=-1).sum() > 50)
-    rows = watched.rows()
-    until(lambda: watched.rows() > rows + 2)  # for the first picture may be seen while half of it is painted
     with_bars = panel(screenshot())
     watched.do("key", "d")
     until(lambda: panel(screenshot()) < with_bars - 0.05)

@@ -82,6 +82,16 @@ def test_s_saves_the_frame_and_its_rows_and_d_hides_the_bars(tmp_path, capsys, p
     assert plain[1] > plain[0] + 0.02
 
 
+def test_d_hides_the_bars_of_the_frame_that_is_waited_for_too(pipeline, clip, gray, screen):
+    polls = itertools.count()
+    screen.keys = lambda: "d" if next(polls) == 8 else ""  # while the second frame is waited for
+    Loop(pipeline((200, 150, 100, 100)), window=screen).play(clip([gray(60, (480, 640))] * 3, fps=5))
+    plain = [(image == 60).mean() for image in screen.images]
+    first, *others = plain
+    assert len(others) == 3  # the first frame again, and two more
+    assert min(others) > first + 0.01
+
+
 def test_n_takes_the_next_second_of_a_visible_face_as_its_resting_face(pipeline, clip, gray, screen):
     shown, polls = [], itertools.count()
     screen.keys = lambda: "n" if next(polls) == 5 else ""
