@@ -1,3 +1,4 @@
+import functools
 import json
 import os
 import re
@@ -8,10 +9,21 @@ import pytest
 
 pytest.importorskip("keras")
 
+import keras
+
 from fer_tf.train import matrix, run
 from fer_tf.train.run_folder import RunFolder
 
-pytestmark = pytest.mark.usefixtures("tiny")
+pytestmark = pytest.mark.usefixtures("tiny", "uncollected")
+
+
+@pytest.fixture(scope="module")
+def uncollected():
+    """Cells do not collect garbage, which beside a test run's own objects takes as long as their training."""
+    with pytest.MonkeyPatch.context() as patch:
+        clear = functools.partial(keras.backend.clear_session, free_memory=False)
+        patch.setattr(keras.backend, "clear_session", clear)
+        yield
 
 
 def train_matrix(class_folders: Path, output: Path, *options: str) -> int:

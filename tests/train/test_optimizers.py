@@ -58,3 +58,31 @@ def test_all_other_weights_take_those_of_adamw():
         expected.step()
     for variable, parameter in zip(variables, parameters, strict=True):
         np.testing.assert_allclose(variable.numpy(), parameter.detach().numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["adamw", "sgd", "muon"])
+def test_weights_decay_as_in_keras_by_one_rate_a_step(name, monkeypatch):
+    settings = Settings(data="-", data_fingerprint="-", epochs=2, optimizer=name, weight_decay=0.3)
+    ours, theirs = (create_optimizer(settings, steps=5) for _ in range(2))
+    random = np.random.default_rng(3)
+    start = random.normal(0, 1, (6, 7)).astype(np.float32)
+    slopes = random.normal(0, 1, (8, 6, 7)).astype(np.float32)
+    asked = []
+    rate = keras.optimizers.schedules.CosineDecay.__call__
+    monkeypatch.setattr(
+        keras.optimizers.schedules.CosineDecay, "__call__", lambda *arguments: asked.append(1) or rate(*arguments)
+    )
+
+    def steps(optimizer):
+        variables = [keras.Variable(start), keras.Variable(start[0])]
+        for slope in slopes:
+            optimizer.apply([slope, slope[0]], variables)
+        return [variable.numpy() for variable in variables]
+
+    found = steps(ours)
+    assert len(asked) == 2 * len(slopes)  # once for the decay and once for the step, however many weights there are
+    keras_decay = next(kind for kind in type(theirs).__mro__ if kind.__module__.startswith("keras."))
+    monkeypatch.setattr(type(theirs), "_apply_weight_decay", keras_decay._apply_weight_decay)
+    for mine, expected in zip(found, steps(theirs), strict=True):
+        np.testing.assert_array_equal(mine, expected)
+    assert len(asked) == 5 * len(slopes)
