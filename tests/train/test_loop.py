@@ -1,5 +1,6 @@
 import dataclasses
 import functools
+import shutil
 from collections.abc import Callable
 
 import numpy as np
@@ -12,6 +13,7 @@ from fer_tf.preprocessing.preprocessor import create_preprocessor  # noqa: E402
 from fer_tf.train import loop  # noqa: E402
 from fer_tf.train.input_pipeline import evaluation_batches  # noqa: E402
 from fer_tf.train.prediction import cross_entropy, predictor  # noqa: E402
+from fer_tf.train.recorder import Recorder  # noqa: E402
 from fer_tf.train.report import write_report  # noqa: E402
 from fer_tf.train.run_folder import RunFolder  # noqa: E402
 from fer_tf.train.settings import Settings  # noqa: E402
@@ -47,31 +49,42 @@ def small_run(**settings) -> Settings:
 
 @pytest.fixture(scope="module")
 def trained(noise, tiny, tmp_path_factory) -> Callable:
-    """A function from settings to the folder of a run that nothing interrupted; each is trained once, and only read."""
+    """A function from settings to the folder of a run that nothing interrupted; each is trained once, and only read.
+
+    Beside it, `first-epoch` is what the folder held after the first epoch, as a run leaves it that is killed then.
+    """
     folders = {}
 
     def train(settings: Settings, targets: dict[str, np.ndarray] | None = None) -> RunFolder:
         if repr(settings) not in folders:
-            folder = folders[repr(settings)] = RunFolder(tmp_path_factory.mktemp("run"))
+            folder = folders[repr(settings)] = RunFolder(tmp_path_factory.mktemp("run") / "whole")
             folder.create(settings)
-            loop.fit(folder, noise, noise, targets)
+            end = Recorder.on_epoch_end
+
+            def keep_first(recorder, epoch, logs=None):
+                end(recorder, epoch, logs)
+                if epoch == 0:
+                    shutil.copytree(folder.path, folder.path.with_name("first-epoch"))
+
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(Recorder, "on_epoch_end", keep_first)
+                loop.fit(folder, noise, noise, targets)
         return folders[repr(settings)]
 
     return train
 
 
 @pytest.fixture
-def assert_resumed(noise, trained, tmp_path, interrupted) -> Callable:
-    """Trains without an interruption, and with one after an epoch; holds the networks against each other."""
+def assert_resumed(noise, trained) -> Callable:
+    """Trains without an interruption, and goes on from its first epoch; holds the networks against each other."""
 
     def check(settings: Settings, targets: dict[str, np.ndarray] | None = None) -> RunFolder:
-        whole, in_two = trained(settings, targets), RunFolder(tmp_path)
-        in_two.create(settings)
-        with interrupted(), pytest.raises(KeyboardInterrupt):
-            loop.fit(in_two, noise, noise, targets)
-        loop.fit(in_two, noise, noise, targets)
+        whole = trained(settings, targets)
+        resumed = RunFolder(whole.path.with_name("first-epoch"))
+        assert len(resumed.read_history()) == 1
+        loop.fit(resumed, noise, noise, targets)
         images = np.random.default_rng(0).normal(0, 1, (8, 48, 48, 1)).astype(np.float32)
-        first, second = (keras.tree.flatten(load_network(folder.state)(images)) for folder in (whole, in_two))
+        first, second = (keras.tree.flatten(load_network(folder.state)(images)) for folder in (whole, resumed))
         for expected, found in zip(first, second, strict=True):
             np.testing.assert_allclose(found, expected, atol=1e-5)
         return whole
@@ -147,7 +160,7 @@ def test_images_grow_in_equal_phases_and_end_at_full_size(start, full, epochs, e
 
 
 def test_a_run_on_growing_images_sees_each_size_and_can_be_resumed(monkeypatch, assert_resumed):
-    """Two phases; one run is interrupted in the first. The kept network takes images of the full size."""
+    """Two phases; the other run goes on in the first. The kept network takes images of the full size."""
     sizes = []
     prepare = loop.training_batches
 
@@ -161,4 +174,4 @@ def test_a_run_on_growing_images_sees_each_size_and_can_be_resumed(monkeypatch, 
     small = {"model": "se_resnet", "widths": [8] * 4, "start_size": 40}
     settings = small_run(epochs=4, batch_size=25, learning_rate=1e-2, **small)
     assert_resumed(settings)
-    assert sizes == [(0, 40), (2, 48)] * 2 + [(1, 40), (2, 48)]
+    assert sizes == [(0, 40), (2, 48), (1, 40), (2, 48)]
