@@ -59,7 +59,7 @@ def convert(
 
     architecture = ARCHITECTURES.get(network.name)
     if architecture and architecture.exported_as:
-        preprocessing = to_onnx(tf.function(lambda faces: preprocessor(faces), signature))
+        preprocessing = to_onnx(tf.function(lambda faces: preprocessor(faces), signature, autograph=False))
         graph = imported(architecture.exported_as)(network, preprocessing, card.temperature)
     else:
         graph = to_onnx(recognize)
