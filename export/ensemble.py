@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fer_tf import fer2013
+from fer_tf import fer2013, weights
 from fer_tf.card import INPUT_NAME, OUTPUT_NAME, ModelCard
 from fer_tf.command import Parser, command
 from fer_tf.errors import UserError
@@ -35,7 +35,12 @@ def main(argv: list[str] | None = None) -> None:
         "Each model keeps its own preprocessing.",
     )
     option = parser.add_argument
-    option("files", nargs="+", type=Path, metavar="FILE.onnx", help="model files; with --mirror, one is enough")
+    option(
+        "files",
+        nargs="+",
+        metavar="FILE.onnx",
+        help="model files, or names of models that are present; with --mirror, one is enough",
+    )
     option("-o", "--output", type=Path, required=True, metavar="OUT.onnx", help="file to write")
     option("--mirror", action="store_true", help="also average over mirrored faces, at twice the cost")
     option("--data", metavar="PATH", help="FER-2013: a zip, folder or CSV (default: $FER2013, data/fer2013.zip, …)")
@@ -54,7 +59,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def join_files(
-    sources: Sequence[Path],
+    sources: Sequence[Path | str],
     output: Path,
     *,
     mirror: bool = False,
@@ -65,7 +70,7 @@ def join_files(
     """Writes a model file that averages others, and prints what it scores on PublicTest.
 
     Args:
-        sources: Model files, each of them once.
+        sources: Model files, or names of models that are present, each of them once.
         output: The model file to write.
         mirror: Whether each also sees the mirrored faces.
         data: FER-2013; None looks where `fer2013.find` does.
@@ -75,9 +80,10 @@ def join_files(
     Raises:
         UserError: if sources, data or output are not what they should be.
     """
-    members = [Recognizer(path) for path in sources]
-    digests = [sha256(path) for path in sources]
-    names = ", ".join(path.name for path in sources)
+    paths = [weights.find(source) for source in sources]
+    members = [Recognizer(path) for path in paths]
+    digests = [sha256(path) for path in paths]
+    names = ", ".join(path.name for path in paths)
     if len(set(digests)) < len(digests):
         raise UserError(f"{names}: one of them is named twice; an average needs different model files")
     alike = all(member.card.is_mirror_equivariant for member in members)
@@ -86,7 +92,7 @@ def join_files(
     if len(sources) == 1 and not mirror:
         raise UserError(f"{names}: is alone; name more model files to average{'' if alike else ', or use --mirror'}")
     digest = hashlib.sha256("".join([*digests, "mirror" * mirror]).encode()).hexdigest()
-    check_output(output, sources, digest, force=force)
+    check_output(output, paths, digest, force=force)
     splits = fer2013.load(fer2013.find(data), classes=classes)
     for note in splits.notes:
         print(f"note: {note}")
@@ -118,14 +124,14 @@ def join_files(
         training_shares=average_shares([card.training_shares for card in cards]),
     )
     try:
-        graph = join([onnx.load(path) for path in sources], temperature, mirror=mirror)
+        graph = join([onnx.load(path) for path in paths], temperature, mirror=mirror)
     except Exception as error:  # onnx's exceptions have no common base but this
         if isinstance(error, UserError):
             raise
         raise UserError(f"{names}: the graphs cannot be joined ({error}); export them again") from None
     faces, expected = public.images[:_COMPARED], probabilities[:_COMPARED]
     publish(graph, card, output, lambda joined: compare(joined, faces, expected, source="the average of its members"))
-    for source, alone in zip(sources, answers, strict=False):  # the mirrored ones stand behind
+    for source, alone in zip(paths, answers, strict=False):  # the mirrored ones stand behind
         print(f"{source}: {(alone.argmax(axis=1) == public.labels).mean():.2%} on {splits.choosing}")
     print(f"{output}: {metrics['accuracy']:.2%} on {splits.choosing}, temperature {temperature:.3f}")
 

@@ -17,8 +17,8 @@ ROOT = Path(__file__).parents[1]
 ROOMS = ("fer_tf", "train", "export", "realtime", "weights")
 ALLOWED = {
     "fer_tf": {"fer_tf"},
-    "train": {"train", "fer_tf"},
-    "export": {"export", "fer_tf", "train.run_folder"},
+    "train": {"train", "fer_tf", "weights"},
+    "export": {"export", "fer_tf", "weights", "train.run_folder"},
     "realtime": {"realtime", "fer_tf", "weights"},
     "weights": {"fer_tf.errors"},
 }

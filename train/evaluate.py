@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from fer_tf import fer2013
+from fer_tf import fer2013, weights
 from fer_tf.command import Parser, command
 from fer_tf.errors import UserError
 from fer_tf.fer2013.labels import HELP
@@ -20,7 +20,7 @@ def main(argv: list[str] | None = None) -> None:
     """Prints the figures of model files, and writes the report of one."""
     arguments = _parser().parse_args(argv)
     files = list(dict.fromkeys(arguments.files))
-    recognizers = [Recognizer(path) for path in files]
+    recognizers = [Recognizer(weights.find(file)) for file in files]
     _check_outputs(arguments, files)
     from fer_tf.train.figures import evaluate, evaluation_split
 
@@ -56,7 +56,7 @@ def main(argv: list[str] | None = None) -> None:
         command += ["--classes", *arguments.classes] if arguments.classes else []
         write_model_report(
             arguments.report,
-            Path(path),
+            weights.find(path),
             data.public,
             figures=reports[path],
             shown=shown,
@@ -75,7 +75,12 @@ def _parser() -> Parser:
         "temperatures. PrivateTest (--splits all) is for finished models and chooses nothing.",
     )
     option = parser.add_argument
-    option("files", nargs="+", metavar="FILE.onnx", help="model files; each is compared with the first")
+    option(
+        "files",
+        nargs="+",
+        metavar="FILE.onnx",
+        help="model files, or names of models that are present; each is compared with the first",
+    )
     option("--data", metavar="PATH", help="FER-2013: a zip, folder or CSV (default: $FER2013, data/fer2013.zip, …)")
     option("--classes", nargs="+", metavar="NAME=CLASS", help=HELP)
     option("--splits", choices=("public", "all"), default="public", help="default: public")

@@ -9,7 +9,9 @@ pytest.importorskip("scipy")
 from fer_tf.card import METADATA_KEY  # noqa: E402
 from fer_tf.export import ensemble  # noqa: E402
 from fer_tf.fer2013 import Fer2013, Split  # noqa: E402
+from fer_tf.files import sha256  # noqa: E402
 from fer_tf.recognizer import Recognizer  # noqa: E402
+from fer_tf.weights import DEFAULT_MODEL  # noqa: E402
 
 
 @pytest.fixture
@@ -92,6 +94,16 @@ def test_ensembles_can_be_joined_again(members, public, tmp_path):
     assert ensemble.main([*map(str, members), "-o", str(first)]) == 0
     assert ensemble.main([str(first), str(members[0]), "--mirror", "-o", str(second)]) == 0
     assert Recognizer(second)(public.images[:4]).shape == (4, 7)
+
+
+@pytest.mark.usefixtures("public")
+def test_a_member_may_be_named(members, tmp_path, capsys):
+    output = tmp_path / "joined.onnx"
+    assert ensemble.main([DEFAULT_MODEL.stem, str(DEFAULT_MODEL), "-o", str(output)]) == 2
+    assert "named twice" in capsys.readouterr().err
+    assert ensemble.main([DEFAULT_MODEL.stem, str(members[0]), "-o", str(output)]) == 0
+    sources = [member["sha256"] for member in Recognizer(output).card.training["members"]]
+    assert sources == [sha256(DEFAULT_MODEL), sha256(members[0])]
 
 
 def test_wrong_input_is_one_line_and_writes_nothing(members, public, tmp_path, capsys):

@@ -11,6 +11,7 @@ from sklearn.metrics import confusion_matrix, log_loss
 
 from fer_tf.recognizer import Recognizer
 from fer_tf.train import evaluate
+from fer_tf.weights import DEFAULT_MODEL
 
 
 def cells(line: str) -> list[str]:
@@ -30,6 +31,14 @@ def test_wrong_input_is_one_clear_line(arguments, expected, capfd):
     assert evaluate.main(arguments) == 2
     (line,) = capfd.readouterr().err.splitlines()
     assert expected in line
+
+
+def test_a_model_may_be_named(data_set, tmp_path, monkeypatch):
+    monkeypatch.setattr(evaluate.fer2013, "find", lambda path: path)
+    monkeypatch.setattr(evaluate.fer2013, "load", lambda path, classes: data_set)
+    for number, model in enumerate((DEFAULT_MODEL.stem, str(DEFAULT_MODEL))):
+        assert evaluate.main([model, "--json", str(tmp_path / f"{number}.json")]) == 0
+    assert (tmp_path / "0.json").read_text() == (tmp_path / "1.json").read_text()
 
 
 def test_models_are_held_against_each_other(data_set, make_model_file, tmp_path, monkeypatch, capsys):
