@@ -38,7 +38,7 @@ def create_optimizer(settings: Settings, steps: int) -> keras.optimizers.Optimiz
 class _DecayAtOneRate(keras.optimizers.Optimizer):
     """Weight decay that computes the learning rate once in a step.
 
-    Keras computes it again for each variable, which takes a fifth of the time to trace a step.
+    Keras computes it again for each variable, which makes the graph of a step larger and slower to trace.
     """
 
     def _apply_weight_decay(self, variables):

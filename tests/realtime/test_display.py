@@ -15,6 +15,8 @@ from fer_tf.realtime.display import DisplayProbe, Window
 from fer_tf.realtime.draw import COLORS
 from fer_tf.realtime.record import VideoSink
 
+from ..processes import wait_for
+
 IMAGE = np.zeros((48, 64, 3), np.uint8)
 
 
@@ -154,7 +156,7 @@ class Watched:
         self.child = subprocess.Popen(
             [sys.executable, "-m", "realtime.webcam", *map(str, arguments)], env=environment, stderr=subprocess.PIPE
         )
-        until(lambda: self.child.poll() is not None or (self.table.exists() and self.rows() > 3))
+        wait_for(lambda: self.child.poll() is not None or (self.table.exists() and self.rows() > 3))
         assert self.child.poll() is None, self.end()
         self.do("mousemove", "160", "120")  # without a window manager, keys go to the window under the pointer
 
@@ -172,13 +174,6 @@ class Watched:
     def end(self):
         errors = self.child.communicate(timeout=20)[1].decode()
         return self.child.returncode, errors
-
-
-def until(condition, *, seconds=60):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 @pytest.fixture(scope="module")
@@ -222,24 +217,24 @@ def panel(image):
 
 def test_keys_in_a_real_window(watched, xvfb, tmp_path):
     screenshot = xvfb[1]
-    until(lambda: (screenshot()[:240, :320] == np.array(COLORS["surprise"])).all(axis=-1).sum() > 50)
+    wait_for(lambda: (screenshot()[:240, :320] == np.array(COLORS["surprise"])).all(axis=-1).sum() > 50)
     with_bars = panel(screenshot())
     watched.do("key", "d")
-    until(lambda: panel(screenshot()) < with_bars - 0.05)
+    wait_for(lambda: panel(screenshot()) < with_bars - 0.05)
     watched.do("key", "Left")  # whose codes end in those of Q and S
     watched.do("key", "Right")
     watched.do("key", "space")
-    until(watched.stands_still)
+    wait_for(watched.stands_still)
     rows = watched.rows()
     watched.do("key", "s")
-    until(lambda: list(tmp_path.glob("expressions-*.png")))
+    wait_for(lambda: list(tmp_path.glob("expressions-*.png")))
     (saved,) = tmp_path.glob("expressions-*.png")
     picture = cv2.imread(str(saved))
     assert picture.shape == (240, 320, 3)
     # What is on the screen, but for the status below; Qt interpolates.
     assert np.abs(picture[:150].astype(int) - screenshot()[:150, :320]).mean() < 3
     watched.do("key", "space")
-    until(lambda: watched.rows() > rows + 3)
+    wait_for(lambda: watched.rows() > rows + 3)
     watched.do("key", "q")
     code, errors = watched.end()
     assert code == 0
@@ -253,12 +248,12 @@ def test_n_takes_the_resting_face_in_a_real_window(watched, xvfb):
     def color(name):
         return (screenshot()[:240, :320] == np.array(COLORS[name])).all(axis=-1).sum()
 
-    until(lambda: color("surprise") > 400)
+    wait_for(lambda: color("surprise") > 400)
     assert {row.rpartition(",")[2] for row in watched.table.read_text().splitlines()[1:]} == {"surprise"}
     watched.do("key", "n")
-    until(lambda: color("neutral") > 400)
+    wait_for(lambda: color("neutral") > 400)
     assert color("surprise") < 400
-    until(lambda: watched.table.read_text().endswith(",neutral\n"))
+    wait_for(lambda: watched.table.read_text().endswith(",neutral\n"))
     watched.do("key", "q")
     assert watched.end()[0] == 0
 

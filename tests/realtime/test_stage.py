@@ -6,19 +6,14 @@ import pytest
 
 from fer_tf.realtime.stage import Stage
 
+from ..processes import wait_for
+
 
 @pytest.fixture
 def staged():
     """Makes stages that are closed at the end."""
     with contextlib.ExitStack() as stack:
         yield lambda *arguments, **keywords: stack.enter_context(contextlib.closing(Stage(*arguments, **keywords)))
-
-
-def until(condition):
-    deadline = time.monotonic() + 10
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.002)
-    assert condition()
 
 
 def test_every_item_arrives_in_order_through_a_chain(staged):
@@ -29,11 +24,11 @@ def test_every_item_arrives_in_order_through_a_chain(staged):
 def test_no_more_items_wait_than_are_asked_for(staged):
     taken = []
     stage = staged((taken.append(item) or item for item in range(100)), size=3)
-    until(lambda: len(taken) == 4)  # three wait, one is in the thread's hand
+    wait_for(lambda: len(taken) == 4)  # three wait, one is in the thread's hand
     time.sleep(0.05)
     assert len(taken) == 4
     assert stage.get() == 0
-    until(lambda: len(taken) == 5)
+    wait_for(lambda: len(taken) == 5)
 
 
 def test_with_size_0_an_item_is_made_when_the_last_one_was_taken(staged):
@@ -47,7 +42,7 @@ def test_with_size_0_an_item_is_made_when_the_last_one_was_taken(staged):
     first = staged(items(), size=0)
     second = staged((item for item in first), size=0)
     for item in range(5):
-        until(lambda item=item: len(begun) == item + 2)  # the second stage holds one, the first another
+        wait_for(lambda item=item: len(begun) == item + 2)  # the second stage holds one, the first another
         time.sleep(0.02)
         assert len(begun) == item + 2
         assert second.get() == item

@@ -15,6 +15,8 @@ import pytest
 from fer_tf.card import METADATA_KEY
 from fer_tf.detector_card import DETECTOR_KEY, DetectorCard
 
+from ..processes import wait_for
+
 onnx = pytest.importorskip("onnx")
 helper, TYPES = onnx.helper, onnx.TensorProto
 
@@ -128,13 +130,6 @@ def film(tmp_path):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="bgr24")))
         container.mux(stream.encode())
     return path
-
-
-def wait_for(true, seconds=30):
-    end = time.monotonic() + seconds
-    while not true() and time.monotonic() < end:
-        time.sleep(0.02)
-    assert true()
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
